@@ -1,0 +1,94 @@
+"""Trains fixed rollouts under a given batch cut and returns the parameters. As a script, under torchrun: many cuts."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig
+
+from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_moe, tiny_tokenizer
+from trl_real import REALConfig, REALTrainer
+
+
+GROUP = 4
+ROWS = 16  # rollouts of an optimizer step
+
+
+def trainer_for(
+    cut: dict[str, Any], trainer_class: type[REALTrainer] = REALTrainer, output_dir: str = "/tmp/unused"
+) -> REALTrainer:
+    """
+    A trainer on fixed rollouts.
+
+    `cut` has `batch` (per device), `steps` (optimizer steps per generation) and `options` (fields of REALConfig), and
+    may ask for `lora`, `moe`, `env_mask`, `checkpointing`, `prompts` (count) and `model` (options of the model's
+    config).
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    accumulation = cut.get("accumulation", ROWS // (cut["batch"] * processes))
+    options = dict(
+        output_dir=output_dir,
+        per_device_train_batch_size=cut["batch"],
+        gradient_accumulation_steps=accumulation,
+        num_generations=GROUP,
+        steps_per_generation=cut.get("per_generation", accumulation * cut.get("steps", 4)),
+        max_steps=cut.get("max_steps", 8),
+        learning_rate=1e-2,
+        lr_scheduler_type="constant",
+        max_grad_norm=1.0,
+        gradient_checkpointing=cut.get("checkpointing", False),
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        save_strategy="no",
+        logging_steps=1,
+        disable_tqdm=True,
+        seed=1,
+    )
+    lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM") if cut.get("lora") else None
+    torch.manual_seed(7)
+    trainer = trainer_class(
+        model=tiny_moe() if cut.get("moe") else tiny_model(**cut.get("model", {})),
+        reward_funcs=fixed_reward,
+        args=REALConfig(**options | cut.get("options", {})),
+        train_dataset=prompts_dataset(cut.get("prompts", 32)),
+        processing_class=tiny_tokenizer(),
+        rollout_func=fixed_rollouts(GROUP, cut.get("env_mask", False)),
+        peft_config=lora,
+    )
+    if lora:  # both factors away from zero, the same in every cut
+        generator = torch.Generator().manual_seed(11)
+        for _, parameter in sorted(trainer.model.named_parameters()):
+            if parameter.requires_grad:
+                parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+    return trainer
+
+
+def parameters(trainer: REALTrainer) -> dict[str, torch.Tensor]:
+    """The trained parameters, gathered under ZeRO-3."""
+    named = [(name, p) for name, p in trainer.model.named_parameters() if p.requires_grad]
+    with trainer._dist.gather_params([p for _, p in named]):
+        return {name: p.detach().clone() for name, p in named}
+
+
+def train_cut(
+    cut: dict[str, Any], trainer_class: type[REALTrainer] = REALTrainer
+) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Parameters after training under this cut, and the log."""
+    trainer = trainer_for(cut, trainer_class)
+    trainer.train()
+    return parameters(trainer), trainer.state.log_history
+
+
+def main(cuts_file: str, output_file: str) -> None:
+    """Train every cut of a JSON list; the main process saves the results."""
+    results = [train_cut(cut) for cut in json.loads(Path(cuts_file).read_text())]
+    if os.environ.get("RANK", "0") == "0":
+        torch.save(results, output_file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,125 @@
+"""One generation on its way through the update phase: its rollouts, labels and plan, and the weights of the current
+step.
+
+In: rollouts (rollouts.py), labels (labels.py) and plans (plan.py). Out: for every micro-step the rollouts that this
+process runs, and for every rollout its weight ∂L/∂s and its share of the loss (objective.py).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from .objective import group_losses, score_weights
+from .plan import StepPlan
+from .rollouts import Rollout
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The options of the objective; see `objective.py`."""
+
+    tau: float
+    loss_type: str
+    degenerate_groups: str
+
+    def informative(self, labels: torch.Tensor) -> torch.Tensor:
+        """Which rollouts (N, G) have a gradient from the objective: those whose weight at score 0 is not 0."""
+        return self.weigh(torch.zeros_like(labels), labels)[0] != 0
+
+    def weigh(self, scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Weight of every rollout, and its share of the loss of its group.
+
+        Args:
+            scores (`torch.Tensor` of shape `(N, G)`), labels (`torch.Tensor` of shape `(N, G)`):
+                As in `objective.py`.
+
+        Returns:
+            `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of the
+            group; both are 0 for a rollout without a label.
+        """
+        options = (self.tau, self.loss_type, self.degenerate_groups)
+        labelled = ~labels.isnan()
+        shares = group_losses(scores, labels, *options) / labelled.sum(dim=1).clamp(min=1)
+        return score_weights(scores, labels, *options), shares[:, None] * labelled
+
+
+@dataclass
+class StepWeights:
+    """
+    The groups of one optimizer step that share a generation, and what is known of their weights.
+
+    Args:
+        labels (`torch.Tensor` of shape `(N, G)`):
+            Labels of the step's groups.
+        first_row (`int`):
+            Row of the first rollout of the first group.
+        on_policy (`bool`):
+            Whether the policy is still the one that generated, so that every score is 0.
+        weights, shares (`torch.Tensor` of shape `(N, G)`, *optional*):
+            From [`Objective.weigh`]; `None` while the scores are not known.
+    """
+
+    labels: torch.Tensor
+    first_row: int
+    on_policy: bool
+    weights: torch.Tensor | None = None
+    shares: torch.Tensor | None = None
+
+    def spread(self, rows: list[int | None], scores: torch.Tensor) -> torch.Tensor:
+        """The scores (B,) of these rows at their place among all rollouts of the step (N, G); zero elsewhere."""
+        table = scores.new_zeros(self.labels.numel())
+        known = [index for index, row in enumerate(rows) if row is not None]
+        table[[rows[index] - self.first_row for index in known]] = scores.detach()[known]
+        return table.view(self.labels.shape)
+
+    def pick(self, rows: list[int | None], table: torch.Tensor, filler: float) -> torch.Tensor:
+        """The entries (B,) of a table (N, G) for these rows; `filler` where there is no row."""
+        flat = torch.cat([table.flatten(), table.new_tensor([filler])])
+        return flat[[flat.numel() - 1 if row is None else row - self.first_row for row in rows]]
+
+
+@dataclass
+class Generation:
+    """
+    Everything that the update phase of one generation needs on this process.
+
+    Args:
+        rollouts (`dict[int, Rollout]`):
+            The rollouts this process runs, by row.
+        filler (`Rollout`):
+            A short rollout without counted tokens, for micro-steps in which only other processes have rows.
+        labels (`torch.Tensor` of shape `(P, G)`):
+            Labels of all rollouts of all processes.
+        plans (`list[StepPlan]`):
+            One per optimizer step.
+        policy_version (`int`):
+            Optimizer steps taken when the rollouts were generated.
+        process (`int`):
+            Index of this process.
+    """
+
+    rollouts: dict[int, Rollout]
+    filler: Rollout
+    labels: torch.Tensor
+    plans: list[StepPlan]
+    policy_version: int
+    process: int
+
+    def micro_step(self, step: int, index: int) -> list[Rollout]:
+        """Rollouts of this process in a micro-step; empty only if no process has any, else a filler stands in."""
+        micro_step = self.plans[step].micro_steps[index]
+        if not any(micro_step):
+            return []
+        return [self.rollouts[row] for row in micro_step[self.process]] or [self.filler]
+
+    def micro_steps(self, step: int) -> list[list[Rollout]]:
+        """Rollouts of this process in every micro-step that some process has rows in."""
+        every = (self.micro_step(step, index) for index in range(len(self.plans[step].micro_steps)))
+        return [rollouts for rollouts in every if rollouts]
+
+    def step_weights(self, step: int, on_policy: bool) -> StepWeights:
+        """The groups of an optimizer step, weights not yet known."""
+        groups = self.plans[step].groups
+        labels = self.labels[groups.start : groups.stop]
+        return StepWeights(labels, groups.start * self.labels.size(1), on_policy)

@@ -1,0 +1,98 @@
+"""Rewards -> labels. In: rewards of every reward function (N, F). Out: one label per rollout (N,): 1.0, 0.0 or NaN.
+
+A rollout is positive when its reward exceeds the threshold ("a predefined verification rule", Section 4.1). A rollout
+that no reward function scored, or that has no token that counts, has no label and is in neither class.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass
+class LabelRule:
+    """
+    How a reward becomes a label: the reward of one function, or the weighted sum of all, against a threshold.
+
+    Args:
+        threshold (`float`):
+            A rollout is positive when its reward exceeds this.
+        column (`int`, *optional*):
+            The reward function that decides. `None` takes the weighted sum, as TRL's `reward` metric.
+    """
+
+    threshold: float
+    column: int | None = None
+    _seen: set[float] = field(default_factory=set, repr=False)
+    _warned: bool = field(default=False, repr=False)
+
+    def rewards(self, rewards_per_func: torch.Tensor, reward_weights: torch.Tensor) -> torch.Tensor:
+        """The reward (N,) that decides, from rewards (N, F) and weights (F,); NaN where no function scored the rollout."""
+        if self.column is not None:
+            return rewards_per_func[:, self.column]
+        unscored = rewards_per_func.isnan().all(dim=1)
+        return (rewards_per_func * reward_weights).nansum(dim=1).masked_fill(unscored, torch.nan)
+
+    def labels(self, rewards: torch.Tensor, counted_tokens: torch.Tensor) -> torch.Tensor:
+        """Labels (N,) float32 from rewards (N,) and the number of tokens that count (N,)."""
+        labels = (rewards > self.threshold).float()
+        return labels.masked_fill(rewards.isnan() | (counted_tokens == 0), torch.nan)
+
+    def warning(self, rewards: torch.Tensor) -> str | None:
+        """One warning per run, if the rewards seen so far are not two values on two sides of the threshold."""
+        if self._warned:
+            return None
+        self._seen.update(rewards[~rewards.isnan()].unique().tolist()[:3])
+        values = ", ".join(f"{value:g}" for value in sorted(self._seen))
+        message = None
+        if len(self._seen) > 2:
+            message = (
+                f"The rewards take more than two values ({values}, ...). REAL uses labels: a rollout counts as right when "
+                f"its reward exceeds label_threshold={self.threshold:g}, and how far above or below does not matter."
+            )
+        elif len(self._seen) == 2 and len({value > self.threshold for value in self._seen}) == 1:
+            message = (
+                f"All rewards so far ({values}) are on one side of label_threshold={self.threshold:g}, so every rollout has "
+                "the same label and nothing is learned. Set `label_threshold` between the rewards of wrong and right."
+            )
+        self._warned = message is not None
+        return message
+
+
+def make_label_rule(
+    reward_func_names: list[str], label_threshold: float | None, label_reward_func: str | None
+) -> LabelRule:
+    """
+    The rule for these reward functions.
+
+    Raises:
+        `ValueError`: If there are several reward functions and nothing says which reward decides, or if
+        `label_reward_func` is none of them.
+    """
+    names = ", ".join(map(repr, reward_func_names))
+    if label_reward_func is not None:
+        if reward_func_names.count(label_reward_func) != 1:
+            raise ValueError(
+                f"`label_reward_func` must name one of the reward functions ({names}), got {label_reward_func!r}."
+            )
+        threshold = 0.5 if label_threshold is None else label_threshold
+        return LabelRule(threshold, reward_func_names.index(label_reward_func))
+    if label_threshold is None and len(reward_func_names) > 1:
+        raise ValueError(
+            f"There are {len(reward_func_names)} reward functions ({names}), so REAL must be told when a rollout is right. "
+            f"Either name the one that decides, `REALConfig(label_reward_func={reward_func_names[0]!r})`, or compare the "
+            "weighted sum of all with a threshold, `REALConfig(label_threshold=0.5)`."
+        )
+    return LabelRule(0.5 if label_threshold is None else label_threshold)
+
+
+def group_shares(labels: torch.Tensor) -> dict[str, float]:
+    """Shares of groups that are all right, all wrong, mixed, or without any label, from labels (P, G). They sum to 1."""
+    right, wrong = (labels == 1).any(dim=1), (labels == 0).any(dim=1)
+    kinds = {
+        "all_right": right & ~wrong,
+        "all_wrong": wrong & ~right,
+        "mixed": right & wrong,
+        "unlabelled": ~(right | wrong),
+    }
+    return {name: members.float().mean().item() for name, members in kinds.items()}

@@ -1,0 +1,73 @@
+"""What is logged about an optimizer step: sums over its rollouts on this process -> means over all processes.
+
+Sums stay on the device and cross processes once per optimizer step, so that the metrics, like the gradient, do not
+depend on the batch cut.
+"""
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+
+# mean -> (sum, count) of the accumulated quantities
+MEANS = {
+    "entropy": ("entropy", "tokens"),
+    "kl": ("kl", "tokens"),
+    "kl_old": ("kl_old", "tokens"),
+    "scores/positive_mean": ("positive_scores", "positives"),
+    "scores/negative_mean": ("negative_scores", "negatives"),
+    "weights/mean": ("weights", "labelled"),
+    "aux_loss": ("aux_loss", "rollouts"),
+}
+WEIGHTS_MAX = "weights/max"
+
+
+class StepMetrics:
+    """Running sums of one optimizer step (or one evaluation batch)."""
+
+    def __init__(self):
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def add(self, **sums: torch.Tensor) -> None:
+        """Add to the running sums; the same names in every micro-step of a run. `weights_max` is a maximum."""
+        for name, value in sums.items():
+            value = value.detach().float()
+            if name not in self._sums:
+                self._sums[name] = value
+            elif name == "weights_max":
+                self._sums[name] = torch.maximum(self._sums[name], value)
+            else:
+                self._sums[name] = self._sums[name] + value
+
+    def flush(self, accelerator: Accelerator) -> dict[str, float]:
+        """Means over all processes (one collective, one device synchronization); starts the next step at zero."""
+        names = sorted(self._sums)
+        table = accelerator.gather(torch.stack([self._sums[name] for name in names])[None])
+        totals = dict(zip(names, table.sum(dim=0).tolist(), strict=True))
+        maxima = dict(zip(names, table.amax(dim=0).tolist(), strict=True))
+        self._sums = {}
+        metrics = {
+            name: totals[total] / totals[count]
+            for name, (total, count) in MEANS.items()
+            if total in totals and totals[count] > 0
+        }
+        if totals["labelled"] > 0:
+            metrics[WEIGHTS_MAX] = maxima["weights_max"]
+        metrics["policy_loss"] = totals["policy_loss"]
+        return metrics
+
+
+def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> dict[str, Any]:
+    """Sums of scores, weights and counts from (B,) scores, labels and weights; NaN labels count nowhere."""
+    positive, negative = labels == 1, labels == 0
+    size = weights.abs()
+    return {
+        "positive_scores": scores[positive].sum(),
+        "positives": positive.sum(),
+        "negative_scores": scores[negative].sum(),
+        "negatives": negative.sum(),
+        "weights": size.sum(),
+        "weights_max": size.max(),
+        "labelled": (positive | negative).sum(),
+    }

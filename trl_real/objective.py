@@ -1,0 +1,177 @@
+"""The REAL objective on plain tensors: scores (Eq. 5), group losses (Eq. 8, Eq. 2, Eq. 11) and their closed-form
+weights.
+
+In: per-token log-probabilities of the rollouts and one label per rollout (1.0 right, 0.0 wrong, NaN no label).
+Out: one score per rollout, one loss per group, and the derivative of the loss with respect to every score.
+
+Equations are numbered as in "Rewards as Labels" (arXiv 2602.05630). Depends on torch alone; the mean over the groups
+of an optimizer step is the caller's, who alone knows how many groups there are.
+
+Legend: B rollouts, T tokens, N groups, G rollouts per group.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+LOSS_TYPES = ("real", "real_no_anchor", "bce")
+DEGENERATE_GROUPS = ("drop", "keep")
+
+
+def sequence_scores(
+    per_token_logps: torch.Tensor, old_per_token_logps: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """
+    Length-normalized relative log-probability of every rollout (Eq. 5).
+
+    Args:
+        per_token_logps (`torch.Tensor` of shape `(B, T)`):
+            Log-probabilities of the sampled tokens under the policy that is trained, in nats.
+        old_per_token_logps (`torch.Tensor` of shape `(B, T)`):
+            The same under the policy that sampled them.
+        mask (`torch.Tensor` of shape `(B, T)`):
+            Nonzero where a token counts (completion mask × tool mask).
+
+    Returns:
+        `torch.Tensor` of shape `(B,)`: Scores, float32 (float64 if the log-probabilities are). A row with an empty
+        mask gives 0.
+
+    Raises:
+        `ValueError`: If the three shapes differ.
+    """
+    if not per_token_logps.shape == old_per_token_logps.shape == mask.shape:
+        raise ValueError(
+            "`per_token_logps`, `old_per_token_logps` and `mask` must have the same shape (B, T), got "
+            f"{tuple(per_token_logps.shape)}, {tuple(old_per_token_logps.shape)} and {tuple(mask.shape)}."
+        )
+    dtype = torch.promote_types(per_token_logps.dtype, torch.float32)
+    log_ratio = per_token_logps.to(dtype) - old_per_token_logps.to(dtype)
+    counted = mask != 0
+    # masked_fill, not a product: padding may hold -inf or NaN
+    return log_ratio.masked_fill(~counted, 0.0).sum(-1) / counted.sum(-1).clamp(min=1)
+
+
+def group_losses(
+    scores: torch.Tensor,
+    labels: torch.Tensor,
+    tau: float = 0.5,
+    loss_type: str = "real",
+    degenerate_groups: str = "drop",
+) -> torch.Tensor:
+    """
+    Loss of every group of rollouts, differentiable in the scores.
+
+    Args:
+        scores (`torch.Tensor` of shape `(N, G)`):
+            Scores of Eq. 5.
+        labels (`torch.Tensor` of shape `(N, G)`):
+            1.0 for a positive rollout, 0.0 for a negative one, NaN for a rollout without a label (in neither set).
+        tau (`float`, *optional*, defaults to `0.5`):
+            Temperature τ.
+        loss_type (`str`, *optional*, defaults to `"real"`):
+            `"real"` (Eq. 8, anchored softmax), `"real_no_anchor"` (Eq. 2 on the scores) or `"bce"` (Eq. 11 divided by
+            the number of labelled rollouts of the group).
+        degenerate_groups (`str`, *optional*, defaults to `"drop"`):
+            `"drop"`: a group with one class only has loss 0 and no gradient. `"keep"`: the formula as printed.
+
+    Returns:
+        `torch.Tensor` of shape `(N,)`: Losses, in the dtype of the scores (float32 at least).
+
+    Raises:
+        `ValueError`: If an argument is outside its allowed values; the message names both.
+    """
+    scores, positive, negative, both = _prepare(scores, labels, tau, loss_type, degenerate_groups)
+    logits = scores / tau
+    if loss_type == "real":
+        losses = _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)
+    elif loss_type == "real_no_anchor":
+        # One class alone gives log(1 + 0) = 0; the where keeps its empty logsumexp (-inf) out of the gradient
+        pairs = _logsumexp(-logits, positive | ~both[:, None]) + _logsumexp(logits, negative | ~both[:, None])
+        losses = torch.where(both, F.softplus(pairs), 0.0)
+    else:
+        terms = F.softplus(-logits) * positive + F.softplus(logits) * negative
+        losses = terms.sum(-1) / (positive | negative).sum(-1).clamp(min=1)
+    return torch.where(both, losses, 0.0) if degenerate_groups == "drop" else losses
+
+
+def score_weights(
+    scores: torch.Tensor,
+    labels: torch.Tensor,
+    tau: float = 0.5,
+    loss_type: str = "real",
+    degenerate_groups: str = "drop",
+) -> torch.Tensor:
+    """
+    Derivative of `group_losses(...).sum()` with respect to every score, in closed form (Eq. 9 for `"real"`).
+
+    Negative for positives (their score is pushed up), positive for negatives, 0 without a label. Bounded by 1/τ
+    (Proposition 5.1). With these weights as constants, `(weights * scores).sum()` has the gradient of the loss however
+    the rollouts are spread over batches.
+
+    Args:
+        scores, labels, tau, loss_type, degenerate_groups:
+            As for [`group_losses`].
+
+    Returns:
+        `torch.Tensor` of shape `(N, G)`: Weights, detached, in the dtype of the scores (float32 at least).
+
+    Raises:
+        `ValueError`: As for [`group_losses`].
+    """
+    scores, positive, negative, both = _prepare(scores.detach(), labels, tau, loss_type, degenerate_groups)
+    logits = scores / tau
+    if loss_type == "real":
+        pull = (-logits - _anchored_logsumexp(-logits, positive)[:, None]).exp()
+        push = (logits - _anchored_logsumexp(logits, negative)[:, None]).exp()
+    elif loss_type == "real_no_anchor":
+        lse_positive = _logsumexp(-logits, positive | ~both[:, None])[:, None]
+        lse_negative = _logsumexp(logits, negative | ~both[:, None])[:, None]
+        gate = torch.sigmoid(lse_positive + lse_negative) * both[:, None]
+        pull = gate * (-logits - lse_positive).exp()
+        push = gate * (logits - lse_negative).exp()
+    else:
+        count = (positive | negative).sum(-1, keepdim=True).clamp(min=1)
+        pull = torch.sigmoid(-logits) / count
+        push = torch.sigmoid(logits) / count
+    weights = (push.masked_fill(~negative, 0.0) - pull.masked_fill(~positive, 0.0)) / tau
+    return weights.masked_fill(~both[:, None], 0.0) if degenerate_groups == "drop" else weights
+
+
+def _logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+    """log Σ exp over the members of each row; -inf for a row without members."""
+    return logits.masked_fill(~members, -torch.inf).logsumexp(-1)
+
+
+def _anchored_logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+    """log(1 + Σ exp) over the members of each row: the anchor logit 0 of Eq. 6 and Eq. 7."""
+    anchor = logits.new_zeros(logits.shape[0], 1)
+    return torch.cat([anchor, logits.masked_fill(~members, -torch.inf)], dim=-1).logsumexp(-1)
+
+
+def _prepare(
+    scores: torch.Tensor, labels: torch.Tensor, tau: float, loss_type: str, degenerate_groups: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Check the arguments; return the scores with unlabelled ones zeroed, the two classes, and which groups have both."""
+    check_options(tau, loss_type, degenerate_groups)
+    if scores.dim() != 2 or scores.shape != labels.shape:
+        raise ValueError(
+            f"`scores` and `labels` must both have shape (N, G), got {tuple(scores.shape)} and {tuple(labels.shape)}."
+        )
+    positive, negative = labels == 1, labels == 0
+    if not bool((positive | negative | labels.isnan()).all()):
+        raise ValueError("`labels` must be 1.0 (right), 0.0 (wrong) or NaN (no label); found another value.")
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).masked_fill(~(positive | negative), 0.0)
+    return scores, positive, negative, positive.any(-1) & negative.any(-1)
+
+
+def check_options(tau: float, loss_type: str, degenerate_groups: str) -> None:
+    """Raise `ValueError` with the name and the allowed values if an option of the objective is wrong."""
+    if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not math.isfinite(tau) or tau <= 0:
+        raise ValueError(f"`tau` must be a finite number above 0 (the paper uses 0.5), got {tau!r}.")
+    if loss_type not in LOSS_TYPES:
+        raise ValueError(f"`loss_type` must be one of {', '.join(map(repr, LOSS_TYPES))}, got {loss_type!r}.")
+    if degenerate_groups not in DEGENERATE_GROUPS:
+        allowed = ", ".join(map(repr, DEGENERATE_GROUPS))
+        raise ValueError(f"`degenerate_groups` must be one of {allowed}, got {degenerate_groups!r}.")

@@ -1,0 +1,262 @@
+"""A generation batch as single rollouts without padding, their exchange between processes, and padded micro-batches.
+
+In: the padded batch that TRL's `_generate_and_score_completions` returns on this process.
+Out: `MicroBatch`, padded to its own longest row only, ready for the forward.
+
+Legend: B rollouts, P prompt tokens, C completion tokens.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+
+from .compat import pad, split_pixel_values_by_grid, unsplit_pixel_values_by_grid
+
+
+# Tensors of TRL's batch with one column per token of prompt + completion
+TOKEN_TYPE_KEYS = ("token_type_ids", "mm_token_type_ids")
+# Vision tensors and counts, one entry per rollout once TRL's `split_pixel_values_by_grid` has split them
+VISION_KEYS = (
+    "pixel_values",
+    "image_grid_thw",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "image_sizes",
+    "image_position_ids",
+    "num_images",
+    "num_tiles",
+)
+
+
+@dataclass
+class Rollout:
+    """
+    One prompt with one completion, without padding.
+
+    Args:
+        row (`int` or `None`):
+            Index in the generation over all processes, or `None` for a filler, which has no gradient and is in no
+            count.
+        prompt_ids (`torch.Tensor` of shape `(P,)`), completion_ids (`torch.Tensor` of shape `(C,)`):
+            Token ids.
+        mask (`torch.Tensor` of shape `(C,)`):
+            1 where a completion token counts (completion mask × tool mask).
+        token_types (`dict`):
+            Token types over prompt and completion, each of shape `(P + C,)`.
+        vision (`dict`):
+            Image tensors (leading dimension as in TRL's batch) and counts of this rollout.
+        old_per_token_logps, ref_per_token_logps (`torch.Tensor` of shape `(C,)`, *optional*):
+            Log-probabilities under the policy at generation, and under the reference model.
+    """
+
+    row: int | None
+    prompt_ids: torch.Tensor
+    completion_ids: torch.Tensor
+    mask: torch.Tensor
+    token_types: dict[str, torch.Tensor] = field(default_factory=dict)
+    vision: dict[str, Any] = field(default_factory=dict)
+    old_per_token_logps: torch.Tensor | None = None
+    ref_per_token_logps: torch.Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and completion."""
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+    def filler(self) -> "Rollout":
+        """The same tokens with none that counts: lets a process without rows join the collectives of a micro-step."""
+        return replace(
+            self, row=None, mask=torch.zeros_like(self.mask), old_per_token_logps=None, ref_per_token_logps=None
+        )
+
+
+@dataclass
+class MicroBatch:
+    """
+    Rollouts padded to the longest prompt and the longest completion among them.
+
+    Args:
+        rollouts (`list[Rollout]`):
+            The B rows.
+        input_ids, attention_mask (`torch.Tensor` of shape `(B, P + C)`):
+            Prompts padded on the left, completions on the right.
+        mask (`torch.Tensor` of shape `(B, C)`):
+            1 where a completion token counts.
+        forward_kwargs (`dict`):
+            Token types and images, as TRL's forward takes them.
+    """
+
+    rollouts: list[Rollout]
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    mask: torch.Tensor
+    forward_kwargs: dict[str, Any]
+
+    @property
+    def rows(self) -> list[int | None]:
+        """Row of every rollout, `None` for a filler."""
+        return [rollout.row for rollout in self.rollouts]
+
+    def padded(self, name: str) -> torch.Tensor:
+        """Log-probabilities of that name as `(B, C)`, zero in the padding and for fillers."""
+        values = [getattr(rollout, name) for rollout in self.rollouts]
+        output = self.mask.new_zeros(self.mask.shape, dtype=torch.float32)
+        for index, value in enumerate(values):
+            if value is not None:
+                output[index, : len(value)] = value
+            elif self.rollouts[index].row is not None:
+                raise RuntimeError(f"rollout {self.rollouts[index].row} has no {name}")
+        return output
+
+    def store(self, name: str, values: torch.Tensor) -> None:
+        """Keep each row's part of `(B, C)` log-probabilities on its rollout."""
+        for rollout, row in zip(self.rollouts, values, strict=True):
+            setattr(rollout, name, row[: len(rollout.completion_ids)].detach())
+
+
+def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
+    """The rollouts of this process, numbered from `first_row`, from TRL's padded batch."""
+    batch = split_pixel_values_by_grid(batch)
+    width = batch["prompt_ids"].size(1)
+    prompt_lengths = batch["prompt_mask"].sum(1).tolist()
+    # A truncated completion that TRL masked out keeps its tokens: length by id, counting by mask
+    completion_lengths = batch["completion_mask"].sum(1).tolist()
+    mask = batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]
+    rollouts = []
+    for index, (prompt, completion) in enumerate(zip(prompt_lengths, completion_lengths, strict=True)):
+        completion = max(completion, 1)  # the forward needs one position, and the mask says that it does not count
+        rollouts.append(
+            Rollout(
+                row=first_row + index,
+                prompt_ids=batch["prompt_ids"][index, width - prompt :],
+                completion_ids=batch["completion_ids"][index, :completion],
+                mask=mask[index, :completion],
+                token_types={
+                    key: batch[key][index, width - prompt : width + completion]
+                    for key in TOKEN_TYPE_KEYS
+                    if key in batch
+                },
+                vision={key: _entry(batch[key], index) for key in VISION_KEYS if batch.get(key) is not None},
+            )
+        )
+    return rollouts
+
+
+def token_counts(batch: dict[str, Any]) -> torch.Tensor:
+    """Tokens of prompt and completion, and completion tokens that count, of every row: `(B, 2)`."""
+    completion = batch["completion_mask"]
+    counted = completion * batch["tool_mask"] if "tool_mask" in batch else completion
+    return torch.stack([batch["prompt_mask"].sum(1) + completion.sum(1), counted.sum(1)], dim=1)
+
+
+def check_rollout_func(rollout_func: Callable | None) -> Callable | None:
+    """The same rollout function, with a clear error where TRL would fail on a completion without tokens."""
+    if rollout_func is None:
+        return None
+
+    @functools.wraps(rollout_func)
+    def checked(prompts: list, trainer: Any) -> dict[str, Any]:
+        output = rollout_func(prompts, trainer)
+        for index, ids in enumerate(output.get("completion_ids", [])):
+            if len(ids) == 0:
+                raise ValueError(
+                    f"`rollout_func` returned an empty completion for prompt {index}. Return at least one token in "
+                    "`completion_ids`, for example the end-of-sequence token; an `env_mask` of 0 keeps it out of the loss."
+                )
+        return output
+
+    return checked
+
+
+def _entry(values: torch.Tensor | list[Any], index: int) -> Any:
+    """One rollout's part, with the leading dimension that concatenation needs."""
+    return values[index : index + 1] if isinstance(values, torch.Tensor) else values[index]
+
+
+def exchange(
+    rollouts: list[Rollout], wanted: Sequence[Iterable[int]], process: int, device: torch.device
+) -> dict[int, Rollout]:
+    """
+    Give every process the rollouts it runs; only those that change process travel.
+
+    Args:
+        rollouts (`list[Rollout]`):
+            The rollouts generated on this process.
+        wanted (`Sequence[Iterable[int]]`):
+            Rows that each process runs, the same on every process.
+        process (`int`):
+            Index of this process.
+        device (`torch.device`):
+            Where incoming tensors go.
+
+    Returns:
+        `dict[int, Rollout]`: The rollouts that this process runs, by row.
+    """
+    mine = set(wanted[process])
+    held = {rollout.row: rollout for rollout in rollouts if rollout.row in mine}
+    if len(wanted) == 1:
+        return held
+    elsewhere = {row for other, rows in enumerate(wanted) if other != process for row in rows}
+    outgoing = [_to(rollout, torch.device("cpu")) for rollout in rollouts if rollout.row in elsewhere]
+    for rollout in gather_object(outgoing):
+        if rollout.row in mine:
+            held[rollout.row] = _to(rollout, device)
+    return held
+
+
+def _to(rollout: Rollout, device: torch.device) -> Rollout:
+    """A copy on that device that shares no storage with the padded batch (pickling a view would send all of it)."""
+
+    def move(value: Any) -> Any:
+        return value.to(device, copy=True).contiguous().clone() if isinstance(value, torch.Tensor) else value
+
+    return replace(
+        rollout,
+        prompt_ids=move(rollout.prompt_ids),
+        completion_ids=move(rollout.completion_ids),
+        mask=move(rollout.mask),
+        token_types={key: move(value) for key, value in rollout.token_types.items()},
+        vision={key: move(value) for key, value in rollout.vision.items()},
+    )
+
+
+def collate(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of: int | None = None) -> MicroBatch:
+    """Pad the rollouts to a micro-batch; `pad_to_multiple_of` rounds the prompt and the completion width up."""
+
+    def left(tensors: list[torch.Tensor], value: int) -> torch.Tensor:
+        return pad(tensors, value, "left", pad_to_multiple_of)
+
+    def right(tensors: list[torch.Tensor], value: int) -> torch.Tensor:
+        return pad(tensors, value, "right", pad_to_multiple_of)
+
+    prompts = [rollout.prompt_ids for rollout in rollouts]
+    completions = [rollout.completion_ids for rollout in rollouts]
+    forward_kwargs = _collate_vision([rollout.vision for rollout in rollouts])
+    for key in rollouts[0].token_types:
+        types = [
+            rollout.token_types[key].split([len(p), len(c)])
+            for rollout, p, c in zip(rollouts, prompts, completions, strict=True)
+        ]
+        forward_kwargs[key] = torch.cat([left([t[0] for t in types], 0), right([t[1] for t in types], 0)], dim=1)
+    return MicroBatch(
+        rollouts=rollouts,
+        input_ids=torch.cat([left(prompts, pad_token_id), right(completions, pad_token_id)], dim=1),
+        attention_mask=torch.cat(
+            [left([torch.ones_like(p) for p in prompts], 0), right([torch.ones_like(c) for c in completions], 0)],
+            dim=1,
+        ),
+        mask=right([rollout.mask for rollout in rollouts], 0),
+        forward_kwargs=forward_kwargs,
+    )
+
+
+def _collate_vision(visions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Images of several rollouts in the layout of TRL's forward."""
+    if not visions[0] or ("num_images" in visions[0] and not any(vision["num_images"] for vision in visions)):
+        return {}
+    batch: dict[str, Any] = {key: [vision[key] for vision in visions] for key in visions[0]}
+    return unsplit_pixel_values_by_grid(batch)

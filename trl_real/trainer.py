@@ -1,0 +1,433 @@
+"""REALTrainer: TRL's GRPOTrainer with the anchored softmax classification loss over each prompt's group of rollouts.
+
+Generation, rewards, tools, vLLM, logging and checkpoints are TRL's. What happens between rewards and gradient is here,
+and the mathematics of it in `objective.py`. The gradient of an optimizer step is that of the mean of the group losses
+over all its groups, however the step is cut: with w_k = ∂L/∂s_k at the policy of the step, held constant, Σ w_k s_k
+has that gradient for any spread of the rollouts over micro-steps and processes.
+
+What differs from the paper, from its code, or from GRPOTrainer:
+
+1. Groups with one class only have no loss, but count in the mean, as in the authors' code and unlike Eq. 8 as printed
+   (`degenerate_groups="keep"` for the latter).
+2. Rollouts without gradient are not run, and micro-batches are padded to their own longest row. Entropy, scores and KL
+   are therefore logged over the rollouts that are trained on.
+3. Groups go to the optimizer steps of a generation in data order; TRL shuffles single sequences, which tears groups
+   apart.
+4. The KL term, the entropy bonus and the MoE balance loss are means over rollouts of each rollout's own mean. TRL's
+   are means over the tokens of a micro-batch, which depend on the batch cut.
+5. `disable_dropout` defaults to true, since a score compares two forwards of the same rollout.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from datasets import Dataset, IterableDataset
+from peft import PeftConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainerCallback
+from transformers.utils.quantization_config import QuantizationConfigMixin
+from trl import GRPOTrainer
+
+from .compat import disable_gradient_checkpointing, get_config_model_id, use_adapter
+from .config import REALConfig
+from .generation import Generation, Objective, StepWeights
+from .labels import group_shares, make_label_rule
+from .metrics import StepMetrics, score_sums
+from .objective import sequence_scores
+from .plan import plan_generation
+from .regularizers import balance_losses, capture_router_logits, per_token_kl, rollout_means
+from .resume import ResumePosition, skip_permutations
+from .rollouts import MicroBatch, Rollout, check_rollout_func, collate, exchange, token_counts, unpad
+
+
+logger = get_logger(__name__)
+
+
+class REALTrainer(GRPOTrainer):
+    """
+    Trainer for REAL, "Rewards as Labels: Revisiting RLVR from a Classification Perspective" (arXiv 2602.05630).
+
+    A drop-in for [`~trl.GRPOTrainer`]: same constructor, same data, same reward functions.
+
+    Example:
+
+    ```python
+    from datasets import load_dataset
+    from trl.rewards import accuracy_reward
+    from trl_real import REALConfig, REALTrainer
+
+    trainer = REALTrainer(
+        model="Qwen/Qwen2.5-0.5B-Instruct",
+        reward_funcs=accuracy_reward,
+        args=REALConfig(output_dir="runs/real", steps_per_generation=32, gradient_accumulation_steps=8),
+        train_dataset=load_dataset("trl-lib/DeepMath-103K", split="train"),
+    )
+    trainer.train()
+    ```
+
+    Args:
+        args ([`REALConfig`], *optional*):
+            Configuration. `None` builds one with the defaults.
+        model, reward_funcs, train_dataset, eval_dataset, processing_class, reward_processing_classes, callbacks,
+        optimizers, quantization_config, peft_config, tools, rollout_func, environment_factory:
+            As for [`~trl.GRPOTrainer`]. A reward of `None` or NaN means "no label".
+
+    Raises:
+        `TypeError`: If `args` is not a [`REALConfig`].
+        `ValueError`: If there are several reward functions and `args` does not say which reward decides.
+    """
+
+    _tag_names = ["trl", "real"]
+    _name = "REAL"
+    _paper = {
+        "title": "Rewards as Labels: Revisiting RLVR from a Classification Perspective",
+        "id": "2602.05630",
+        # docstyle-ignore
+        "citation": """\
+@article{real2026rewards,
+    title  = {{Rewards as Labels: Revisiting RLVR from a Classification Perspective}},
+    year   = 2026,
+    eprint = {arXiv:2602.05630},
+}""",
+    }
+
+    def __init__(
+        self,
+        model: "str | PreTrainedModel | PeftModel",
+        reward_funcs: Any = None,
+        args: REALConfig | None = None,
+        train_dataset: Dataset | IterableDataset | None = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | ProcessorMixin | None = None,
+        reward_processing_classes: PreTrainedTokenizerBase | list[PreTrainedTokenizerBase] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[torch.optim.Optimizer | None, torch.optim.lr_scheduler.LambdaLR | None] = (None, None),
+        quantization_config: QuantizationConfigMixin | None = None,
+        peft_config: "PeftConfig | None" = None,
+        tools: list[Callable] | None = None,
+        rollout_func: Callable | None = None,
+        environment_factory: Any = None,
+    ):
+        if args is None:
+            model_name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = REALConfig(f"{model_name.split('/')[-1]}-REAL")
+        if not isinstance(args, REALConfig):
+            raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
+        self._reading_rollouts = False
+        # A KL term to the old policy needs no reference model, so TRL must not load one
+        beta, args.beta = args.beta, 0.0 if args.kl_target == "old" else args.beta
+        try:
+            super().__init__(
+                model,
+                reward_funcs,
+                args,
+                train_dataset,
+                eval_dataset,
+                processing_class,
+                reward_processing_classes,
+                callbacks,
+                optimizers,
+                quantization_config,
+                peft_config,
+                tools,
+                check_rollout_func(rollout_func),
+                environment_factory,
+            )
+        finally:
+            args.beta = beta
+        self._objective = Objective(args.tau, args.loss_type, args.degenerate_groups)
+        self._label_rule = make_label_rule(self.reward_func_names, args.label_threshold, args.label_reward_func)
+        self._trains_every_rollout = beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
+        self._micro_steps_per_step = min(args.gradient_accumulation_steps, args.steps_per_generation)
+        self._generation: Generation | None = None
+        self._step_weights: StepWeights | None = None
+        self._step_metrics = StepMetrics()
+        self._eval_name = ""
+        self._train_sampler = None
+        self.add_callback(ResumePosition(self))
+        if args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0:
+            logger.warning(
+                "Every optimizer step uses fresh rollouts, so all scores are 0 and REAL weighs rollouts by the number of right "
+                "and wrong ones alone. The paper takes 4 optimizer steps per generation: set "
+                f"steps_per_generation={4 * args.gradient_accumulation_steps}."
+            )
+
+    # ---- position in the run ----------------------------------------------------------------------------------------
+
+    def start_at(self, micro_step: int, epochs: int) -> None:
+        """Start training at this micro-step of an epoch, after this many epochs, without rollouts."""
+        self._step = micro_step
+        self._generation = None
+        skip_permutations(self._train_sampler, epochs)
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> Any:
+        self._train_sampler = super()._get_train_sampler(dataset)
+        return self._train_sampler
+
+    # ---- rollouts -> labels -> plan ---------------------------------------------------------------------------------
+
+    def _prepare_inputs(self, generation_batch: list[dict[str, Any]]) -> MicroBatch | None:
+        """The rollouts of this micro-step; `None` if no process has any and nothing waits for a backward."""
+        if not self.model.training:
+            return self._evaluation_batch(generation_batch)
+        slot = self._step % self.args.steps_per_generation
+        step, micro_step = divmod(slot, self._micro_steps_per_step)
+        if self._generation is None or self._step % (self.args.steps_per_generation * self.num_iterations) == 0:
+            self._generation = self._generate_and_plan(generation_batch, first_step=step)
+        if micro_step == 0:
+            self._start_step(step)
+        rollouts = self._generation.micro_step(step, micro_step)
+        if not rollouts and self.accelerator.sync_gradients:
+            rollouts = [self._generation.filler]  # the last backward of a step reduces the gradients of all processes
+        return self._collate(rollouts) if rollouts else None
+
+    def _rollouts_and_labels(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, torch.Tensor]:
+        """Generate: this process's rollouts; labels (P, G) and token counts (P * G, 2) over all processes."""
+        self._reading_rollouts = True
+        try:
+            batch = self._generate_and_score_completions(inputs)
+        finally:
+            self._reading_rollouts = False
+        rollouts = unpad(batch, self.accelerator.process_index * len(inputs))
+        counts = self.accelerator.gather(token_counts(batch))
+        rewards = self._label_rule.rewards(self._rewards_per_func, self.reward_weights.to(counts.device))
+        if warning := self._label_rule.warning(rewards):
+            logger.warning(warning)
+        labels = self._label_rule.labels(rewards, counts[:, 1])
+        self._logs["extra"]["label"].extend(labels.tolist())
+        mode = "train" if self.model.training else "eval"
+        labels = labels.view(-1, self.num_generations if mode == "train" else self.num_generations_eval)
+        for name, share in group_shares(labels).items():
+            self._metrics[mode][f"groups/{name}"].append(share)
+        return rollouts, labels, counts
+
+    def _generate_and_plan(self, inputs: list[dict[str, Any]], first_step: int) -> Generation:
+        """Rollouts, labels and plan of a generation, with the log-probabilities that its later steps compare with."""
+        rollouts, labels, counts = self._rollouts_and_labels(inputs)
+        process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
+        counted = counts[:, 1] > 0
+        keep = counted if self._trains_every_rollout else self._objective.informative(labels).flatten()
+        self._metrics["train"]["trained/rollouts"].append(keep.float().mean().item())
+        tokens = counts[:, 1].float()
+        self._metrics["train"]["trained/tokens"].append(((tokens * keep).sum() / tokens.sum().clamp(min=1)).item())
+        plans = plan_generation(
+            counts[:, 0].tolist(),
+            keep.tolist(),
+            self.num_generations,
+            self.args.steps_per_generation // self._micro_steps_per_step,
+            self._micro_steps_per_step,
+            num_processes,
+            self.args.per_device_train_batch_size,
+        )
+        wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(num_processes)]
+        generation = Generation(
+            rollouts=exchange(rollouts, wanted, process, self.accelerator.device),
+            filler=min(rollouts, key=lambda rollout: rollout.length).filler(),
+            labels=labels,
+            plans=plans,
+            policy_version=self.state.global_step,
+            process=process,
+        )
+        self._remember_logps(generation, first_step)
+        return generation
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._rewards_per_func = super()._calculate_rewards(*args, **kwargs)
+        return self._rewards_per_func
+
+    def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroBatch:
+        """An evaluation batch in one piece: fresh rollouts, so every score is 0."""
+        rollouts, labels, _ = self._rollouts_and_labels(inputs)
+        self._step_weights = StepWeights(labels, 0, on_policy=True)
+        self._weigh(torch.zeros_like(labels))
+        batch = self._collate(rollouts)
+        if self.beta != 0.0:
+            batch.store("ref_per_token_logps", self._reference_logps(batch))
+        return batch
+
+    def _collate(self, rollouts: list[Rollout]) -> MicroBatch:
+        return collate(rollouts, self._tokenizer.pad_token_id, self.pad_to_multiple_of)
+
+    # ---- log-probabilities ------------------------------------------------------------------------------------------
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to the
+        # longest. They are computed later, where the plan needs them.
+        if self._reading_rollouts:
+            return None, None, None
+        return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
+    def _forward(self, model: Any, batch: MicroBatch, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None, Any]:
+        return self._get_per_token_logps_and_entropies(
+            model, batch.input_ids, batch.attention_mask, batch.mask.size(1), **batch.forward_kwargs, **kwargs
+        )
+
+    @torch.no_grad()
+    def _policy_logps(self, batch: MicroBatch) -> torch.Tensor:
+        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            return self._forward(self.model, batch)[0]
+
+    @torch.no_grad()
+    def _reference_logps(self, batch: MicroBatch) -> torch.Tensor:
+        """Log-probabilities under the reference: its own model, or the policy's without its adapter (or with its first)."""
+        if self.ref_model is not None:
+            return self._forward(self.ref_model, batch)[0]
+        model = self.accelerator.unwrap_model(self.model)
+        with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
+            return self._policy_logps(batch)
+
+    def _remember_logps(self, generation: Generation, first_step: int) -> None:
+        """Old log-probabilities for the steps that will be off policy, reference ones for all, before the policy moves."""
+        for step in range(len(generation.plans)):
+            if step < first_step and self.num_iterations == 1:
+                continue  # resumed past this step
+            for rollouts in generation.micro_steps(step):
+                batch = self._collate(rollouts)
+                if step != first_step:
+                    batch.store("old_per_token_logps", self._policy_logps(batch))
+                if self.beta != 0.0:
+                    batch.store("ref_per_token_logps", self._reference_logps(batch))
+
+    # ---- scores -> weights -> loss ----------------------------------------------------------------------------------
+
+    def _start_step(self, step: int) -> None:
+        """Weights of an optimizer step: closed form on policy, else from a scoring pass if its groups are spread out."""
+        generation = self._generation
+        on_policy = self.state.global_step == generation.policy_version
+        self._step_weights = generation.step_weights(step, on_policy)
+        if on_policy:
+            self._weigh(torch.zeros_like(self._step_weights.labels))
+        elif not generation.plans[step].whole_groups:
+            scores = torch.zeros_like(self._step_weights.labels)
+            for rollouts in generation.micro_steps(step):
+                batch = self._collate(rollouts)
+                local = sequence_scores(self._policy_logps(batch), batch.padded("old_per_token_logps"), batch.mask)
+                scores += self._step_weights.spread(batch.rows, local)
+            self._weigh(self.accelerator.reduce(scores, reduction="sum"))
+
+    def _weigh(self, scores: torch.Tensor) -> None:
+        self._step_weights.weights, self._step_weights.shares = self._objective.weigh(
+            scores, self._step_weights.labels
+        )
+
+    def _weights_of(self, batch: MicroBatch, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and loss shares (B,) of these rollouts."""
+        step = self._step_weights
+        weights, shares = step.weights, step.shares
+        if weights is None:  # off policy, and every group is whole in this micro-step, perhaps on several processes
+            known = self.accelerator.reduce(step.spread(batch.rows, scores), reduction="sum")
+            weights, shares = self._objective.weigh(known, step.labels)
+        return step.pick(batch.rows, weights, 0.0), step.pick(batch.rows, shares, 0.0)
+
+    def _compute_loss(self, model: Any, inputs: MicroBatch | None) -> torch.Tensor:
+        """The objective's value, with the gradient of the weighted scores; times the processes, whose gradients are averaged."""
+        if inputs is None:  # nothing to learn from in this micro-step on any process
+            return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        batch, step = inputs, self._step_weights
+        logps, entropies, balance = self._forward_for_loss(model, batch)
+        old_logps = logps.detach() if step.on_policy else batch.padded("old_per_token_logps")
+        if step.on_policy and self.num_iterations > 1 and self.model.training:
+            batch.store("old_per_token_logps", logps)
+        scores = sequence_scores(logps, old_logps, batch.mask)  # (B,)
+        weights, shares = self._weights_of(batch, scores)
+        surrogate = (weights * scores).sum()
+        num_groups = self._groups_in_step()
+        value = surrogate - surrogate.detach() + shares.sum()
+        terms, sums = self._regularizers(batch, logps, old_logps, entropies, balance)
+        loss = (value + terms / step.labels.size(1)) / num_groups
+        self._step_metrics.add(
+            policy_loss=shares.sum() / num_groups,
+            kl_old=(per_token_kl(old_logps, logps) * batch.mask).sum(),
+            entropy=(entropies * batch.mask).sum(),
+            tokens=batch.mask.sum(),
+            **score_sums(scores.detach(), step.pick(batch.rows, step.labels, torch.nan), weights),
+            **sums,
+        )
+        if not self.model.training or self.accelerator.sync_gradients:
+            self._log_step()
+        return loss * self.accelerator.num_processes
+
+    def _groups_in_step(self) -> float:
+        """Groups over which the loss is a mean: of the optimizer step (an epoch's last may be shorter), or of the batch."""
+        if not self.model.training:
+            return self._step_weights.labels.size(0)
+        rows = self.args.per_device_train_batch_size * self.accelerator.num_processes
+        return self.current_gradient_accumulation_steps * rows / self.num_generations
+
+    def _forward_for_loss(
+        self, model: Any, batch: MicroBatch
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Log-probabilities and entropies (B, C), and with an auxiliary loss the balance loss of every rollout (B,)."""
+        if not self.aux_loss_enabled:
+            return self._forward(model, batch, compute_entropy=True)
+        config = self.model.config.get_text_config()
+        with capture_router_logits(self.model) as captured:
+            logps, entropies, _ = self._forward(model, batch, compute_entropy=True, compute_aux_loss=True)
+        balance = balance_losses(captured[0], batch.attention_mask, config.num_experts, config.num_experts_per_tok)
+        return logps, entropies, balance
+
+    def _regularizers(
+        self,
+        batch: MicroBatch,
+        logps: torch.Tensor,
+        old_logps: torch.Tensor,
+        entropies: torch.Tensor,
+        balance: torch.Tensor | None,
+    ) -> tuple[torch.Tensor | float, dict[str, torch.Tensor]]:
+        """Sum over rollouts of the KL term, the entropy bonus and the balance loss, weighed; and what is logged of them."""
+        terms, sums = 0.0, {}
+        if self.args.beta != 0.0:
+            kl = per_token_kl(
+                logps, old_logps if self.args.kl_target == "old" else batch.padded("ref_per_token_logps")
+            )
+            if self.args.use_bias_correction_kl:
+                kl = kl * (logps - old_logps).exp()
+            terms = terms + self.args.beta * rollout_means(kl, batch.mask).sum()
+            sums["kl"] = (kl * batch.mask).sum()
+        if self._entropy_bonus_enabled:
+            active = not self.use_adaptive_entropy or self._last_world_entropy <= self.args.entropy_target
+            terms = terms - active * self.entropy_coef * rollout_means(entropies, batch.mask).sum()
+        if balance is not None:
+            counted = batch.mask.any(dim=1)
+            terms = terms + self.router_aux_loss_coef * (balance * counted).sum()
+            sums |= {"aux_loss": (balance * counted).sum(), "rollouts": counted.sum()}
+        return terms, sums
+
+    # ---- metrics ----------------------------------------------------------------------------------------------------
+
+    def _log_step(self) -> None:
+        """Log the optimizer step (or evaluation batch) that ends, and let the entropy controller react to it."""
+        mode = "train" if self.model.training else "eval"
+        metrics = self._step_metrics.flush(self.accelerator)
+        if not self._trains_every_rollout:
+            del metrics["policy_loss"]  # it is the loss
+        for name, value in metrics.items():
+            self._metrics[mode][name].append(value)
+        if mode == "train" and self._entropy_bonus_enabled:
+            if self.use_adaptive_entropy and "entropy" in metrics:
+                self._adapt_entropy_coef(metrics["entropy"])
+            self._metrics[mode]["entropy_coef"].append(self.entropy_coef)
+
+    def _adapt_entropy_coef(self, entropy: float) -> None:
+        """TRL's controller: raise the coefficient while the entropy is at or below the target, lower it above."""
+        args = self.args
+        if entropy <= args.entropy_target:
+            self.entropy_coef = min(self.entropy_coef + args.entropy_coef_delta, args.entropy_coef_max)
+        else:
+            self.entropy_coef = max(self.entropy_coef - args.entropy_coef_delta, args.entropy_coef_min)
+        self._last_world_entropy = entropy
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        self._eval_name = metric_key_prefix.removeprefix("eval").removeprefix("_")
+        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        # TRL logs the metrics of every evaluation set under the same names, so the last set would win
+        if not self.model.training and self._eval_name:
+            named = {f"{self._eval_name}_{name}": values for name, values in self._metrics["eval"].items()}
+            self._metrics["eval"].clear()
+            self._metrics["eval"].update(named)
+        super().log(logs, start_time)
