@@ -24,8 +24,8 @@ def trainer_for(
     A trainer on fixed rollouts.
 
     `cut` has `batch` (per device), `steps` (optimizer steps per generation) and `options` (fields of REALConfig), and
-    may ask for `lora`, `moe`, `env_mask`, `checkpointing`, `prompts` (count) and `model` (options of the model's
-    config).
+    may ask for `lora`, `moe`, `env_mask`, `checkpointing`, `prompts` and `eval` (counts) and `path` (of a saved
+    model).
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = cut.get("accumulation", ROWS // (cut["batch"] * processes))
@@ -37,6 +37,7 @@ def trainer_for(
         steps_per_generation=cut.get("per_generation", accumulation * cut.get("steps", 4)),
         max_steps=cut.get("max_steps", 8),
         learning_rate=1e-2,
+        adam_epsilon=1e-5,  # a gradient of rounding noise must not become a full step
         lr_scheduler_type="constant",
         max_grad_norm=1.0,
         gradient_checkpointing=cut.get("checkpointing", False),
@@ -51,12 +52,13 @@ def trainer_for(
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM") if cut.get("lora") else None
     torch.manual_seed(7)
     trainer = trainer_class(
-        model=tiny_moe() if cut.get("moe") else tiny_model(**cut.get("model", {})),
+        model=cut["path"] if "path" in cut else tiny_moe() if cut.get("moe") else tiny_model(),
         reward_funcs=fixed_reward,
         args=REALConfig(**options | cut.get("options", {})),
         train_dataset=prompts_dataset(cut.get("prompts", 32)),
+        eval_dataset=prompts_dataset(cut["eval"]) if "eval" in cut else None,
         processing_class=tiny_tokenizer(),
-        rollout_func=fixed_rollouts(GROUP, cut.get("env_mask", False)),
+        rollout_func=fixed_rollouts(cut.get("env_mask", False)),
         peft_config=lora,
     )
     if lora:  # both factors away from zero, the same in every cut
@@ -88,6 +90,8 @@ def main(cuts_file: str, output_file: str) -> None:
     results = [train_cut(cut) for cut in json.loads(Path(cuts_file).read_text())]
     if os.environ.get("RANK", "0") == "0":
         torch.save(results, output_file)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Tiny real models, tokenizers and fixed rollouts that the tests share."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -67,12 +68,13 @@ def digest(*parts: Any) -> int:
 
 
 def fixed_completion(prompt: str, index: int, longest: int = 12) -> list[int]:
-    """The tokens of rollout `index` of a prompt: lengths from 1 to `longest`, the same in every run."""
+    """The tokens of rollout `index` of a prompt, always the same; two of three end with the end-of-sequence token."""
     length = 1 + digest("length", prompt, index) % longest
-    return [3 + digest("token", prompt, index, position) % 60 for position in range(length)]
+    tokens = [3 + digest("token", prompt, index, position) % 60 for position in range(length)]
+    return tokens + [1] * (digest("end", prompt, index) % 3 > 0)
 
 
-def fixed_rollouts(num_generations: int, env_mask: bool = False):
+def fixed_rollouts(env_mask: bool = False) -> Callable:
     """A `rollout_func` that answers every prompt with its fixed completions, whichever process asks."""
 
     def rollout_func(prompts: list[str], trainer: Any) -> dict[str, Any]:

@@ -62,8 +62,8 @@ class REALConfig(GRPOConfig):
     label_threshold: float | None = field(
         default=None,
         metadata={
-            "help": "A rollout is right when its reward exceeds this. 0.5 by default; with several reward functions it is "
-            "compared with their weighted sum and must be given, unless label_reward_func is."
+            "help": "A rollout is right when its reward exceeds this. 0.5 by default; with several reward functions it "
+            "is compared with their weighted sum and must be given, unless label_reward_func is."
         },
     )
     label_reward_func: str | None = field(
@@ -110,7 +110,8 @@ class REALConfig(GRPOConfig):
         for name, refusal in REFUSED.items():
             if refusal.refused(getattr(self, name)):
                 raise ValueError(
-                    f"REAL does not support `{name}={getattr(self, name)!r}`. {refusal.reason} Write {refusal.instead}."
+                    f"REAL does not support `{name}={getattr(self, name)!r}`. {refusal.reason} "
+                    f"Write {refusal.instead}."
                 )
         defaults = {item.name: item.default for item in fields(type(self))}
         # TRL's __post_init__ turns booleans into names, so both spellings of the default are the default
@@ -125,9 +126,10 @@ class REALConfig(GRPOConfig):
         if accumulation % per_generation and per_generation % accumulation:
             lower = per_generation // accumulation * accumulation or accumulation
             raise ValueError(
-                f"`steps_per_generation` ({per_generation}) must be a multiple or a divisor of `gradient_accumulation_steps` "
-                f"({accumulation}), so that every optimizer step has whole generations or whole parts of one. Write, for "
-                f"example, steps_per_generation={lower} or steps_per_generation={lower + accumulation}."
+                f"`steps_per_generation` ({per_generation}) must be a multiple or a divisor of "
+                f"`gradient_accumulation_steps` ({accumulation}), so that every optimizer step has whole generations or "
+                f"whole parts of one. Write, for example, steps_per_generation={lower} or "
+                f"steps_per_generation={lower + accumulation}."
             )
         micro_steps = min(accumulation, per_generation)
         rows_per_micro_step = self.per_device_train_batch_size * self.world_size
@@ -135,8 +137,9 @@ class REALConfig(GRPOConfig):
             unit = self.num_generations // math.gcd(self.num_generations, rows_per_micro_step)
             scale = -(-micro_steps // unit) * unit / micro_steps
             raise ValueError(
-                f"An optimizer step would have {rows_per_micro_step * micro_steps} rollouts (per_device_train_batch_size="
-                f"{self.per_device_train_batch_size} × {self.world_size} processes × {micro_steps} micro-steps), not a multiple "
-                f"of num_generations={self.num_generations}: groups would be torn apart. Write, for example, "
-                f"gradient_accumulation_steps={accumulation * scale:g} with steps_per_generation={per_generation * scale:g}."
+                f"An optimizer step would have {rows_per_micro_step * micro_steps} rollouts "
+                f"(per_device_train_batch_size={self.per_device_train_batch_size} × {self.world_size} processes × "
+                f"{micro_steps} micro-steps), not a multiple of num_generations={self.num_generations}: groups would be "
+                f"torn apart. Write, for example, gradient_accumulation_steps={accumulation * scale:g} with "
+                f"steps_per_generation={per_generation * scale:g}."
             )

@@ -27,7 +27,7 @@ class LabelRule:
     _warned: bool = field(default=False, repr=False)
 
     def rewards(self, rewards_per_func: torch.Tensor, reward_weights: torch.Tensor) -> torch.Tensor:
-        """The reward (N,) that decides, from rewards (N, F) and weights (F,); NaN where no function scored the rollout."""
+        """The reward (N,) that decides, from rewards (N, F) and weights (F,); NaN where no function gave one."""
         if self.column is not None:
             return rewards_per_func[:, self.column]
         unscored = rewards_per_func.isnan().all(dim=1)
@@ -47,13 +47,13 @@ class LabelRule:
         message = None
         if len(self._seen) > 2:
             message = (
-                f"The rewards take more than two values ({values}, ...). REAL uses labels: a rollout counts as right when "
-                f"its reward exceeds label_threshold={self.threshold:g}, and how far above or below does not matter."
+                f"The rewards take more than two values ({values}, ...). REAL uses labels: a rollout counts as right "
+                f"when its reward exceeds label_threshold={self.threshold:g}, and how far above or below does not matter."
             )
         elif len(self._seen) == 2 and len({value > self.threshold for value in self._seen}) == 1:
             message = (
-                f"All rewards so far ({values}) are on one side of label_threshold={self.threshold:g}, so every rollout has "
-                "the same label and nothing is learned. Set `label_threshold` between the rewards of wrong and right."
+                f"All rewards so far ({values}) are on one side of label_threshold={self.threshold:g}, so every rollout "
+                "has the same label and nothing is learned. Set `label_threshold` between the rewards of wrong and right."
             )
         self._warned = message is not None
         return message
@@ -79,15 +79,15 @@ def make_label_rule(
         return LabelRule(threshold, reward_func_names.index(label_reward_func))
     if label_threshold is None and len(reward_func_names) > 1:
         raise ValueError(
-            f"There are {len(reward_func_names)} reward functions ({names}), so REAL must be told when a rollout is right. "
-            f"Either name the one that decides, `REALConfig(label_reward_func={reward_func_names[0]!r})`, or compare the "
-            "weighted sum of all with a threshold, `REALConfig(label_threshold=0.5)`."
+            f"There are {len(reward_func_names)} reward functions ({names}), so REAL must be told when a rollout is "
+            f"right. Either name the one that decides, `REALConfig(label_reward_func={reward_func_names[0]!r})`, or "
+            "compare the weighted sum of all with a threshold, `REALConfig(label_threshold=0.5)`."
         )
     return LabelRule(0.5 if label_threshold is None else label_threshold)
 
 
 def group_shares(labels: torch.Tensor) -> dict[str, float]:
-    """Shares of groups that are all right, all wrong, mixed, or without any label, from labels (P, G). They sum to 1."""
+    """Shares of groups that are all right, all wrong, mixed, or without label, from labels (P, G). They sum to 1."""
     right, wrong = (labels == 1).any(dim=1), (labels == 0).any(dim=1)
     kinds = {
         "all_right": right & ~wrong,

@@ -21,6 +21,7 @@ MEANS = {
     "aux_loss": ("aux_loss", "rollouts"),
 }
 WEIGHTS_MAX = "weights/max"
+LOSSES = ("loss", "policy_loss")  # shares of a mean already
 
 
 class StepMetrics:
@@ -54,8 +55,7 @@ class StepMetrics:
         }
         if totals["labelled"] > 0:
             metrics[WEIGHTS_MAX] = maxima["weights_max"]
-        metrics["policy_loss"] = totals["policy_loss"]
-        return metrics
+        return metrics | {name: totals[name] for name in LOSSES}
 
 
 def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> dict[str, Any]:

@@ -89,9 +89,9 @@ def group_losses(
     elif loss_type == "real_no_anchor":
         # One class alone gives log(1 + 0) = 0; the where keeps its empty logsumexp (-inf) out of the gradient
         pairs = _logsumexp(-logits, positive | ~both[:, None]) + _logsumexp(logits, negative | ~both[:, None])
-        losses = torch.where(both, F.softplus(pairs), 0.0)
+        losses = torch.where(both, -F.logsigmoid(-pairs), 0.0)
     else:
-        terms = F.softplus(-logits) * positive + F.softplus(logits) * negative
+        terms = -F.logsigmoid(logits) * positive - F.logsigmoid(-logits) * negative
         losses = terms.sum(-1) / (positive | negative).sum(-1).clamp(min=1)
     return torch.where(both, losses, 0.0) if degenerate_groups == "drop" else losses
 
@@ -153,7 +153,7 @@ def _anchored_logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Te
 def _prepare(
     scores: torch.Tensor, labels: torch.Tensor, tau: float, loss_type: str, degenerate_groups: str
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Check the arguments; return the scores with unlabelled ones zeroed, the two classes, and which groups have both."""
+    """Check the arguments; return scores with unlabelled ones zeroed, the two classes, which groups have both."""
     check_options(tau, loss_type, degenerate_groups)
     if scores.dim() != 2 or scores.shape != labels.shape:
         raise ValueError(

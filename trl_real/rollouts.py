@@ -165,7 +165,8 @@ def check_rollout_func(rollout_func: Callable | None) -> Callable | None:
             if len(ids) == 0:
                 raise ValueError(
                     f"`rollout_func` returned an empty completion for prompt {index}. Return at least one token in "
-                    "`completion_ids`, for example the end-of-sequence token; an `env_mask` of 0 keeps it out of the loss."
+                    "`completion_ids`, for example the end-of-sequence token; an `env_mask` of 0 keeps it out of the "
+                    "loss."
                 )
         return output
 

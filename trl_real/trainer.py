@@ -2,8 +2,8 @@
 
 Generation, rewards, tools, vLLM, logging and checkpoints are TRL's. What happens between rewards and gradient is here,
 and the mathematics of it in `objective.py`. The gradient of an optimizer step is that of the mean of the group losses
-over all its groups, however the step is cut: with w_k = ∂L/∂s_k at the policy of the step, held constant, Σ w_k s_k
-has that gradient for any spread of the rollouts over micro-steps and processes.
+over all its groups, however the step is cut: with w_k = ∂L/∂s_k at the policy of the step, held constant, the sum of
+w_k s_k has that gradient for any spread of the rollouts over micro-steps and processes.
 
 What differs from the paper, from its code, or from GRPOTrainer:
 
@@ -18,6 +18,7 @@ What differs from the paper, from its code, or from GRPOTrainer:
 5. `disable_dropout` defaults to true, since a score compares two forwards of the same rollout.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -148,8 +149,8 @@ class REALTrainer(GRPOTrainer):
         self.add_callback(ResumePosition(self))
         if args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0:
             logger.warning(
-                "Every optimizer step uses fresh rollouts, so all scores are 0 and REAL weighs rollouts by the number of right "
-                "and wrong ones alone. The paper takes 4 optimizer steps per generation: set "
+                "Every optimizer step uses fresh rollouts, so all scores are 0 and REAL weighs rollouts by the number of "
+                "right and wrong ones alone. The paper takes 4 optimizer steps per generation: set "
                 f"steps_per_generation={4 * args.gradient_accumulation_steps}."
             )
 
@@ -167,8 +168,25 @@ class REALTrainer(GRPOTrainer):
 
     # ---- rollouts -> labels -> plan ---------------------------------------------------------------------------------
 
-    def _prepare_inputs(self, generation_batch: list[dict[str, Any]]) -> MicroBatch | None:
+    def training_step(
+        self, model: Any, inputs: list[dict[str, Any]], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """One micro-step; without forward and backward if no process has rollouts for it."""
+        start = time.perf_counter()
+        model.train()
+        if callable(getattr(self.optimizer, "train", None)):  # schedule-free optimizers swap their weights here
+            self.optimizer.train()
+        batch = self._prepare_inputs(inputs)
+        self._current_train_step_time += time.perf_counter() - start
+        if batch is None:
+            self._step += 1
+            return torch.zeros((), device=self.accelerator.device)
+        return super().training_step(model, batch, num_items_in_batch)
+
+    def _prepare_inputs(self, generation_batch: list[dict[str, Any]] | MicroBatch) -> MicroBatch | None:
         """The rollouts of this micro-step; `None` if no process has any and nothing waits for a backward."""
+        if isinstance(generation_batch, MicroBatch):
+            return generation_batch  # prepared by `training_step`
         if not self.model.training:
             return self._evaluation_batch(generation_batch)
         slot = self._step % self.args.steps_per_generation
@@ -252,8 +270,8 @@ class REALTrainer(GRPOTrainer):
     # ---- log-probabilities ------------------------------------------------------------------------------------------
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to the
-        # longest. They are computed later, where the plan needs them.
+        # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to
+        # the longest. They are computed later, where the plan needs them.
         if self._reading_rollouts:
             return None, None, None
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
@@ -270,7 +288,7 @@ class REALTrainer(GRPOTrainer):
 
     @torch.no_grad()
     def _reference_logps(self, batch: MicroBatch) -> torch.Tensor:
-        """Log-probabilities under the reference: its own model, or the policy's without its adapter (or with its first)."""
+        """Log-probabilities under the reference model, or under the policy without its adapter (or with its first)."""
         if self.ref_model is not None:
             return self._forward(self.ref_model, batch)[0]
         model = self.accelerator.unwrap_model(self.model)
@@ -278,7 +296,7 @@ class REALTrainer(GRPOTrainer):
             return self._policy_logps(batch)
 
     def _remember_logps(self, generation: Generation, first_step: int) -> None:
-        """Old log-probabilities for the steps that will be off policy, reference ones for all, before the policy moves."""
+        """Old log-probabilities for the steps that will be off policy, reference ones for all."""
         for step in range(len(generation.plans)):
             if step < first_step and self.num_iterations == 1:
                 continue  # resumed past this step
@@ -292,7 +310,7 @@ class REALTrainer(GRPOTrainer):
     # ---- scores -> weights -> loss ----------------------------------------------------------------------------------
 
     def _start_step(self, step: int) -> None:
-        """Weights of an optimizer step: closed form on policy, else from a scoring pass if its groups are spread out."""
+        """Weights of an optimizer step: closed form on policy, from a scoring pass if its groups are spread out."""
         generation = self._generation
         on_policy = self.state.global_step == generation.policy_version
         self._step_weights = generation.step_weights(step, on_policy)
@@ -320,10 +338,8 @@ class REALTrainer(GRPOTrainer):
             weights, shares = self._objective.weigh(known, step.labels)
         return step.pick(batch.rows, weights, 0.0), step.pick(batch.rows, shares, 0.0)
 
-    def _compute_loss(self, model: Any, inputs: MicroBatch | None) -> torch.Tensor:
-        """The objective's value, with the gradient of the weighted scores; times the processes, whose gradients are averaged."""
-        if inputs is None:  # nothing to learn from in this micro-step on any process
-            return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+    def _compute_loss(self, model: Any, inputs: MicroBatch) -> torch.Tensor:
+        """The objective's value, with the gradient of the weighted scores (both times the processes, which average)."""
         batch, step = inputs, self._step_weights
         logps, entropies, balance = self._forward_for_loss(model, batch)
         old_logps = logps.detach() if step.on_policy else batch.padded("old_per_token_logps")
@@ -337,6 +353,7 @@ class REALTrainer(GRPOTrainer):
         terms, sums = self._regularizers(batch, logps, old_logps, entropies, balance)
         loss = (value + terms / step.labels.size(1)) / num_groups
         self._step_metrics.add(
+            loss=loss,
             policy_loss=shares.sum() / num_groups,
             kl_old=(per_token_kl(old_logps, logps) * batch.mask).sum(),
             entropy=(entropies * batch.mask).sum(),
@@ -349,7 +366,7 @@ class REALTrainer(GRPOTrainer):
         return loss * self.accelerator.num_processes
 
     def _groups_in_step(self) -> float:
-        """Groups over which the loss is a mean: of the optimizer step (an epoch's last may be shorter), or of the batch."""
+        """Groups over which the loss is a mean; an epoch's last optimizer step may have fewer."""
         if not self.model.training:
             return self._step_weights.labels.size(0)
         rows = self.args.per_device_train_batch_size * self.accelerator.num_processes
@@ -358,7 +375,7 @@ class REALTrainer(GRPOTrainer):
     def _forward_for_loss(
         self, model: Any, batch: MicroBatch
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Log-probabilities and entropies (B, C), and with an auxiliary loss the balance loss of every rollout (B,)."""
+        """Log-probabilities and entropies (B, C); with an auxiliary loss, the balance loss of every rollout (B,)."""
         if not self.aux_loss_enabled:
             return self._forward(model, batch, compute_entropy=True)
         config = self.model.config.get_text_config()
@@ -375,7 +392,7 @@ class REALTrainer(GRPOTrainer):
         entropies: torch.Tensor,
         balance: torch.Tensor | None,
     ) -> tuple[torch.Tensor | float, dict[str, torch.Tensor]]:
-        """Sum over rollouts of the KL term, the entropy bonus and the balance loss, weighed; and what is logged of them."""
+        """Sum over rollouts of KL term, entropy bonus and balance loss, weighed; and what is logged of them."""
         terms, sums = 0.0, {}
         if self.args.beta != 0.0:
             kl = per_token_kl(
@@ -400,8 +417,12 @@ class REALTrainer(GRPOTrainer):
         """Log the optimizer step (or evaluation batch) that ends, and let the entropy controller react to it."""
         mode = "train" if self.model.training else "eval"
         metrics = self._step_metrics.flush(self.accelerator)
-        if not self._trains_every_rollout:
-            del metrics["policy_loss"]  # it is the loss
+        loss, policy_loss = metrics.pop("loss"), metrics.pop("policy_loss")
+        if mode == "eval":
+            # Transformers weighs batches by the number of prompts left over; TRL's mean of this list is that over groups
+            self._metrics["eval"]["loss"].extend([loss] * self._step_weights.labels.size(0))
+        if self._trains_every_rollout:
+            metrics["policy_loss"] = policy_loss
         for name, value in metrics.items():
             self._metrics[mode][name].append(value)
         if mode == "train" and self._entropy_bonus_enabled:

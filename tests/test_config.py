@@ -1,0 +1,137 @@
+"""REALConfig: every field of GRPOConfig has a place, and settings that cannot be right are refused with the way out."""
+
+import warnings
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trl import GRPOConfig
+
+from trl_real import REALConfig
+from trl_real.fields import AS_IN_GRPO, INERT, NOTES, REFUSED, markdown_table
+
+
+def config(**options: Any) -> REALConfig:
+    return REALConfig(output_dir="unused", use_cpu=True, bf16=False, report_to="none", **options)
+
+
+def test_every_field_of_grpo_config_is_in_one_table():
+    names = [name for table in (AS_IN_GRPO, INERT, NOTES, REFUSED) for name in table]
+    assert sorted(names) == sorted(field.name for field in fields(GRPOConfig))
+
+
+def test_the_documentation_is_the_table():
+    assert (Path(__file__).parent.parent / "docs" / "config.md").read_text() == markdown_table()
+
+
+def test_defaults_are_the_papers_and_give_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        defaults = config()
+    assert (defaults.tau, defaults.loss_type, defaults.degenerate_groups, defaults.beta) == (0.5, "real", "drop", 0.0)
+    assert defaults.disable_dropout and not defaults.vllm_importance_sampling_correction
+
+
+INERT_VALUES = dict(
+    epsilon=0.1,
+    epsilon_high=0.28,
+    delta=2.0,
+    importance_sampling_level="sequence",
+    scale_rewards="batch",
+    multi_objective_aggregation="normalize_then_sum",
+    sapo_temperature_neg=1.5,
+    sapo_temperature_pos=1.5,
+    vespo_k_pos=1.5,
+    vespo_lambda_pos=1.5,
+    vespo_k_neg=1.5,
+    vespo_lambda_neg=1.5,
+    vllm_importance_sampling_mode="token_mask",
+    vllm_importance_sampling_cap=2.0,
+    vllm_importance_sampling_clip_max=2.0,
+    vllm_importance_sampling_clip_min=0.5,
+    label_smoothing_factor=0.1,
+)
+REFUSED_VALUES = dict(
+    top_entropy_quantile=0.2,
+    off_policy_mask_threshold=0.5,
+    neftune_noise_alpha=5.0,
+    auto_find_batch_size=True,
+    vllm_importance_sampling_correction=True,
+)
+
+
+def test_the_tables_of_this_test_are_complete():
+    assert INERT_VALUES.keys() == INERT.keys() and REFUSED_VALUES.keys() == REFUSED.keys()
+
+
+@pytest.mark.parametrize("name", INERT)
+def test_inert_fields_warn_when_set(name):
+    with pytest.warns(UserWarning, match=f"`{name}` has no effect in REAL"):
+        config(**{name: INERT_VALUES[name]})
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_values_name_the_field_the_reason_and_the_way_out(name):
+    with pytest.raises(ValueError) as error:
+        config(**{name: REFUSED_VALUES[name]})
+    message = str(error.value)
+    assert name in message and REFUSED[name].reason in message and REFUSED[name].instead in message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (dict(tau=-1.0), ["tau", "above 0"]),
+        (dict(loss_type="dapo"), ["loss_type", "'real'", "'bce'", "'dapo'"]),
+        (dict(degenerate_groups="maybe"), ["degenerate_groups", "'drop'", "'keep'"]),
+        (dict(kl_target="policy"), ["kl_target", "'ref'", "'old'"]),
+        (dict(label_threshold=float("nan")), ["label_threshold", "finite"]),
+        (dict(kl_target="old", beta=0.1, sync_ref_model=True), ["sync_ref_model", "kl_target='ref'"]),
+    ],
+)
+def test_wrong_options_are_named(options, words):
+    with pytest.raises(ValueError) as error:
+        config(**options)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_a_kl_target_without_beta_warns():
+    with pytest.warns(UserWarning, match="`kl_target='old'` has no effect while `beta` is 0"):
+        config(kl_target="old")
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "per_generation", "generations"),
+    [(8, 1, 4, 8), (1, 8, 8, 8), (2, 4, 16, 8), (4, 6, 2, 8), (3, 8, 8, 12), (16, 2, 1, 8)],
+)
+def test_cuts_with_whole_groups_in_every_optimizer_step_are_taken(batch, accumulation, per_generation, generations):
+    config(
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=per_generation,
+        num_generations=generations,
+    )
+
+
+def test_a_step_that_tears_groups_apart_is_refused_with_numbers_that_work():
+    cut = dict(per_device_train_batch_size=2, num_generations=8)
+    with pytest.raises(ValueError) as error:
+        config(**cut, gradient_accumulation_steps=2, steps_per_generation=8)
+    assert "4 rollouts" in str(error.value) and "not a multiple of num_generations=8" in str(error.value)
+    assert "gradient_accumulation_steps=4 with steps_per_generation=16" in str(error.value)
+    config(**cut, gradient_accumulation_steps=4, steps_per_generation=16)
+
+
+def test_generations_that_straddle_optimizer_steps_are_refused_with_numbers_that_work():
+    cut = dict(per_device_train_batch_size=8, num_generations=8, gradient_accumulation_steps=4)
+    with pytest.raises(ValueError) as error:
+        config(**cut, steps_per_generation=6)
+    assert "steps_per_generation=4 or steps_per_generation=8" in str(error.value)
+    config(**cut, steps_per_generation=4)
+    config(**cut, steps_per_generation=8)
+
+
+def test_grpo_config_still_checks_its_own():
+    with pytest.raises(ValueError, match="divisible by num_generations"):
+        config(per_device_train_batch_size=3, gradient_accumulation_steps=1, num_generations=8)

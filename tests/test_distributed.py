@@ -1,0 +1,103 @@
+"""The law over processes: two gloo processes, and two under DeepSpeed ZeRO-3, train what one process trains."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.cuts import train_cut
+from tests.test_exactness import TOLERANCE, distance, losses
+
+
+ROOT = Path(__file__).parent.parent
+EVALUATION = dict(eval_strategy="steps", eval_steps=4, per_device_eval_batch_size=4)
+
+# What changes the result, and with it the cuts of two processes that must give the result of one
+CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
+    "4 steps per generation": (dict(steps=4), [8, 4, 1]),
+    "1 step per generation": (dict(steps=1), [8, 1]),
+    "no anchor": (dict(options=dict(loss_type="real_no_anchor")), [1]),
+    "bce": (dict(options=dict(loss_type="bce")), [2]),
+    "lora": (dict(lora=True), [2]),
+    "gradient checkpointing": (dict(checkpointing=True), [2]),
+    "a group over both processes": (dict(steps=1, options=dict(num_generations=16)), [8, 2]),
+    "groups larger than a micro-step": (dict(options=dict(num_generations=16)), [4]),
+    "generation used twice": (dict(steps=2, options=dict(num_iterations=2)), [2]),
+    "kl and entropy": (dict(options=dict(beta=0.2, kl_target="old", entropy_coef=0.05)), [1]),
+    "tool mask": (dict(env_mask=True), [2]),
+    "mixture of experts": (dict(moe=True, steps=2), [2]),
+    "evaluation": (dict(eval=6, options=EVALUATION), [4]),
+}
+ZERO3 = dict(
+    train_micro_batch_size_per_gpu="auto",
+    gradient_accumulation_steps="auto",
+    gradient_clipping="auto",
+    zero_optimization=dict(stage=3, stage3_param_persistence_threshold=0),
+    zero_allow_untested_optimizer=True,
+    zero_force_ds_cpu_optimizer=False,
+    optimizer=dict(
+        type="AdamW", params=dict(lr="auto", betas="auto", eps="auto", weight_decay="auto", torch_adam=True)
+    ),
+)
+
+
+def on_two_processes(cuts: list[dict[str, Any]], folder: Path) -> list[tuple]:
+    """Train every cut under torchrun; parameters and log of each."""
+    (folder / "cuts.json").write_text(json.dumps(cuts))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["tests/cuts.py", str(folder / "cuts.json"), str(folder / "results.pt")]
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-6000:]
+    return torch.load(folder / "results.pt", weights_only=False)
+
+
+def check(result: tuple, expected: tuple) -> None:
+    (trained, log), (base, base_log) = result, expected
+    assert distance(base, trained) < TOLERANCE
+    assert losses(log) == pytest.approx(losses(base_log), abs=1e-4)
+    evaluations, base_evaluations = ([e for e in entries if "eval_loss" in e] for entries in (log, base_log))
+    assert len(evaluations) == len(base_evaluations)
+    for one, other in zip(evaluations, base_evaluations, strict=True):
+        for name in ("eval_loss", "eval_reward", "eval_groups/mixed", "eval_entropy"):
+            assert one[name] == pytest.approx(other[name], abs=1e-4), name
+
+
+def one_process(feature: dict[str, Any]) -> tuple:
+    """The widest cut of one process, evaluating as many rows at once as two processes do."""
+    options = dict(feature.get("options", {}))
+    if "per_device_eval_batch_size" in options:
+        options["per_device_eval_batch_size"] *= 2
+    return train_cut(feature | dict(batch=16, options=options))
+
+
+@pytest.fixture(scope="module")
+def gloo(tmp_path_factory) -> dict[tuple[str, int], tuple]:
+    """All cuts in one launch: starting processes costs more than training."""
+    keys = [(name, batch) for name, (_, batches) in CASES.items() for batch in batches]
+    cuts = [dict(steps=4) | CASES[name][0] | dict(batch=batch) for name, batch in keys]
+    return dict(zip(keys, on_two_processes(cuts, tmp_path_factory.mktemp("gloo")), strict=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_train_what_one_does(name, gloo):
+    feature, batches = CASES[name]
+    expected = one_process(dict(steps=4) | feature)
+    for batch in batches:
+        check(gloo[name, batch], expected)
+
+
+def test_zero3_trains_what_one_process_does(tmp_path):
+    pytest.importorskip("deepspeed", reason="needs the extra deepspeed")
+    features = [dict(steps=4), dict(steps=4), dict(steps=1), dict(steps=4, options=dict(loss_type="bce"))]
+    cuts = [
+        feature | dict(batch=batch, options=feature.get("options", {}) | dict(deepspeed=ZERO3))
+        for feature, batch in zip(features, [8, 2, 4, 4], strict=True)
+    ]
+    for feature, result in zip(features, on_two_processes(cuts, tmp_path), strict=True):
+        check(result, one_process(feature))

@@ -1,0 +1,169 @@
+"""The objective against the paper: values, gradients, bounds and monotonicity of the weights, extremes, arguments."""
+
+import math
+
+import pytest
+import torch
+
+from tests import reference
+from trl_real import group_losses, score_weights, sequence_scores
+from trl_real.objective import DEGENERATE_GROUPS, LOSS_TYPES
+
+
+OPTIONS = [
+    (tau, loss_type, degenerate_groups)
+    for tau in (0.1, 0.5, 1.0)
+    for loss_type in LOSS_TYPES
+    for degenerate_groups in DEGENERATE_GROUPS
+]
+
+
+def random_groups(seed: int, groups: int = 40, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Float64 scores and labels with every kind of group in it: mixed, one class, partly and wholly unlabelled."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(groups, size, generator=generator, dtype=torch.float64)
+    labels = (torch.rand(groups, size, generator=generator) > 0.5).double()
+    labels[torch.rand(groups, size, generator=generator) < 0.2] = torch.nan
+    labels[0], labels[1], labels[2], labels[3, 1:] = 1.0, 0.0, torch.nan, torch.nan
+    return scores, labels
+
+
+@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
+def test_losses_are_those_of_the_paper(tau, loss_type, degenerate_groups):
+    scores, labels = random_groups(seed=1)
+    losses = group_losses(scores, labels, tau, loss_type, degenerate_groups)
+    expected = [
+        reference.group_loss(s, y, tau, loss_type, degenerate_groups)
+        for s, y in zip(scores.tolist(), labels.tolist(), strict=True)
+    ]
+    assert losses.dtype == torch.float64
+    torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
+def test_closed_form_weights_are_the_gradient(tau, loss_type, degenerate_groups):
+    scores, labels = random_groups(seed=2)
+    scores.requires_grad_()
+    group_losses(scores, labels, tau, loss_type, degenerate_groups).sum().backward()
+    weights = score_weights(scores, labels, tau, loss_type, degenerate_groups)
+    assert not weights.requires_grad
+    torch.testing.assert_close(weights, scores.grad, rtol=1e-10, atol=1e-12)
+    assert (weights[labels.isnan()] == 0).all()
+    assert (weights[labels == 1] <= 0).all() and (weights[labels == 0] >= 0).all()
+
+
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+def test_weights_agree_with_finite_differences_of_the_reference(loss_type):
+    scores, labels = [0.3, -0.2, 0.9, -1.1], [1.0, 0.0, math.nan, 1.0]
+    tensors = torch.tensor([[scores], [labels]], dtype=torch.float64)
+    weights = score_weights(*tensors, 0.5, loss_type)[0]
+    for k in range(4):
+        up, down = list(scores), list(scores)
+        up[k] += 1e-5
+        down[k] -= 1e-5
+        slope = (
+            reference.group_loss(up, labels, 0.5, loss_type, "drop")
+            - reference.group_loss(down, labels, 0.5, loss_type, "drop")
+        ) / 2e-5
+        assert weights[k].item() == pytest.approx(slope, abs=1e-8)
+
+
+def test_hand_worked_group():
+    # Two positives and one negative at score 0, tau 0.5: log(1 + 2) + log(1 + 1); weights -2/3, -2/3, +1
+    scores, labels = torch.zeros(1, 3), torch.tensor([[1.0, 1.0, 0.0]])
+    assert group_losses(scores, labels).item() == pytest.approx(math.log(3) + math.log(2))
+    assert score_weights(scores, labels)[0].tolist() == pytest.approx([-2 / 3, -2 / 3, 1.0])
+    # bce: mean of log 2; weights of size sigma(0) / 0.5 / 3
+    assert group_losses(scores, labels, loss_type="bce").item() == pytest.approx(math.log(2))
+    assert score_weights(scores, labels, loss_type="bce")[0].tolist() == pytest.approx([-1 / 3, -1 / 3, 1 / 3])
+    # no anchor: log(1 + 2 * 1); weights -2/3 * 1/2 / 0.5 each and +2/3 / 0.5
+    assert group_losses(scores, labels, loss_type="real_no_anchor").item() == pytest.approx(math.log(3))
+    weights = score_weights(scores, labels, loss_type="real_no_anchor")[0].tolist()
+    assert weights == pytest.approx([-2 / 3, -2 / 3, 4 / 3])
+
+
+@pytest.mark.parametrize("label", [1.0, 0.0])
+@pytest.mark.parametrize("tau", [0.1, 0.5, 1.0])
+def test_weights_are_bounded_and_monotone(tau, label):
+    """Proposition 5.1: below 1/tau, falling with the score of a positive, rising with that of a negative."""
+    grid = torch.linspace(-20, 20, 401, dtype=torch.float64)
+    others = torch.tensor([0.4, -0.7, 0.1], dtype=torch.float64).expand(len(grid), 3)
+    labels = torch.tensor([label, 1.0, 0.0, label], dtype=torch.float64).expand(len(grid), 4)
+    size = score_weights(torch.cat([grid[:, None], others], 1), labels, tau)[:, 0].abs()
+    assert (size <= 1 / tau).all() and size.max() > 0.99 / tau
+    change = size.diff() * (-1 if label == 1.0 else 1)
+    assert (change >= 0).all()
+    assert (change[grid[1:].abs() < 10 * tau] > 0).all()  # strictly, away from where float64 saturates
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
+def test_extreme_scores_stay_finite(tau, loss_type, degenerate_groups, dtype):
+    scores = torch.tensor([[1e4, -1e4, 1e4, -1e4], [-1e4, -1e4, 1e4, 1e4], [1e4, -1e4, 0.0, 0.0]], dtype=dtype)
+    labels = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, torch.nan, 1.0]], dtype=dtype)
+    scores.requires_grad_()
+    losses = group_losses(scores, labels, tau, loss_type, degenerate_groups)
+    losses.sum().backward()
+    weights = score_weights(scores, labels, tau, loss_type, degenerate_groups)
+    assert losses.dtype == weights.dtype == dtype
+    assert losses.isfinite().all() and weights.isfinite().all() and scores.grad.isfinite().all()
+    assert (weights.abs() <= 1 / tau * (1 + 1e-6)).all()
+
+
+def test_nan_scores_without_a_label_do_not_spread():
+    scores = torch.tensor([[0.1, torch.nan, -0.2]], requires_grad=True)
+    labels = torch.tensor([[1.0, torch.nan, 0.0]])
+    loss = group_losses(scores, labels)
+    loss.sum().backward()
+    assert loss.isfinite().all() and scores.grad[0, 1] == 0 and scores.grad[0, 0] < 0 < scores.grad[0, 2]
+
+
+def test_half_precision_scores_are_computed_in_float32():
+    scores, labels = torch.zeros(1, 4, dtype=torch.bfloat16), torch.tensor([[1.0, 0.0, 1.0, 0.0]])
+    assert group_losses(scores, labels).dtype == torch.float32
+    assert score_weights(scores, labels).dtype == torch.float32
+
+
+def test_order_of_rollouts_does_not_matter():
+    scores, labels = random_groups(seed=3)
+    order = torch.randperm(scores.size(1), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(group_losses(scores, labels), group_losses(scores[:, order], labels[:, order]))
+
+
+def test_scores_are_means_over_counted_tokens():
+    new, old = (
+        torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, torch.nan]]),
+        torch.tensor([[-2.0, -1.5, 0.0], [0.0] * 3]),
+    )
+    mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
+    scores = sequence_scores(new, old, mask)
+    assert scores.tolist() == [pytest.approx(reference.score(new[0].tolist(), old[0].tolist(), [1, 1, 0])), 0.0]
+    assert sequence_scores(new.bfloat16(), old.bfloat16(), mask).dtype == torch.float32
+    new.requires_grad_()
+    sequence_scores(new, old, mask).sum().backward()
+    assert new.grad.tolist() == [[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (dict(tau=0.0), ["tau", "above 0"]),
+        (dict(tau=math.nan), ["tau", "finite"]),
+        (dict(tau="0.5"), ["tau", "number"]),
+        (dict(loss_type="dapo"), ["loss_type", "'real_no_anchor'", "'bce'", "'dapo'"]),
+        (dict(degenerate_groups="skip"), ["degenerate_groups", "'drop'", "'keep'"]),
+        (dict(labels=torch.full((2, 3), 0.5)), ["labels", "1.0", "NaN"]),
+        (dict(labels=torch.ones(2, 4)), ["scores", "labels", "(N, G)"]),
+        (dict(scores=torch.zeros(6), labels=torch.ones(6)), ["(N, G)"]),
+    ],
+)
+@pytest.mark.parametrize("function", [group_losses, score_weights])
+def test_wrong_arguments_are_named(function, arguments, words):
+    with pytest.raises(ValueError) as error:
+        function(**dict(scores=torch.zeros(2, 3), labels=torch.ones(2, 3)) | arguments)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_scores_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"same shape \(B, T\)"):
+        sequence_scores(torch.zeros(2, 3), torch.zeros(2, 2), torch.ones(2, 3))
