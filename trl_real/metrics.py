@@ -59,13 +59,13 @@ class StepMetrics:
 
 
 def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> dict[str, Any]:
-    """Sums of scores, weights and counts from (B,) scores, labels and weights; NaN labels count nowhere."""
+    """Sums of scores, weights and counts from (B,) scores, labels and weights; a NaN label counts nowhere. Waits for no device."""
     positive, negative = labels == 1, labels == 0
     size = weights.abs()
     return {
-        "positive_scores": scores[positive].sum(),
+        "positive_scores": scores.where(positive, 0.0).sum(),
         "positives": positive.sum(),
-        "negative_scores": scores[negative].sum(),
+        "negative_scores": scores.where(negative, 0.0).sum(),
         "negatives": negative.sum(),
         "weights": size.sum(),
         "weights_max": size.max(),

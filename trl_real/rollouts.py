@@ -213,7 +213,7 @@ def _to(rollout: Rollout, device: torch.device) -> Rollout:
     """A copy on that device that shares no storage with the padded batch (pickling a view would send all of it)."""
 
     def move(value: Any) -> Any:
-        return value.to(device, copy=True).contiguous().clone() if isinstance(value, torch.Tensor) else value
+        return value.to(device).clone() if isinstance(value, torch.Tensor) else value
 
     return replace(
         rollout,

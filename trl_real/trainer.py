@@ -147,6 +147,20 @@ class REALTrainer(GRPOTrainer):
         self._eval_name = ""
         self._train_sampler = None
         self.add_callback(ResumePosition(self))
+        self._advise()
+
+    def _advise(self) -> None:
+        """Point out, once, settings that work but are hardly meant."""
+        args = self.args
+        dropouts = [getattr(config, "lora_dropout", 0.0) for config in getattr(self.model, "peft_config", {}).values()]
+        if args.disable_dropout and any(dropouts):
+            logger.warning(
+                f"lora_dropout={max(dropouts)} is turned off, since `disable_dropout` is true by default in REAL: a score "
+                "compares two forwards of the same rollout. Write lora_dropout=0.0, or disable_dropout=False to keep it."
+            )
+        active = (module for module in self.model.modules() if isinstance(module, torch.nn.Dropout) and module.p > 0)
+        if next(active, None) is not None:
+            logger.warning("Dropout is on, so every score carries its noise. Write disable_dropout=True to turn it off.")
         if args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0:
             logger.warning(
                 "Every optimizer step uses fresh rollouts, so all scores are 0 and REAL weighs rollouts by the number of "
