@@ -3,13 +3,13 @@
     python benchmarks/update_phase.py                    # CPU defaults, about five minutes
     python benchmarks/update_phase.py --mixes late --rollouts 512 --longest 512
 
-The rollouts are fixed (a share of groups all right, a share all wrong, the rest mixed; lengths log-normal or all at the
-cap) and handed to both trainers through `rollout_func`, so that nothing is generated. After a warm-up generation, the
+The rollouts are fixed (a share of groups all right, a share all wrong, the rest mixed; lengths log-normal or all at
+the cap) and handed to both trainers through `rollout_func`, so that nothing is generated. After a warm-up generation, the
 trainers take turns; each reports the median over generations of the time from rollouts to the last optimizer step.
 
 `limit` is the same model on the informative tokens alone, one rollout at a time and without padding: a forward and
-backward of every rollout with a gradient, and the forward without gradient that old log-probabilities need in all but the
-first optimizer step. No trainer, no loss, no optimizer.
+backward of every rollout with a gradient, and the forward without gradient that old log-probabilities need in all but
+the first optimizer step. No trainer, no loss, no optimizer.
 """
 
 import argparse
@@ -41,9 +41,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     words = {word: index for index, word in enumerate(["<pad>", "<eos>", *(f"w{i}" for i in range(VOCABULARY - 2))])}
     backend = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>", padding_side="left"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>", padding_side="left")
 
 
 def build_model(options: argparse.Namespace) -> Qwen2ForCausalLM:
@@ -200,7 +198,9 @@ def run_limit(rollouts: Rollouts, options: argparse.Namespace, on_policy: bool) 
         labels = input_ids.clone()
         labels[:, : rollouts.prompt_length] = -100
         with torch.autocast(model.device.type, torch.bfloat16, enabled=torch.cuda.is_available()):
-            output = model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids), labels=labels, fused_lm_head=True)
+            output = model(
+                input_ids=input_ids, attention_mask=torch.ones_like(input_ids), labels=labels, fused_lm_head=True
+            )
         return output.log_probs.mean()
 
     seconds = []
@@ -241,7 +241,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the numbers as JSON")
     options = parser.parse_args()
     results = []
-    print(f"{'mix':<8}{'steps':>6}{'GRPO s':>9}{'REAL s':>9}{'ratio':>7}{'limit s':>9}{'x limit':>8}   tokens with / without gradient")
+    print(
+        f"{'mix':<8}{'steps':>6}{'GRPO s':>9}{'REAL s':>9}{'ratio':>7}{'limit s':>9}{'x limit':>8}   tokens with / without gradient"
+    )
     for mix in options.mixes:
         rollouts = Rollouts(mix, options)
         for on_policy in (False, True):

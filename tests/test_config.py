@@ -1,4 +1,4 @@
-"""REALConfig: every field of GRPOConfig has a place, and settings that cannot be right are refused with the way out."""
+"""REALConfig: every field of GRPOConfig has a place; settings that cannot be right are refused with the way out."""
 
 import warnings
 from dataclasses import fields

@@ -7,7 +7,7 @@ from trl_real.rollouts import Rollout, check_rollout_func, collate, token_counts
 
 
 def trl_batch() -> dict:
-    """Three rollouts as TRL pads them: prompts on the left, completions on the right; the last is masked as truncated."""
+    """Three rollouts as TRL pads them: prompts left, completions right; the last is masked as truncated."""
     batch = dict(
         prompt_ids=torch.tensor([[0, 5, 6], [7, 8, 9], [0, 0, 4]]),
         prompt_mask=torch.tensor([[0, 1, 1], [1, 1, 1], [0, 0, 1]]),
@@ -22,7 +22,7 @@ def trl_batch() -> dict:
 
 
 def test_counts_are_of_real_tokens_and_of_those_that_count():
-    assert token_counts(trl_batch()).tolist() == [[6, 2], [4, 1], [1, 0]]
+    assert token_counts(trl_batch()).tolist() == [[2, 4, 2], [3, 1, 1], [1, 1, 0]]
 
 
 def test_a_micro_batch_is_padded_to_its_own_longest_row():

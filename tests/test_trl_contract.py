@@ -1,4 +1,4 @@
-"""What this package takes from TRL beyond its documented symbols. A new TRL is supported when these tests pass on it."""
+"""What this package takes from TRL beyond its documented symbols. A new TRL is supported once these tests pass."""
 
 import inspect
 import re

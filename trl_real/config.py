@@ -62,8 +62,8 @@ class REALConfig(GRPOConfig):
     label_threshold: float | None = field(
         default=None,
         metadata={
-            "help": "A rollout is right when its reward exceeds this. 0.5 by default; with several reward functions it "
-            "is compared with their weighted sum and must be given, unless label_reward_func is."
+            "help": "A rollout is right when its reward exceeds this. 0.5 by default; with several reward functions "
+            "it is compared with their weighted sum and must be given, unless label_reward_func is."
         },
     )
     label_reward_func: str | None = field(
@@ -127,8 +127,8 @@ class REALConfig(GRPOConfig):
             lower = per_generation // accumulation * accumulation or accumulation
             raise ValueError(
                 f"`steps_per_generation` ({per_generation}) must be a multiple or a divisor of "
-                f"`gradient_accumulation_steps` ({accumulation}), so that every optimizer step has whole generations or "
-                f"whole parts of one. Write, for example, steps_per_generation={lower} or "
+                f"`gradient_accumulation_steps` ({accumulation}), so that every optimizer step has whole generations "
+                f"or whole parts of one. Write, for example, steps_per_generation={lower} or "
                 f"steps_per_generation={lower + accumulation}."
             )
         micro_steps = min(accumulation, per_generation)
@@ -139,7 +139,7 @@ class REALConfig(GRPOConfig):
             raise ValueError(
                 f"An optimizer step would have {rows_per_micro_step * micro_steps} rollouts "
                 f"(per_device_train_batch_size={self.per_device_train_batch_size} × {self.world_size} processes × "
-                f"{micro_steps} micro-steps), not a multiple of num_generations={self.num_generations}: groups would be "
-                f"torn apart. Write, for example, gradient_accumulation_steps={accumulation * scale:g} with "
+                f"{micro_steps} micro-steps), not a multiple of num_generations={self.num_generations}: groups would "
+                f"be torn apart. Write, for example, gradient_accumulation_steps={accumulation * scale:g} with "
                 f"steps_per_generation={per_generation * scale:g}."
             )

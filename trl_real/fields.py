@@ -49,7 +49,7 @@ INERT: dict[str, str] = {
 REFUSED: dict[str, Refusal] = {
     "top_entropy_quantile": Refusal(
         lambda value: value != 1.0,
-        "The score of Eq. 5 is a mean over all tokens of a rollout; without low-entropy tokens it would be another one.",
+        "The score of Eq. 5 is a mean over all tokens of a rollout; without some of them it would be another score.",
         "top_entropy_quantile=1.0",
     ),
     "off_policy_mask_threshold": Refusal(
@@ -65,7 +65,7 @@ REFUSED: dict[str, Refusal] = {
     "auto_find_batch_size": Refusal(
         lambda value: bool(value),
         "Halving the batch on out-of-memory would tear groups apart.",
-        "auto_find_batch_size=False and a smaller per_device_train_batch_size (groups may be larger than a micro-step)",
+        "auto_find_batch_size=False and a smaller per_device_train_batch_size",
     ),
     "vllm_importance_sampling_correction": Refusal(
         lambda value: bool(value),
@@ -78,14 +78,14 @@ REFUSED: dict[str, Refusal] = {
 # Honoured, with something to know; every other field works exactly as in GRPOTrainer.
 NOTES: dict[str, str] = {
     "loss_type": "REAL's own: `real`, `real_no_anchor` or `bce`.",
-    "beta": "Weight of the KL term to `kl_target`, a mean over rollouts of the rollout's mean over tokens. Above 0, all "
-    "rollouts are trained on.",
+    "beta": "Weight of the KL term to `kl_target`, a mean over rollouts of the rollout's mean over tokens. If not 0, "
+    "all rollouts are trained on.",
     "use_bias_correction_kl": "The KL term of a token is multiplied by its importance ratio.",
-    "entropy_coef": "The bonus is a mean over rollouts of the rollout's mean token entropy. If not 0, all rollouts are "
-    "trained on.",
+    "entropy_coef": "The bonus is a mean over rollouts of the rollout's mean token entropy. If not 0, all rollouts "
+    "are trained on.",
     "use_adaptive_entropy": "As `entropy_coef`; the controller sees the token mean of the whole optimizer step.",
-    "router_aux_loss_coef": "The loss is that of each rollout by itself, then a mean. Above 0 (the model's own default may "
-    "be), all rollouts are trained on.",
+    "router_aux_loss_coef": "The loss is that of each rollout by itself, then a mean. If not 0 (see the model's own "
+    "default), all rollouts are trained on.",
     "reward_weights": "Weights of the sum that is compared with `label_threshold`; not read with `label_reward_func`.",
     "mask_truncated_completions": "A truncated rollout has no label and is not trained on.",
     "disable_dropout": "Defaults to true: a score compares two forwards, and dropout would add noise to it.",
@@ -144,8 +144,8 @@ def markdown_table() -> str:
     lines = [
         "# Every field of GRPOConfig in REALConfig",
         "",
-        "Written from `trl_real/fields.py` by `make docs`. An inert field gives a warning when it is set; a refused value is an",
-        "error at construction.",
+        "Written from `trl_real/fields.py` by `make docs`. An inert field gives a warning when it is set; a refused",
+        "value is an error at construction.",
         "",
         "| field | in REAL | note |",
         "| --- | --- | --- |",

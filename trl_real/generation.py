@@ -35,8 +35,8 @@ class Objective:
                 As in `objective.py`.
 
         Returns:
-            `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of the
-            group; both are 0 for a rollout without a label.
+            `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of
+            the group; both are 0 for a rollout without a label.
         """
         options = (self.tau, self.loss_type, self.degenerate_groups)
         labelled = ~labels.isnan()
@@ -106,17 +106,16 @@ class Generation:
     policy_version: int
     process: int
 
-    def micro_step(self, step: int, index: int) -> list[Rollout]:
-        """Rollouts of this process in a micro-step; empty only if no process has any, else a filler stands in."""
-        micro_step = self.plans[step].micro_steps[index]
-        if not any(micro_step):
-            return []
-        return [self.rollouts[row] for row in micro_step[self.process]] or [self.filler]
+    def micro_step(self, step: int, index: int) -> list[list[Rollout]]:
+        """Rollouts of this process in every forward of a micro-step; a filler where only other processes have any."""
+        forwards = self.plans[step].micro_steps[index]
+        return [[self.rollouts[row] for row in forward[self.process]] or [self.filler] for forward in forwards]
 
-    def micro_steps(self, step: int) -> list[list[Rollout]]:
-        """Rollouts of this process in every micro-step that some process has rows in."""
-        every = (self.micro_step(step, index) for index in range(len(self.plans[step].micro_steps)))
-        return [rollouts for rollouts in every if rollouts]
+    def forwards(self, step: int) -> list[list[Rollout]]:
+        """Rollouts of this process in every forward of an optimizer step."""
+        return [
+            rollouts for index in range(len(self.plans[step].micro_steps)) for rollouts in self.micro_step(step, index)
+        ]
 
     def step_weights(self, step: int, on_policy: bool) -> StepWeights:
         """The groups of an optimizer step, weights not yet known."""

@@ -48,12 +48,12 @@ class LabelRule:
         if len(self._seen) > 2:
             message = (
                 f"The rewards take more than two values ({values}, ...). REAL uses labels: a rollout counts as right "
-                f"when its reward exceeds label_threshold={self.threshold:g}, and how far above or below does not matter."
+                f"when its reward exceeds label_threshold={self.threshold:g}, by however much."
             )
         elif len(self._seen) == 2 and len({value > self.threshold for value in self._seen}) == 1:
             message = (
-                f"All rewards so far ({values}) are on one side of label_threshold={self.threshold:g}, so every rollout "
-                "has the same label and nothing is learned. Set `label_threshold` between the rewards of wrong and right."
+                f"All rewards so far ({values}) are on one side of label_threshold={self.threshold:g}, so every "
+                "rollout has the same label and nothing is learned. Set `label_threshold` between wrong and right."
             )
         self._warned = message is not None
         return message

@@ -59,7 +59,7 @@ class StepMetrics:
 
 
 def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> dict[str, Any]:
-    """Sums of scores, weights and counts from (B,) scores, labels and weights; a NaN label counts nowhere. Waits for no device."""
+    """Sums over (B,) scores, labels (NaN counts nowhere) and weights, without waiting for the device."""
     positive, negative = labels == 1, labels == 0
     size = weights.abs()
     return {

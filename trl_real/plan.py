@@ -2,17 +2,25 @@
 
 Pure integers, the same on every process, no tensors. Groups go to optimizer steps in the order of the data, so that
 neither the number of processes nor the batch cut changes what a step trains on. Within a step only rollouts with a
-gradient are run; groups of like length share a micro-step, and micro-steps left without rollouts come first, where
-they can be skipped.
+gradient are run. A micro-step holds whole groups where that is possible, since their weights depend on each other, and
+as many as fit the memory of `rows_per_process` rollouts of the longest kind. It runs them in forwards of like length,
+so that little is padded, with one backward.
 
 Legend: P prompts (groups), G rollouts per group, row = index of a rollout in the generation, group = row // G.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 
-MicroStep = tuple[tuple[int, ...], ...]  # one tuple of rows per process
+Forward = tuple[tuple[int, ...], ...]  # rows of one forward, by process
+MicroStep = tuple[Forward, ...]
+
+SPLIT_RATIO = 0.85  # a row below this share of the longest in its forward starts another forward,
+SPLIT_SHARE = 8  # once that forward has one part in so many of the tokens that fit
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class StepPlan:
         groups (`range`):
             The groups of the step, kept or not.
         micro_steps (`tuple` of `MicroStep`):
-            Rows per process for every micro-step; a micro-step without any row anywhere is skipped.
+            Forwards of every micro-step; one without any is skipped. Those come first.
         whole_groups (`bool`):
             Whether the kept rows of each group lie in one micro-step. If not, a step that is off policy needs a
             scoring pass before its first micro-step.
@@ -34,30 +42,86 @@ class StepPlan:
     micro_steps: tuple[MicroStep, ...]
     whole_groups: bool
 
-    def __post_init__(self):
-        if len({len(micro_step) for micro_step in self.micro_steps}) > 1:
-            raise ValueError("every micro-step must name the rows of every process")
-
     def rows(self, process: int) -> list[int]:
         """The rows that a process runs in this step."""
-        return [row for micro_step in self.micro_steps for row in micro_step[process]]
+        return [row for micro_step in self.micro_steps for forward in micro_step for row in forward[process]]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """
+    What fits into a micro-step.
+
+    Args:
+        processes (`int`):
+            Processes that run it together.
+        rows (`int`):
+            Rollouts of the longest kind that a process can hold (`per_device_train_batch_size`).
+        prompts (`Sequence[int]`), completions (`Sequence[int]`):
+            Tokens of every row.
+    """
+
+    processes: int
+    rows: int
+    prompts: Sequence[int]
+    completions: Sequence[int]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens, padding included, that a process can hold: what `rows` of the longest kind take."""
+        return self.rows * (max(self.prompts) + max(self.completions))
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of every row."""
+        return [prompt + completion for prompt, completion in zip(self.prompts, self.completions, strict=True)]
+
+    def forwards(self, rows: Iterable[int], budget: int) -> MicroStep | None:
+        """
+        The rows in forwards of like length, longest first, dealt round the processes; `None` if they do not fit.
+
+        Args:
+            rows (`Iterable[int]`):
+                Rows of a micro-step.
+            budget (`int`):
+                Tokens that a process can hold.
+        """
+        rows = sorted(rows, key=self.lengths.__getitem__, reverse=True)
+        starts = [0]
+        for index, row in enumerate(rows):
+            longest, count = self.lengths[rows[starts[-1]]], index - starts[-1]
+            enough = count >= self.processes and count * longest * SPLIT_SHARE >= budget * self.processes
+            if enough and self.lengths[row] < SPLIT_RATIO * longest:
+                starts.append(index)
+        parts = [range(start, end) for start, end in pairwise([*starts, len(rows)])]
+        # A row's process depends on its rank among all, so that no process has two rows more than another
+        forwards = tuple(
+            tuple(tuple(rows[i] for i in part if i % self.processes == process) for process in range(self.processes))
+            for part in parts
+        )
+        held = [sum(self._padded(forward[process]) for forward in forwards) for process in range(self.processes)]
+        return forwards if max(held) <= budget else None
+
+    def _padded(self, rows: Sequence[int]) -> int:
+        if not rows:
+            return 0
+        return len(rows) * (max(self.prompts[row] for row in rows) + max(self.completions[row] for row in rows))
 
 
 def plan_generation(
-    lengths: Sequence[int],
+    capacity: Capacity,
     keep: Sequence[bool],
     num_generations: int,
     num_steps: int,
     micro_steps_per_step: int,
-    num_processes: int,
-    rows_per_process: int,
+    on_policy_step: int | None = None,
 ) -> list[StepPlan]:
     """
     Plan all optimizer steps of one generation.
 
     Args:
-        lengths (`Sequence[int]`):
-            Tokens (prompt and completion) of every row.
+        capacity ([`Capacity`]):
+            Lengths of all rows, and what fits into a micro-step.
         keep (`Sequence[bool]`):
             Whether a row has a gradient.
         num_generations (`int`):
@@ -66,10 +130,8 @@ def plan_generation(
             Optimizer steps that share the generation.
         micro_steps_per_step (`int`):
             Micro-steps of each.
-        num_processes (`int`):
-            Processes that run each micro-step together.
-        rows_per_process (`int`):
-            Most rows that a process takes in one micro-step (`per_device_train_batch_size`).
+        on_policy_step (`int`, *optional*):
+            The step whose weights are known without scores, so that its groups may be spread over micro-steps.
 
     Returns:
         `list[StepPlan]`: One plan per optimizer step.
@@ -77,42 +139,45 @@ def plan_generation(
     Raises:
         `ValueError`: If the groups cannot be shared out whole between the optimizer steps.
     """
-    num_groups, rest = divmod(len(lengths), num_generations)
+    num_groups, rest = divmod(len(keep), num_generations)
     per_step, rest_of_groups = divmod(num_groups, num_steps)
     if rest or rest_of_groups:
         raise ValueError(
-            f"{len(lengths)} rollouts in groups of {num_generations} cannot be shared out whole between {num_steps} "
+            f"{len(keep)} rollouts in groups of {num_generations} cannot be shared out whole between {num_steps} "
             "optimizer steps."
         )
-    capacity = num_processes * rows_per_process
     plans = []
     for step in range(num_steps):
         groups = range(step * per_step, (step + 1) * per_step)
-        kept = [
-            [row for row in range(group * num_generations, (group + 1) * num_generations) if keep[row]]
-            for group in groups
-        ]
-        bins, whole = _pack([rows for rows in kept if rows], lengths, capacity, micro_steps_per_step)
-        empty = [()] * (micro_steps_per_step - len(bins))
-        micro_steps = tuple(_deal(rows, lengths, num_processes) for rows in [*empty, *bins])
-        plans.append(StepPlan(groups, micro_steps, whole))
+        rows = (range(group * num_generations, (group + 1) * num_generations) for group in groups)
+        kept = [members for members in ([row for row in group if keep[row]] for group in rows) if members]
+        packed = None if step == on_policy_step else _pack(kept, capacity)
+        whole = packed is not None and len(packed) <= micro_steps_per_step
+        if not whole:  # single rows always fit: `rows_per_process` of the longest do
+            packed = _pack([[row] for members in kept for row in members], capacity)
+        empty = [()] * (micro_steps_per_step - len(packed))
+        plans.append(StepPlan(groups, (*empty, *packed), whole or len(packed) <= 1))
     return plans
 
 
-def _pack(groups: list[list[int]], lengths: Sequence[int], capacity: int, most: int) -> tuple[list[list[int]], bool]:
-    """Rows per micro-step, longest first, and whether each group is whole in one. At most `most` micro-steps."""
-    bins: list[list[int]] = []
-    for rows in sorted(groups, key=lambda rows: max(lengths[row] for row in rows), reverse=True):
-        if not bins or len(bins[-1]) + len(rows) > capacity:
-            bins.append([])
-        bins[-1].extend(rows)
-    if len(bins) <= most and all(len(rows) <= capacity for rows in bins):
-        return bins, True
-    by_length = sorted((row for rows in groups for row in rows), key=lambda row: lengths[row], reverse=True)
-    return [by_length[start : start + capacity] for start in range(0, len(by_length), capacity)], False
-
-
-def _deal(rows: Sequence[int], lengths: Sequence[int], num_processes: int) -> MicroStep:
-    """Deal the rows of a micro-step round the processes, longest first, so that all pad and compute about the same."""
-    by_length = sorted(rows, key=lambda row: lengths[row], reverse=True)
-    return tuple(tuple(by_length[process::num_processes]) for process in range(num_processes))
+def _pack(units: list[list[int]], capacity: Capacity) -> list[MicroStep] | None:
+    """Micro-steps with whole units, longest first; `None` if a unit does not fit into one."""
+    budget, packed, start = capacity.tokens, [], 0
+    units = sorted(units, key=lambda rows: max(capacity.lengths[row] for row in rows), reverse=True)
+    tokens = list(accumulate((sum(capacity.lengths[row] for row in rows) for rows in units), initial=0))
+    while start < len(units):
+        # Bisection between one unit and all that would fit without padding
+        end, forwards = start, None
+        low, high = start + 1, bisect_right(tokens, tokens[start] + budget * capacity.processes) - 1
+        while low <= high:
+            middle = (low + high + 1) // 2
+            trial = capacity.forwards((row for rows in units[start:middle] for row in rows), budget)
+            if trial is None:
+                high = middle - 1
+            else:
+                end, forwards, low = middle, trial, middle + 1
+        if forwards is None:
+            return None
+        packed.append(forwards)
+        start = end
+    return packed

@@ -118,6 +118,18 @@ class MicroBatch:
             setattr(rollout, name, row[: len(rollout.completion_ids)].detach())
 
 
+@dataclass
+class MicroStepBatch:
+    """The forwards that a process runs before one backward."""
+
+    batches: list[MicroBatch]
+
+    @property
+    def rows(self) -> list[int | None]:
+        """Row of every rollout, `None` for a filler."""
+        return [row for batch in self.batches for row in batch.rows]
+
+
 def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
     """The rollouts of this process, numbered from `first_row`, from TRL's padded batch."""
     batch = split_pixel_values_by_grid(batch)
@@ -147,10 +159,10 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
 
 
 def token_counts(batch: dict[str, Any]) -> torch.Tensor:
-    """Tokens of prompt and completion, and completion tokens that count, of every row: `(B, 2)`."""
+    """Prompt tokens, completion tokens, and completion tokens that count, of every row: `(B, 3)`."""
     completion = batch["completion_mask"]
     counted = completion * batch["tool_mask"] if "tool_mask" in batch else completion
-    return torch.stack([batch["prompt_mask"].sum(1) + completion.sum(1), counted.sum(1)], dim=1)
+    return torch.stack([batch["prompt_mask"].sum(1), completion.sum(1).clamp(min=1), counted.sum(1)], dim=1)
 
 
 def check_rollout_func(rollout_func: Callable | None) -> Callable | None:

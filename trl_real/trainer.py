@@ -2,8 +2,8 @@
 
 Generation, rewards, tools, vLLM, logging and checkpoints are TRL's. What happens between rewards and gradient is here,
 and the mathematics of it in `objective.py`. The gradient of an optimizer step is that of the mean of the group losses
-over all its groups, however the step is cut: with w_k = ∂L/∂s_k at the policy of the step, held constant, the sum of
-w_k s_k has that gradient for any spread of the rollouts over micro-steps and processes.
+over all its groups, however the step is cut: with w_k = ∂L/∂s_k at the policy of the step, held constant, the sum
+of w_k s_k has that gradient for any spread of the rollouts over micro-steps and processes.
 
 What differs from the paper, from its code, or from GRPOTrainer:
 
@@ -36,10 +36,19 @@ from .generation import Generation, Objective, StepWeights
 from .labels import group_shares, make_label_rule
 from .metrics import StepMetrics, score_sums
 from .objective import sequence_scores
-from .plan import plan_generation
+from .plan import Capacity, plan_generation
 from .regularizers import balance_losses, capture_router_logits, per_token_kl, rollout_means
 from .resume import ResumePosition, skip_permutations
-from .rollouts import MicroBatch, Rollout, check_rollout_func, collate, exchange, token_counts, unpad
+from .rollouts import (
+    MicroBatch,
+    MicroStepBatch,
+    Rollout,
+    check_rollout_func,
+    collate,
+    exchange,
+    token_counts,
+    unpad,
+)
 
 
 logger = get_logger(__name__)
@@ -155,16 +164,18 @@ class REALTrainer(GRPOTrainer):
         dropouts = [getattr(config, "lora_dropout", 0.0) for config in getattr(self.model, "peft_config", {}).values()]
         if args.disable_dropout and any(dropouts):
             logger.warning(
-                f"lora_dropout={max(dropouts)} is turned off, since `disable_dropout` is true by default in REAL: a score "
-                "compares two forwards of the same rollout. Write lora_dropout=0.0, or disable_dropout=False to keep it."
+                f"lora_dropout={max(dropouts)} is turned off, since `disable_dropout` is true by default in REAL: a "
+                "score compares two forwards of the same rollout. Write lora_dropout=0.0, or disable_dropout=False."
             )
         active = (module for module in self.model.modules() if isinstance(module, torch.nn.Dropout) and module.p > 0)
         if next(active, None) is not None:
-            logger.warning("Dropout is on, so every score carries its noise. Write disable_dropout=True to turn it off.")
+            logger.warning(
+                "Dropout is on, so every score carries its noise. Write disable_dropout=True to turn it off."
+            )
         if args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0:
             logger.warning(
-                "Every optimizer step uses fresh rollouts, so all scores are 0 and REAL weighs rollouts by the number of "
-                "right and wrong ones alone. The paper takes 4 optimizer steps per generation: set "
+                "Every optimizer step uses fresh rollouts, so all scores are 0 and REAL weighs rollouts by the number "
+                "of right and wrong ones alone. The paper takes 4 optimizer steps per generation: set "
                 f"steps_per_generation={4 * args.gradient_accumulation_steps}."
             )
 
@@ -197,9 +208,9 @@ class REALTrainer(GRPOTrainer):
             return torch.zeros((), device=self.accelerator.device)
         return super().training_step(model, batch, num_items_in_batch)
 
-    def _prepare_inputs(self, generation_batch: list[dict[str, Any]] | MicroBatch) -> MicroBatch | None:
+    def _prepare_inputs(self, generation_batch: list[dict[str, Any]] | MicroStepBatch) -> MicroStepBatch | None:
         """The rollouts of this micro-step; `None` if no process has any and nothing waits for a backward."""
-        if isinstance(generation_batch, MicroBatch):
+        if isinstance(generation_batch, MicroStepBatch):
             return generation_batch  # prepared by `training_step`
         if not self.model.training:
             return self._evaluation_batch(generation_batch)
@@ -209,13 +220,13 @@ class REALTrainer(GRPOTrainer):
             self._generation = self._generate_and_plan(generation_batch, first_step=step)
         if micro_step == 0:
             self._start_step(step)
-        rollouts = self._generation.micro_step(step, micro_step)
-        if not rollouts and self.accelerator.sync_gradients:
-            rollouts = [self._generation.filler]  # the last backward of a step reduces the gradients of all processes
-        return self._collate(rollouts) if rollouts else None
+        forwards = self._generation.micro_step(step, micro_step)
+        if not forwards and self.accelerator.sync_gradients:
+            forwards = [[self._generation.filler]]  # the last backward of a step reduces all processes' gradients
+        return MicroStepBatch([self._collate(rollouts) for rollouts in forwards]) if forwards else None
 
     def _rollouts_and_labels(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, torch.Tensor]:
-        """Generate: this process's rollouts; labels (P, G) and token counts (P * G, 2) over all processes."""
+        """Generate: this process's rollouts; labels (P, G) and token counts (P * G, 3) over all processes."""
         self._reading_rollouts = True
         try:
             batch = self._generate_and_score_completions(inputs)
@@ -226,7 +237,7 @@ class REALTrainer(GRPOTrainer):
         rewards = self._label_rule.rewards(self._rewards_per_func, self.reward_weights.to(counts.device))
         if warning := self._label_rule.warning(rewards):
             logger.warning(warning)
-        labels = self._label_rule.labels(rewards, counts[:, 1])
+        labels = self._label_rule.labels(rewards, counts[:, -1])
         self._logs["extra"]["label"].extend(labels.tolist())
         mode = "train" if self.model.training else "eval"
         labels = labels.view(-1, self.num_generations if mode == "train" else self.num_generations_eval)
@@ -238,19 +249,19 @@ class REALTrainer(GRPOTrainer):
         """Rollouts, labels and plan of a generation, with the log-probabilities that its later steps compare with."""
         rollouts, labels, counts = self._rollouts_and_labels(inputs)
         process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
-        counted = counts[:, 1] > 0
+        counted = counts[:, -1] > 0
         keep = counted if self._trains_every_rollout else self._objective.informative(labels).flatten()
         self._metrics["train"]["trained/rollouts"].append(keep.float().mean().item())
-        tokens = counts[:, 1].float()
+        tokens = counts[:, -1].float()
         self._metrics["train"]["trained/tokens"].append(((tokens * keep).sum() / tokens.sum().clamp(min=1)).item())
+        prompts, completions, _ = counts.T.tolist()
         plans = plan_generation(
-            counts[:, 0].tolist(),
+            Capacity(num_processes, self.args.per_device_train_batch_size, prompts, completions),
             keep.tolist(),
             self.num_generations,
             self.args.steps_per_generation // self._micro_steps_per_step,
             self._micro_steps_per_step,
-            num_processes,
-            self.args.per_device_train_batch_size,
+            on_policy_step=first_step if self.num_iterations == 1 else None,
         )
         wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(num_processes)]
         generation = Generation(
@@ -268,7 +279,7 @@ class REALTrainer(GRPOTrainer):
         self._rewards_per_func = super()._calculate_rewards(*args, **kwargs)
         return self._rewards_per_func
 
-    def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroBatch:
+    def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroStepBatch:
         """An evaluation batch in one piece: fresh rollouts, so every score is 0."""
         rollouts, labels, _ = self._rollouts_and_labels(inputs)
         self._step_weights = StepWeights(labels, 0, on_policy=True)
@@ -276,7 +287,7 @@ class REALTrainer(GRPOTrainer):
         batch = self._collate(rollouts)
         if self.beta != 0.0:
             batch.store("ref_per_token_logps", self._reference_logps(batch))
-        return batch
+        return MicroStepBatch([batch])
 
     def _collate(self, rollouts: list[Rollout]) -> MicroBatch:
         return collate(rollouts, self._tokenizer.pad_token_id, self.pad_to_multiple_of)
@@ -314,7 +325,7 @@ class REALTrainer(GRPOTrainer):
         for step in range(len(generation.plans)):
             if step < first_step and self.num_iterations == 1:
                 continue  # resumed past this step
-            for rollouts in generation.micro_steps(step):
+            for rollouts in generation.forwards(step):
                 batch = self._collate(rollouts)
                 if step != first_step:
                     batch.store("old_per_token_logps", self._policy_logps(batch))
@@ -332,7 +343,7 @@ class REALTrainer(GRPOTrainer):
             self._weigh(torch.zeros_like(self._step_weights.labels))
         elif not generation.plans[step].whole_groups:
             scores = torch.zeros_like(self._step_weights.labels)
-            for rollouts in generation.micro_steps(step):
+            for rollouts in generation.forwards(step):
                 batch = self._collate(rollouts)
                 local = sequence_scores(self._policy_logps(batch), batch.padded("old_per_token_logps"), batch.mask)
                 scores += self._step_weights.spread(batch.rows, local)
@@ -343,41 +354,48 @@ class REALTrainer(GRPOTrainer):
             scores, self._step_weights.labels
         )
 
-    def _weights_of(self, batch: MicroBatch, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights and loss shares (B,) of these rollouts."""
+    def _weights_of(self, rows: list[int | None], scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and loss shares (B,) of these rows."""
         step = self._step_weights
         weights, shares = step.weights, step.shares
         if weights is None:  # off policy, and every group is whole in this micro-step, perhaps on several processes
-            known = self.accelerator.reduce(step.spread(batch.rows, scores), reduction="sum")
+            known = self.accelerator.reduce(step.spread(rows, scores), reduction="sum")
             weights, shares = self._objective.weigh(known, step.labels)
-        return step.pick(batch.rows, weights, 0.0), step.pick(batch.rows, shares, 0.0)
+        return step.pick(rows, weights, 0.0), step.pick(rows, shares, 0.0)
 
-    def _compute_loss(self, model: Any, inputs: MicroBatch) -> torch.Tensor:
-        """The objective's value, with the gradient of the weighted scores (both times the processes, which average)."""
-        batch, step = inputs, self._step_weights
-        logps, entropies, balance = self._forward_for_loss(model, batch)
-        old_logps = logps.detach() if step.on_policy else batch.padded("old_per_token_logps")
-        if step.on_policy and self.num_iterations > 1 and self.model.training:
-            batch.store("old_per_token_logps", logps)
-        scores = sequence_scores(logps, old_logps, batch.mask)  # (B,)
-        weights, shares = self._weights_of(batch, scores)
+    def _compute_loss(self, model: Any, inputs: MicroStepBatch) -> torch.Tensor:
+        """The objective's value, with the gradient of the weighted scores; times the processes, which average."""
+        step, rows, num_groups = self._step_weights, inputs.rows, self._groups_in_step()
+        forwards = [self._scores_and_terms(model, batch) for batch in inputs.batches]
+        scores = torch.cat([scores for scores, _ in forwards])  # (B,)
+        terms = torch.stack([terms for _, terms in forwards]).sum()
+        weights, shares = self._weights_of(rows, scores)
         surrogate = (weights * scores).sum()
-        num_groups = self._groups_in_step()
         value = surrogate - surrogate.detach() + shares.sum()
-        terms, sums = self._regularizers(batch, logps, old_logps, entropies, balance)
         loss = (value + terms / step.labels.size(1)) / num_groups
         self._step_metrics.add(
             loss=loss,
             policy_loss=shares.sum() / num_groups,
-            kl_old=(per_token_kl(old_logps, logps) * batch.mask).sum(),
-            entropy=(entropies * batch.mask).sum(),
-            tokens=batch.mask.sum(),
-            **score_sums(scores.detach(), step.pick(batch.rows, step.labels, torch.nan), weights),
-            **sums,
+            **score_sums(scores.detach(), step.pick(rows, step.labels, torch.nan), weights),
         )
         if not self.model.training or self.accelerator.sync_gradients:
             self._log_step()
         return loss * self.accelerator.num_processes
+
+    def _scores_and_terms(self, model: Any, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """One forward: scores (B,), and the sum over its rollouts of what was added to the objective."""
+        logps, entropies, balance = self._forward_for_loss(model, batch)
+        old_logps = logps.detach() if self._step_weights.on_policy else batch.padded("old_per_token_logps")
+        if self._step_weights.on_policy and self.num_iterations > 1 and self.model.training:
+            batch.store("old_per_token_logps", logps)
+        terms, sums = self._regularizers(batch, logps, old_logps, entropies, balance)
+        self._step_metrics.add(
+            kl_old=(per_token_kl(old_logps, logps) * batch.mask).sum(),
+            entropy=(entropies * batch.mask).sum(),
+            tokens=batch.mask.sum(),
+            **sums,
+        )
+        return sequence_scores(logps, old_logps, batch.mask), terms
 
     def _groups_in_step(self) -> float:
         """Groups over which the loss is a mean; an epoch's last optimizer step may have fewer."""
@@ -405,9 +423,9 @@ class REALTrainer(GRPOTrainer):
         old_logps: torch.Tensor,
         entropies: torch.Tensor,
         balance: torch.Tensor | None,
-    ) -> tuple[torch.Tensor | float, dict[str, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Sum over rollouts of KL term, entropy bonus and balance loss, weighed; and what is logged of them."""
-        terms, sums = 0.0, {}
+        terms, sums = logps.new_zeros(()), {}
         if self.args.beta != 0.0:
             kl = per_token_kl(
                 logps, old_logps if self.args.kl_target == "old" else batch.padded("ref_per_token_logps")
@@ -433,7 +451,7 @@ class REALTrainer(GRPOTrainer):
         metrics = self._step_metrics.flush(self.accelerator)
         loss, policy_loss = metrics.pop("loss"), metrics.pop("policy_loss")
         if mode == "eval":
-            # Transformers weighs batches by the number of prompts left over; TRL's mean of this list is that over groups
+            # Transformers weighs the last batch by prompts, not rollouts; TRL's mean of this list is that over groups
             self._metrics["eval"]["loss"].extend([loss] * self._step_weights.labels.size(0))
         if self._trains_every_rollout:
             metrics["policy_loss"] = policy_loss
