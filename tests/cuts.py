@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ ROWS = 16  # rollouts of an optimizer step
 
 
 def trainer_for(
-    cut: dict[str, Any], trainer_class: type[REALTrainer] = REALTrainer, output_dir: str = "/tmp/unused"
+    cut: dict[str, Any], trainer_class: type[REALTrainer] = REALTrainer, output_dir: str | None = None
 ) -> REALTrainer:
     """
     A trainer on fixed rollouts.
@@ -30,7 +31,7 @@ def trainer_for(
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = cut.get("accumulation", ROWS // (cut["batch"] * processes))
     options = dict(
-        output_dir=output_dir,
+        output_dir=output_dir or tempfile.gettempdir(),
         per_device_train_batch_size=cut["batch"],
         gradient_accumulation_steps=accumulation,
         num_generations=GROUP,

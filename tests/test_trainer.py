@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trl_real import REALConfig, REALTrainer
 
 
 def build(
-    reward_funcs: Any, output_dir: Path | str = "unused", rollout_func: Any = None, **options: Any
+    reward_funcs: Any, output_dir: Path | str | None = None, rollout_func: Any = None, **options: Any
 ) -> REALTrainer:
     """A trainer on 16 rollouts per optimizer step, 2 optimizer steps per generation."""
     defaults = dict(per_device_train_batch_size=8, gradient_accumulation_steps=2, steps_per_generation=4)
@@ -33,7 +34,7 @@ def build(
     return REALTrainer(
         model=tiny_model(),
         reward_funcs=reward_funcs,
-        args=REALConfig(output_dir=str(output_dir), **defaults | options),
+        args=REALConfig(output_dir=str(output_dir or tempfile.gettempdir()), **defaults | options),
         train_dataset=prompts_dataset(32),
         eval_dataset=options.pop("eval_dataset", None),
         processing_class=tiny_tokenizer(),

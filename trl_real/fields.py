@@ -6,10 +6,8 @@ Transformers.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
-
-from trl import GRPOConfig
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def markdown_table() -> str:
         "| field | in REAL | note |",
         "| --- | --- | --- |",
     ]
-    for name in sorted(field.name for field in fields(GRPOConfig)):
+    for name in sorted({*AS_IN_GRPO, *INERT, *NOTES, *REFUSED}):
         note = INERT.get(name) or NOTES.get(name) or ""
         if name in REFUSED:
             note = f"{REFUSED[name].reason} Write `{REFUSED[name].instead}`."

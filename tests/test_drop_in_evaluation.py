@@ -1,0 +1,72 @@
+"""Evaluation works as with GRPOTrainer: one set or several, streams, choosing the best checkpoint."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import DatasetDict
+
+from tests.dropin_helpers import config, even_start, logged, moved, trainer, weights
+from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_an_evaluation_set_is_evaluated_and_moves_nothing(tmp_path: Path, streaming: bool) -> None:
+    data = prompts_dataset(4)
+    run = trainer(tmp_path, eval_dataset=data.to_iterable_dataset() if streaming else data)
+    before = weights(run.model)
+    metrics = run.evaluate()
+    assert not moved(before, weights(run.model))
+    assert metrics["eval_loss"] > 0
+    assert 0 < logged(run, "eval_reward")[0] < 1
+
+
+def test_evaluating_within_a_generation_changes_nothing_in_training(tmp_path: Path) -> None:
+    def train(folder: Path, **options: str | int) -> dict[str, torch.Tensor]:
+        arguments = dict(reward_funcs=fixed_reward, rollout_func=fixed_rollouts(), eval_dataset=prompts_dataset(3))
+        # Three prompts in batches of two: the last batch is smaller
+        args = config(folder, max_steps=4, per_device_eval_batch_size=8, **options)
+        run = trainer(folder, **arguments, args=args)
+        run.train()
+        assert len(logged(run, "eval_loss")) == (4 if options else 0)
+        return weights(run.model)
+
+    assert not moved(train(tmp_path), train(tmp_path, eval_strategy="steps", eval_steps=1))
+
+
+@pytest.mark.parametrize("container", [dict, DatasetDict])
+def test_each_of_several_evaluation_sets_is_logged_under_its_own_name(tmp_path: Path, container: type) -> None:
+    easy, hard = prompts_dataset(6).select([0, 1]), prompts_dataset(6).select([2, 3, 4, 5])
+
+    def reward(prompts, **kwargs):
+        return [float(prompt in set(easy["prompt"])) for prompt in prompts]
+
+    args = config(tmp_path, eval_strategy="steps", eval_steps=1)
+    run = trainer(tmp_path, reward_funcs=reward, eval_dataset=container(easy=easy, hard=hard), args=args)
+    run.train()
+    assert logged(run, "eval_easy_reward") == [1.0, 1.0]
+    assert logged(run, "eval_hard_reward") == [0.0, 0.0]
+    assert logged(run, "eval_reward") == []
+    assert all(math.isfinite(loss) for loss in logged(run, "eval_easy_loss") + logged(run, "eval_hard_loss"))
+
+
+def test_the_best_checkpoint_can_be_chosen_by_the_reward_of_one_evaluation_set(tmp_path: Path) -> None:
+    def better_before(completion_ids, trainer_state, **kwargs):
+        return [1.0] * len(completion_ids) if trainer_state.global_step == 1 else even_start(completion_ids)
+
+    args = config(
+        tmp_path,
+        max_steps=3,
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="best",
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_easy_reward",
+        greater_is_better=True,
+    )
+    sets = {"easy": prompts_dataset(2), "hard": prompts_dataset(2)}
+    run = trainer(tmp_path, reward_funcs=better_before, eval_dataset=sets, args=args)
+    run.train()
+    assert run.state.best_metric == 1.0
+    assert Path(run.state.best_model_checkpoint).name == "checkpoint-1"

@@ -1,0 +1,119 @@
+"""Checkpoints: what is in them, and that a resumed run is the uninterrupted one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM
+
+from tests.dropin_helpers import GROUP, config, even_start, trainer, weights
+from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset
+from trl_real import REALTrainer
+
+
+STEPS = 8  # two optimizer steps per generation, two generations per epoch: two epochs
+
+
+class Recorder:
+    """A reward function that remembers the prompts of every generation."""
+
+    __name__ = "recorder"
+
+    def __init__(self, generated: bool):
+        self.reward = even_start if generated else fixed_reward
+        self.prompts: list[list[str]] = []
+
+    def __call__(self, prompts: list[str], **kwargs: Any) -> list[float | None]:
+        self.prompts.append(prompts[::GROUP])
+        return self.reward(prompts=prompts, **kwargs)
+
+
+def run(
+    folder: Path, generated: bool = False, resume: str | None = None, data: Any = None, **options: Any
+) -> tuple[REALTrainer, Any]:
+    """Train to the end, from the beginning or from a checkpoint; rollouts are fixed or generated."""
+    defaults = dict(max_steps=STEPS, save_strategy="steps", save_steps=1, lr_scheduler_type="constant")
+    recorder = Recorder(generated)
+    trained = trainer(
+        folder,
+        reward_funcs=recorder,
+        train_dataset=data or prompts_dataset(8),
+        args=config(folder, **defaults | options),
+        rollout_func=None if generated else fixed_rollouts(),
+    )
+    trained.train(resume_from_checkpoint=resume)
+    return trained, recorder.prompts
+
+
+@pytest.mark.parametrize("generated", [False, True])
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_resuming_between_generations_repeats_the_uninterrupted_run(
+    tmp_path: Path, step: int, generated: bool
+) -> None:
+    whole, prompts = run(tmp_path, generated)
+    assert len(prompts) == 4 and prompts[:2] != prompts[2:]
+    checkpoint = f"{whole.args.output_dir}/checkpoint-{step}"
+    resumed, later_prompts = run(tmp_path / "resumed", generated, resume=checkpoint)
+    assert later_prompts == prompts[step // 2 :]
+    assert resumed.state.global_step == STEPS
+    for name, value in weights(whole.model).items():
+        torch.testing.assert_close(dict(resumed.model.named_parameters())[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_resuming_within_a_generation_generates_its_prompts_again(tmp_path: Path, step: int) -> None:
+    whole, prompts = run(tmp_path)
+    _, later_prompts = run(tmp_path / "resumed", resume=f"{whole.args.output_dir}/checkpoint-{step}")
+    assert later_prompts == prompts[step // 2 :]
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_resuming_in_a_stream_goes_on_with_its_prompts(tmp_path: Path, step: int) -> None:
+    stream = prompts_dataset(16).to_iterable_dataset()
+    whole, prompts = run(tmp_path, data=stream)
+    _, later_prompts = run(tmp_path / "resumed", resume=f"{whole.args.output_dir}/checkpoint-{step}", data=stream)
+    assert len(prompts) == 4 and later_prompts == prompts[step // 2 :]
+
+
+def test_resuming_finds_the_last_checkpoint(tmp_path: Path) -> None:
+    run(tmp_path, max_steps=4)
+    resumed, prompts = run(tmp_path, resume=True)
+    assert resumed.state.global_step == STEPS and len(prompts) == 2
+
+
+def test_an_adapter_resumes(tmp_path: Path) -> None:
+    def train(folder: Path, resume: str | None = None) -> REALTrainer:
+        trained = trainer(
+            folder,
+            reward_funcs=fixed_reward,
+            rollout_func=fixed_rollouts(),
+            peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
+            args=config(folder, max_steps=4, save_strategy="steps", save_steps=2, lr_scheduler_type="constant"),
+        )
+        trained.train(resume_from_checkpoint=resume)
+        return trained
+
+    whole = train(tmp_path)
+    resumed = train(tmp_path / "resumed", f"{whole.args.output_dir}/checkpoint-2")
+    for name, value in weights(resumed.model).items():
+        torch.testing.assert_close(dict(whole.model.named_parameters())[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_a_checkpoint_loads_as_a_model_and_its_card_names_real(tmp_path: Path) -> None:
+    trained, _ = run(tmp_path, max_steps=2)
+    folder = Path(trained.args.output_dir)
+    loaded = dict(AutoModelForCausalLM.from_pretrained(folder / "checkpoint-2").named_parameters())
+    assert all(torch.equal(loaded[name], value) for name, value in weights(trained.model).items())
+    card = ModelCard.load(folder / "README.md")
+    assert {"trl", "real"} <= set(card.data.tags) and "grpo" not in card.data.tags
+    assert "REAL" in card.text and "2602.05630" in card.text
+    assert "GRPO" not in card.text
+
+
+def test_every_prompt_of_an_epoch_is_seen_once(tmp_path: Path) -> None:
+    _, prompts = run(tmp_path)
+    everything = sorted(prompts_dataset(8)["prompt"])
+    assert [sorted(prompts[0] + prompts[1]), sorted(prompts[2] + prompts[3])] == [everything, everything]

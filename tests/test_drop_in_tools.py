@@ -1,0 +1,178 @@
+"""Tools, environments and own rollout functions work as with GRPOTrainer."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+
+from tests.dropin_helpers import config, even_start, logged, moved, trainer, weights
+from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
+from tests.tool_model import QUESTION, multiply, tool_model, tool_tokenizer
+from trl_real import REALTrainer
+
+
+QUESTIONS = Dataset.from_list([{"prompt": QUESTION}] * 4)
+
+
+def answers_12(completions: list[list[dict[str, Any]]], **kwargs: Any) -> list[float]:
+    return [float(completion[-1].get("content") == "12") for completion in completions]
+
+
+def tool_trainer(folder: Path, **arguments: Any) -> REALTrainer:
+    defaults = dict(
+        model=tool_model(),
+        processing_class=tool_tokenizer(),
+        reward_funcs=answers_12,
+        train_dataset=QUESTIONS,
+        args=config(folder, max_completion_length=100, learning_rate=1e-3, log_completions=False),
+    )
+    return trainer(folder, **defaults | arguments)
+
+
+async def multiply_later(a: int, b: int) -> int:
+    return multiply(a, b)
+
+
+multiply_later.__name__, multiply_later.__doc__ = multiply.__name__, multiply.__doc__
+
+
+@pytest.mark.parametrize("tool", [multiply, multiply_later], ids=["sync", "async"])
+def test_a_model_that_calls_a_tool_trains_on_the_conversation(tmp_path: Path, tool: Any) -> None:
+    conversations: list[list[dict[str, Any]]] = []
+
+    def reward(completions, **kwargs):
+        conversations.extend(completions)
+        return answers_12(completions)
+
+    run = tool_trainer(tmp_path, reward_funcs=reward, tools=[tool])
+    before = weights(run.model)
+    run.train()
+    assert logged(run, "tools/call_frequency")[0] > 0.5
+    complete = [conversation for conversation in conversations if len(conversation) == 3]
+    assert len(complete) > len(conversations) / 2
+    for call, result, answer in complete:
+        arguments = call["tool_calls"][0]["function"]["arguments"]
+        assert result == {"role": "tool", "name": "multiply", "content": str(multiply(**arguments))}
+        assert answer["role"] == "assistant"
+    assert 0 < logged(run, "reward")[0] < 1
+    assert moved(before, weights(run.model))
+
+
+class Multiplication:
+    """An environment that asks, offers a tool, and knows whether the product was ever right."""
+
+    def reset(self, **kwargs: Any) -> str:
+        self.right = False
+        return QUESTION[0]["content"]
+
+    def multiply(self, a: int, b: int) -> int:
+        self.right |= multiply(a, b) == 12
+        return multiply(a, b)
+
+    multiply.__doc__ = multiply.__doc__
+
+
+Multiplication.multiply.__doc__ = multiply.__doc__
+
+
+class JudgedMultiplication(Multiplication):
+    def get_reward(self) -> float:
+        return float(self.right)
+
+
+def test_an_environment_may_own_the_prompt_and_the_reward(tmp_path: Path) -> None:
+    run = tool_trainer(tmp_path, train_dataset=None, reward_funcs=None, environment_factory=JudgedMultiplication)
+    before = weights(run.model)
+    run.train()
+    assert 0 < logged(run, "rewards/JudgedMultiplication/mean")[0] < 1
+    assert moved(before, weights(run.model))
+
+
+def test_each_prompt_may_name_its_environment(tmp_path: Path) -> None:
+    seen: list[type] = []
+
+    def reward(completions, environments, environment, **kwargs):
+        seen.extend(type(instance) for instance in environments)
+        wanted = {"plain": Multiplication, "judged": JudgedMultiplication}
+        assert all(type(instance) is wanted[name] for instance, name in zip(environments, environment, strict=True))
+        return [float(instance.right) for instance in environments]
+
+    data = Dataset.from_list(
+        [{"prompt": [{"role": "user", "content": ""}], "environment": n} for n in ("plain", "judged")] * 2
+    )
+    run = tool_trainer(
+        tmp_path,
+        train_dataset=data,
+        reward_funcs=reward,
+        environment_factory={"plain": Multiplication, "judged": JudgedMultiplication},
+        args=config(tmp_path, max_completion_length=100, learning_rate=1e-3, label_reward_func="reward"),
+    )
+    before = weights(run.model)
+    run.train()
+    assert set(seen) == {Multiplication, JudgedMultiplication}
+    assert 0 < logged(run, "rewards/reward/mean")[0] < 1
+    assert moved(before, weights(run.model))
+
+
+def test_extra_fields_of_a_rollout_function_reach_the_reward(tmp_path: Path) -> None:
+    fixed = fixed_rollouts()
+
+    def rollout_func(prompts, trainer):
+        output = fixed(prompts, trainer)
+        return output | {"verdict": [float(sum(ids) % 2) for ids in output["completion_ids"]]}
+
+    def reward(completion_ids, verdict, **kwargs):
+        assert verdict == [float(sum(ids) % 2) for ids in completion_ids]
+        return verdict
+
+    run = trainer(tmp_path, reward_funcs=reward, rollout_func=rollout_func)
+    before = weights(run.model)
+    run.train()
+    assert 0 < logged(run, "reward")[0] < 1
+    assert moved(before, weights(run.model))
+
+
+def test_tokens_that_the_environment_wrote_are_not_trained_on(tmp_path: Path) -> None:
+    # The last two tokens of every completion are the environment's: what they are must not matter
+    def train(folder: Path, tail: list[int], masked: bool) -> dict[str, torch.Tensor]:
+        fixed = fixed_rollouts()
+
+        def rollout_func(prompts, trainer):
+            output = fixed(prompts, trainer)
+            output["env_mask"] = [[1] * len(ids) + [1 - masked] * len(tail) for ids in output["completion_ids"]]
+            output["completion_ids"] = [ids + tail for ids in output["completion_ids"]]
+            output["logprobs"] = [[0.0] * len(ids) for ids in output["completion_ids"]]
+            return output
+
+        def reward(prompts, completion_ids, **kwargs):
+            return fixed_reward(prompts, [ids[: -len(tail)] for ids in completion_ids])
+
+        run = trainer(
+            folder,
+            model=tiny_model(),
+            processing_class=tiny_tokenizer(),
+            reward_funcs=reward,
+            rollout_func=rollout_func,
+            args=config(folder, max_steps=4),
+        )
+        run.train()
+        return weights(run.model)
+
+    ones, others = (train(tmp_path / str(tail[0]), tail, masked=True) for tail in ([5, 6], [40, 41]))
+    for name, value in ones.items():
+        torch.testing.assert_close(others[name], value, rtol=0, atol=1e-6, msg=name)
+    assert moved(ones, train(tmp_path / "counted", [5, 6], masked=False))
+
+
+def test_a_rollout_function_evaluates_too(tmp_path: Path) -> None:
+    run = trainer(
+        tmp_path,
+        reward_funcs=even_start,
+        rollout_func=fixed_rollouts(),
+        eval_dataset=prompts_dataset(4),
+        args=config(tmp_path, num_generations_eval=2),
+    )
+    run.evaluate()
+    assert 0 < logged(run, "eval_reward")[0] < 1

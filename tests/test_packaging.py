@@ -1,0 +1,91 @@
+"""What the repository says about itself in several places agrees."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import trl_real
+from trl_real.compat import SUPPORTED_TRL
+
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text().lower().replace("_", "-"), re.M))
+# Not the changelog: it may name what is gone
+DOCUMENTS = [
+    path for folder in ("", "docs/", "recipes/") for path in ROOT.glob(f"{folder}*.md") if path.stem != "CHANGELOG"
+]
+NAMED_FILE = re.compile(r"\b(?:recipes|tests|docs|trl_real|benchmarks)/[\w./-]*\w\.(?:py|ya?ml|md|png|svg|json)\b")
+
+
+def requirements() -> list[Requirement]:
+    """All of pyproject.toml, but for vLLM (it pins a torch of its own) and the package itself."""
+    extras = PROJECT["optional-dependencies"]
+    lines = PROJECT["dependencies"] + [line for name, extra in extras.items() if name != "vllm" for line in extra]
+    return [requirement for requirement in map(Requirement, lines) if requirement.name != PROJECT["name"]]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    newest = re.search(r"^## \[(\d\S*)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest is not None
+    assert trl_real.__version__ == PROJECT["version"] == newest[1]
+
+
+def test_the_supported_trl_is_the_same_everywhere() -> None:
+    first, end = SUPPORTED_TRL
+    trl = [requirement for requirement in requirements() if requirement.name == "trl"]
+    assert trl and all(set(str(requirement.specifier).split(",")) == {f">={first}", f"<{end}"} for requirement in trl)
+
+
+def test_one_ruff_is_pinned() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    [hook] = [repo["rev"] for repo in hooks if repo["repo"].endswith("/ruff-pre-commit")]
+    [ruff] = [requirement for requirement in requirements() if requirement.name == "ruff"]
+    assert hook == f"v{PINS['ruff']}"
+    assert str(ruff.specifier) == f"=={PINS['ruff']}"
+    assert "pip install -c constraints.txt ruff" in (ROOT / ".github/workflows/ci.yml").read_text()
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=lambda requirement: requirement.name)
+def test_constraints_pin_a_version_inside_the_declared_range(requirement: Requirement) -> None:
+    assert requirement.specifier.contains(PINS[requirement.name.lower()])
+
+
+def test_ci_runs_only_declared_python_versions() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    for version in jobs["test"]["strategy"]["matrix"]["python-version"]:
+        assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+
+
+def test_the_wheel_ships_every_module_and_the_typing_marker(tmp_path: Path) -> None:
+    build = f"import hatchling.build; print(hatchling.build.build_wheel({str(tmp_path)!r}))"
+    subprocess.run([sys.executable, "-c", build], cwd=ROOT, check=True, capture_output=True, text=True)
+    [wheel] = tmp_path.glob("*.whl")
+    shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trl_real").rglob("*.py")}
+    assert shipped == modules | {"trl_real/py.typed"}
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "Makefile", ROOT / ".ci/run"], ids=lambda path: path.name)
+def test_files_and_make_targets_that_are_named_exist(document: Path) -> None:
+    text = document.read_text()
+    linked = {link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link}
+    missing = {name for name in NAMED_FILE.findall(text) if not (ROOT / name).exists()}
+    missing |= {link for link in linked if link and not (document.parent / link).exists()}
+    assert not missing
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    # In prose `make` is a verb; commands stand in code
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.M)) <= targets
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda path: path.name)
+def test_a_launch_line_names_a_recipe_that_exists(recipe: Path) -> None:
+    for name in re.findall(r"--config[ =](\S+\.yaml)", recipe.read_text()):
+        assert (ROOT / name).exists() or (ROOT / "recipes" / name).exists()

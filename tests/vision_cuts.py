@@ -1,0 +1,84 @@
+"""Trains fixed rollouts with images under a given batch cut. As a script, under torchrun: one cut, saved."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from PIL import Image
+
+from tests.dropin_helpers import GROUP, config, trainer, weights
+from tests.tiny import fixed_completion, fixed_reward
+from tests.vision_models import tiny_llava, tiny_qwen_vl
+
+
+MODELS = {"qwen": tiny_qwen_vl, "llava": tiny_llava}
+
+
+def picture(seed: int) -> Image.Image:
+    """Noise, of a size that depends on the seed."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (16 + 8 * (seed % 3), 16, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def questions(images_per_prompt: list[int]) -> Dataset:
+    return Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": f"w{index} w{index + 1}"}],
+                "images": [picture(10 * index + k) for k in range(count)],
+            }
+            for index, count in enumerate(images_per_prompt)
+        ]
+    )
+
+
+def text_of(prompt: list[dict[str, Any]]) -> str:
+    content = prompt[-1]["content"]
+    return content if isinstance(content, str) else content[-1]["text"]
+
+
+def rollout_func(prompts: list[Any], trainer: Any) -> dict[str, Any]:
+    """The fixed completions of every prompt, whichever process asks."""
+    blocks = [[{"role": "user", "content": [{"type": "text", "text": text_of(p)}]}] for p in prompts]
+    tokenized = trainer.processing_class.apply_chat_template(
+        [p if isinstance(p[-1]["content"], list) else block for p, block in zip(prompts, blocks, strict=True)],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+    )
+    completions = [fixed_completion(text_of(p), index % GROUP, longest=6) for index, p in enumerate(prompts)]
+    logprobs = [[0.0] * len(ids) for ids in completions]
+    return {"prompt_ids": tokenized["input_ids"], "completion_ids": completions, "logprobs": logprobs}
+
+
+def reward(prompts: list[Any], completion_ids: list[list[int]], **kwargs: Any) -> list[float | None]:
+    return fixed_reward([text_of(prompt) for prompt in prompts], completion_ids)
+
+
+def train(folder: Path, kind: str, counts: list[int], batch: int, **options: Any) -> dict[str, torch.Tensor]:
+    """Parameters after four optimizer steps of 8 rollouts, two per generation."""
+    model, processor = MODELS[kind]()
+    accumulation = 8 // (batch * int(os.environ.get("WORLD_SIZE", "1")))
+    args = config(
+        folder / f"batch{batch}",
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=2 * accumulation,
+        shuffle_dataset=False,
+        **dict(max_steps=4, learning_rate=1e-3) | options,
+    )
+    arguments = dict(model=model, processing_class=processor, train_dataset=questions(counts), args=args)
+    trainer(folder, **arguments, reward_funcs=reward, rollout_func=rollout_func).train()
+    return weights(model)
+
+
+if __name__ == "__main__":
+    target, cut = Path(sys.argv[1]), json.loads(sys.argv[2])
+    result = train(target.parent, **cut)
+    if os.environ.get("RANK", "0") == "0":
+        torch.save(result, target)
