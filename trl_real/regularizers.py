@@ -6,10 +6,13 @@ so that it does not depend on how the step is cut into micro-batches.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
+
+from .rollouts import MicroBatch
 
 
 def per_token_kl(per_token_logps: torch.Tensor, target_per_token_logps: torch.Tensor) -> torch.Tensor:
@@ -21,6 +24,65 @@ def per_token_kl(per_token_logps: torch.Tensor, target_per_token_logps: torch.Te
 def rollout_means(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean of (B, C) values over each rollout's counted tokens, (B,); 0 for a rollout with none."""
     return values.masked_fill(mask == 0, 0.0).sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Regularizers:
+    """
+    What is added to the objective, and how much of it.
+
+    Args:
+        beta (`float`):
+            Weight of the KL term.
+        kl_target (`str`):
+            `"ref"` or `"old"`.
+        bias_correction (`bool`):
+            Whether the KL of a token is multiplied by its importance ratio (`use_bias_correction_kl`).
+        balance_coef (`float`):
+            Weight of the MoE balance loss.
+    """
+
+    beta: float
+    kl_target: str
+    bias_correction: bool
+    balance_coef: float
+
+    def terms(
+        self,
+        batch: MicroBatch,
+        logps: torch.Tensor,
+        old_logps: torch.Tensor,
+        entropies: torch.Tensor,
+        balance: torch.Tensor | None,
+        entropy_coef: float,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """
+        Sum of the weighed terms over the rollouts of a forward, and the sums that are logged of them.
+
+        Args:
+            batch ([`MicroBatch`]):
+                The B rollouts.
+            logps, old_logps, entropies (`torch.Tensor` of shape `(B, C)`):
+                Of the completion tokens: under the policy, under the one that generated, and of the policy.
+            balance (`torch.Tensor` of shape `(B,)`, *optional*):
+                From [`balance_losses`].
+            entropy_coef (`float`):
+                Weight of the entropy bonus.
+        """
+        terms, sums = logps.new_zeros(()), {}
+        if self.beta != 0.0:
+            kl = per_token_kl(logps, old_logps if self.kl_target == "old" else batch.padded("ref_per_token_logps"))
+            if self.bias_correction:
+                kl = kl * (logps - old_logps).exp()
+            terms = terms + self.beta * rollout_means(kl, batch.mask).sum()
+            sums["kl"] = (kl * batch.mask).sum()
+        if entropy_coef != 0.0:
+            terms = terms - entropy_coef * rollout_means(entropies, batch.mask).sum()
+        if balance is not None:
+            counted = batch.mask.any(dim=1)
+            terms = terms + self.balance_coef * (balance * counted).sum()
+            sums |= {"aux_loss": (balance * counted).sum(), "rollouts": counted.sum()}
+        return terms, sums
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from transformers.utils.quantization_config import QuantizationConfigMixin
 from trl import GRPOTrainer
 
+from .advice import advice
 from .compat import disable_gradient_checkpointing, get_config_model_id, use_adapter
 from .config import REALConfig
 from .generation import Generation, Objective, StepWeights
@@ -37,7 +38,7 @@ from .labels import group_shares, make_label_rule
 from .metrics import StepMetrics, score_sums
 from .objective import sequence_scores
 from .plan import Capacity, plan_generation
-from .regularizers import balance_losses, capture_router_logits, per_token_kl, rollout_means
+from .regularizers import Regularizers, balance_losses, capture_router_logits, per_token_kl
 from .resume import ResumePosition, skip_permutations
 from .rollouts import (
     MicroBatch,
@@ -149,6 +150,12 @@ class REALTrainer(GRPOTrainer):
         self._objective = Objective(args.tau, args.loss_type, args.degenerate_groups)
         self._label_rule = make_label_rule(self.reward_func_names, args.label_threshold, args.label_reward_func)
         self._trains_every_rollout = beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
+        self._regularizers = Regularizers(
+            beta,
+            args.kl_target,
+            args.use_bias_correction_kl,
+            self.router_aux_loss_coef if self.aux_loss_enabled else 0.0,
+        )
         self._micro_steps_per_step = min(args.gradient_accumulation_steps, args.steps_per_generation)
         self._generation: Generation | None = None
         self._step_weights: StepWeights | None = None
@@ -156,28 +163,8 @@ class REALTrainer(GRPOTrainer):
         self._eval_name = ""
         self._train_sampler = None
         self.add_callback(ResumePosition(self))
-        self._advise()
-
-    def _advise(self) -> None:
-        """Point out, once, settings that work but are hardly meant."""
-        args = self.args
-        dropouts = [getattr(config, "lora_dropout", 0.0) for config in getattr(self.model, "peft_config", {}).values()]
-        if args.disable_dropout and any(dropouts):
-            logger.warning(
-                f"lora_dropout={max(dropouts)} is turned off, since `disable_dropout` is true by default in REAL: a "
-                "score compares two forwards of the same rollout. Write lora_dropout=0.0, or disable_dropout=False."
-            )
-        active = (module for module in self.model.modules() if isinstance(module, torch.nn.Dropout) and module.p > 0)
-        if next(active, None) is not None:
-            logger.warning(
-                "Dropout is on, so every score carries its noise. Write disable_dropout=True to turn it off."
-            )
-        if args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0:
-            logger.warning(
-                "Every optimizer step uses fresh rollouts, so all scores are 0 and REAL weighs rollouts by the number "
-                "of right and wrong ones alone. The paper takes 4 optimizer steps per generation: set "
-                f"steps_per_generation={4 * args.gradient_accumulation_steps}."
-            )
+        for sentence in advice(self.model, args):
+            logger.warning(sentence)
 
     # ---- position in the run ----------------------------------------------------------------------------------------
 
@@ -388,7 +375,7 @@ class REALTrainer(GRPOTrainer):
         old_logps = logps.detach() if self._step_weights.on_policy else batch.padded("old_per_token_logps")
         if self._step_weights.on_policy and self.num_iterations > 1 and self.model.training:
             batch.store("old_per_token_logps", logps)
-        terms, sums = self._regularizers(batch, logps, old_logps, entropies, balance)
+        terms, sums = self._regularizers.terms(batch, logps, old_logps, entropies, balance, self._entropy_weight())
         self._step_metrics.add(
             kl_old=(per_token_kl(old_logps, logps) * batch.mask).sum(),
             entropy=(entropies * batch.mask).sum(),
@@ -416,33 +403,6 @@ class REALTrainer(GRPOTrainer):
         balance = balance_losses(captured[0], batch.attention_mask, config.num_experts, config.num_experts_per_tok)
         return logps, entropies, balance
 
-    def _regularizers(
-        self,
-        batch: MicroBatch,
-        logps: torch.Tensor,
-        old_logps: torch.Tensor,
-        entropies: torch.Tensor,
-        balance: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Sum over rollouts of KL term, entropy bonus and balance loss, weighed; and what is logged of them."""
-        terms, sums = logps.new_zeros(()), {}
-        if self.args.beta != 0.0:
-            kl = per_token_kl(
-                logps, old_logps if self.args.kl_target == "old" else batch.padded("ref_per_token_logps")
-            )
-            if self.args.use_bias_correction_kl:
-                kl = kl * (logps - old_logps).exp()
-            terms = terms + self.args.beta * rollout_means(kl, batch.mask).sum()
-            sums["kl"] = (kl * batch.mask).sum()
-        if self._entropy_bonus_enabled:
-            active = not self.use_adaptive_entropy or self._last_world_entropy <= self.args.entropy_target
-            terms = terms - active * self.entropy_coef * rollout_means(entropies, batch.mask).sum()
-        if balance is not None:
-            counted = batch.mask.any(dim=1)
-            terms = terms + self.router_aux_loss_coef * (balance * counted).sum()
-            sums |= {"aux_loss": (balance * counted).sum(), "rollouts": counted.sum()}
-        return terms, sums
-
     # ---- metrics ----------------------------------------------------------------------------------------------------
 
     def _log_step(self) -> None:
@@ -461,6 +421,12 @@ class REALTrainer(GRPOTrainer):
             if self.use_adaptive_entropy and "entropy" in metrics:
                 self._adapt_entropy_coef(metrics["entropy"])
             self._metrics[mode]["entropy_coef"].append(self.entropy_coef)
+
+    def _entropy_weight(self) -> float:
+        """Coefficient of the entropy bonus in this step."""
+        if self.use_adaptive_entropy and self._last_world_entropy > self.args.entropy_target:
+            return 0.0
+        return self.entropy_coef
 
     def _adapt_entropy_coef(self, entropy: float) -> None:
         """TRL's controller: raise the coefficient while the entropy is at or below the target, lower it above."""
