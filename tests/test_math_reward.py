@@ -1,0 +1,352 @@
+"""The verifier of mathematical answers: what is right, and that nothing can make it hang, lie or stay behind."""
+
+import json
+import os
+import pickle
+import random
+import re
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from tests.math_pairs import ATTACKED, DIFFERENT, SAME, hostile_answers
+from trl_real.answers import accepted_answers
+from trl_real.math_reward import make_math_reward, math_reward, verifiable
+from trl_real.verifier_pool import POOL, VerifierPool
+
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+BENCHMARKS = {"aime": 30, "aime25": 30, "amc": 83, "math": 500, "minerva": 272, "olympiad_bench": 675}
+HANG = r"9^{9^{9}}"
+ENDLESS_HANGS = [rf"\boxed{{9^{{9^{{{number}}}}}}}" for number in range(9, 99)]
+
+
+def boxed(answer: str) -> str:
+    return rf"so the answer is \boxed{{{answer}}}"
+
+
+@pytest.mark.parametrize(("accepted", "found"), SAME)
+def test_an_answer_in_another_form_is_right(accepted: str, found: str) -> None:
+    assert math_reward(None, [boxed(found)], [[accepted]]) == [1.0]
+
+
+@pytest.mark.parametrize(("accepted", "found"), DIFFERENT)
+def test_a_different_answer_is_wrong(accepted: str, found: str) -> None:
+    assert math_reward(None, [boxed(found)], [[accepted]], answer_timeout=2.0) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("completion", "reward"),
+    [
+        (r"\boxed{34}", 1.0),
+        (r"\boxed{3} or rather \boxed{34}", 1.0),
+        (r"\boxed{34} or rather \boxed{3}", 0.0),
+        (r"\boxed{3}, \boxed{34}", 1.0),
+        (r"\boxed{\boxed{34}}", 1.0),
+        (r"\boxed {34}", 1.0),
+        ("\\boxed{\n34\n}", 1.0),
+        (r"\boxed{\text{\{} 34", 0.0),
+        (r"\boxed{34} then \boxed{3", 0.0),
+        (r"\boxed{34} then \boxed{}", 0.0),
+        ("the answer is 34", 0.0),
+        ("$34$", 0.0),
+        (r"\boxed34", 0.0),
+        ("", 0.0),
+        (r"<think>\boxed{3}</think> \boxed{34}", 1.0),
+        (r"\boxed{34}</think> 34", 0.0),
+        (r"\boxed{3}</think> \boxed{34} </think> done", 1.0),
+        ("words " * 20_000 + r"</think> \boxed{34}", 1.0),
+        (r"\boxed{" * 20_000 + "34", 0.0),
+    ],
+)
+def test_the_answer_is_the_last_box_after_the_first_end_of_thinking(completion: str, reward: float) -> None:
+    assert math_reward(None, [completion], [["34"]]) == [reward]
+
+
+def test_without_the_end_of_thinking_an_answer_is_wrong_where_it_is_required() -> None:
+    completions = [r"\boxed{34}", r"thought</think>\boxed{34}"]
+    assert math_reward(None, completions, ["34"] * 2, require_think=True) == [0.0, 1.0]
+    reward = pickle.loads(pickle.dumps(make_math_reward(require_think=True)))
+    assert reward.__name__ == "math_reward"
+    assert reward(prompts=["?"] * 2, completions=completions, answer=["34"] * 2, other=[1, 2]) == [0.0, 1.0]
+
+
+def test_completions_may_be_texts_or_messages_and_the_last_message_counts() -> None:
+    messages = [
+        [{"role": "assistant", "content": r"\boxed{34}"}],
+        [{"role": "assistant", "content": r"\boxed{3}"}, {"role": "assistant", "content": r"\boxed{34}"}],
+        [{"role": "assistant", "content": [{"type": "text", "text": r"\boxed{34}"}]}],
+        [{"role": "assistant", "content": None}],
+        [],
+    ]
+    assert math_reward(None, messages, [["34"]] * 5) == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert math_reward(None, [], []) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [["5", "34"], ["34"], "34", 34, 34.0, np.array(["34\n"], dtype=object), [None, "34"]]
+)
+def test_accepted_answers_come_as_text_number_list_or_array(answer: Any) -> None:
+    assert math_reward(None, [boxed("34"), boxed("33"), "34"], [answer] * 3) == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("answer", [[], [""], "  ", None, [None], "$$", r"\text{}", ["\x00\x01"], "1" * 100_000])
+def test_the_reward_is_none_exactly_where_no_accepted_answer_can_be_read(answer: Any) -> None:
+    completions = [boxed("x^2"), boxed("34"), "no box", boxed("1" * 100_000)]
+    assert math_reward(None, completions, [answer] * 4) == [None] * 4
+    assert math_reward(None, completions, [[answer, "x^2"] if isinstance(answer, str) else ["x^2"]] * 4) == [
+        1,
+        0,
+        0,
+        0,
+    ]
+
+
+def test_what_was_killed_counts_as_wrong_and_in_a_metric_and_the_rest_is_judged_in_order() -> None:
+    metrics, columns = {}, {}
+    found = [str(number) if number % 5 else HANG for number in range(10)] + [rf"\frac{{{n}}}{{1}}" for n in range(10)]
+    rewards = math_reward(
+        None,
+        [boxed(answer) for answer in found] + ["no answer"],
+        [rf"\frac{{{2 * number}}}{{2}}" for number in [*range(10), *range(0, 20, 2)]] + ["1"],
+        answer_timeout=2.0,
+        log_metric=metrics.__setitem__,
+        log_extra=columns.__setitem__,
+    )
+    assert rewards == [0, 1, 1, 1, 1] * 2 + [1] + [0] * 10
+    assert metrics == {"math_reward/timeouts": 2 / 21, "math_reward/no_answer": 1 / 21}
+    assert columns == {"final_answer": [*found, None]}
+
+
+def test_a_storm_of_hostile_answers_ends_in_time_with_nothing_right(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    POOL.close()  # the next one works in this folder
+    answers = hostile_answers(1000)
+    assert len(set(answers)) == 1000
+    start = time.monotonic()
+    rewards = math_reward(
+        None,
+        [boxed(answer) for answer in answers],
+        [[ATTACKED[row % len(ATTACKED)]] for row in range(1000)],
+        answer_timeout=0.3,
+        batch_timeout=8.0,
+    )
+    assert time.monotonic() - start < 20
+    assert rewards == [0.0] * 1000
+    assert not list(tmp_path.iterdir())
+    assert math_reward(None, [boxed("x+1")], [["1+x"]]) == [1.0]
+    POOL.close()
+
+
+def test_at_the_bound_of_the_batch_what_is_open_counts_as_wrong() -> None:
+    timeouts = []
+    start = time.monotonic()
+    rewards = math_reward(
+        None,
+        [*ENDLESS_HANGS, boxed("x+1")],
+        ["1+x"] * (len(ENDLESS_HANGS) + 1),
+        batch_timeout=3.0,
+        log_metric=lambda name, value: timeouts.append(value),
+    )
+    assert time.monotonic() - start < 10
+    assert rewards == [0.0] * len(ENDLESS_HANGS) + [1.0]
+    assert timeouts[0] == len(ENDLESS_HANGS) / (len(ENDLESS_HANGS) + 1)
+
+
+def test_1024_typical_answers_take_under_10_cpu_seconds() -> None:
+    generator = random.Random(0)
+    forms = ["{n}", "{n}", "{n}", r"\frac{{{n}}}{{{m}}}", r"{n}\sqrt{{{m}}}", r"(-{n}, {m}]", r"x^2+{n}x-{m}"]
+    completions, answers = [], []
+    for _ in range(128):
+        form, values = generator.choice(forms), dict(n=generator.randint(2, 999), m=generator.choice([7, 11, 13]))
+        right = form.format(**values)
+        wrong = [form.format(**values | dict(n=generator.randint(1000, 2000))) for _ in range(4)]
+        completions += [boxed(found) for found in [right, right, f"x = {right}", rf"{right} \text{{ cm}}", *wrong]]
+        answers += [[right]] * 8
+    POOL.close()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    rewards = math_reward(None, completions, answers)
+    POOL.close()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert rewards == [1, 1, 1, 1, 0, 0, 0, 0] * 128
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+
+
+def test_threads_share_the_pool() -> None:
+    def judge(number: int) -> list[float | None]:
+        return math_reward(None, [boxed(f"x+{number}"), boxed(f"x-{number}")] * 3, [[f"{number}+x"]] * 6)
+
+    with ThreadPoolExecutor(4) as executor:
+        assert list(executor.map(judge, range(1, 13))) == [[1.0, 0.0] * 3] * 12
+
+
+def verifier_processes() -> list[psutil.Process]:
+    """The server first, then its workers."""
+    math_reward(None, [boxed("x+1")], [["1+x"]])
+    server = psutil.Process(POOL._server.pid)
+    return [server, *server.children(recursive=True)]
+
+
+def gone(processes: list[int], seconds: float = 8.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        alive = [process for process in psutil.process_iter(["pid", "status"]) if process.pid in processes]
+        if all(process.info["status"] == psutil.STATUS_ZOMBIE for process in alive):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; only Linux limits the address space")
+def test_the_processes_load_no_torch_and_the_workers_have_little_memory() -> None:
+    server, *workers = verifier_processes()
+    assert workers
+    for process in (server, *workers):
+        assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
+    assert {worker.rlimit(psutil.RLIMIT_AS)[1] for worker in workers} == {2**30}
+    assert POOL.judge([(("1",), "2^{2^{34}}")], 1.0, 10.0)[0] in ("wrong", "killed")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_a_dead_server_takes_its_workers_along_and_is_replaced() -> None:
+    server, *workers = verifier_processes()
+    server.kill()
+    assert gone([worker.pid for worker in workers])
+    assert math_reward(None, [boxed("x+1")], [["1+x"]]) == [1.0]
+
+
+def test_killed_workers_are_replaced_and_cost_no_verdict() -> None:
+    _, *workers = verifier_processes()
+    for worker in workers:
+        worker.kill()
+    assert math_reward(None, [boxed(f"x+{n}") for n in range(9)], ["4+x"] * 9) == [0.0] * 4 + [1.0] + [0.0] * 4
+
+
+def test_a_verifier_that_cannot_start_is_an_error_and_no_reward(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "pebble.py").write_text("raise ImportError('broken on purpose')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="stopped twice"):
+        VerifierPool().judge([(("1",), "2")], 1.0, 1.0)
+
+
+# Without the package's __init__, whose import of TRL takes longer than all that is tested here. No `__main__` guard:
+# a caller's script must not run again in the workers.
+SCRIPT = f"""
+import json, os, sys, time, types
+package = sys.modules["trl_real"] = types.ModuleType("trl_real")
+package.__path__ = [{str(ROOT / "trl_real")!r}]
+from trl_real.math_reward import math_reward
+import psutil
+def report(**values):
+    pids = [process.pid for process in psutil.Process().children(recursive=True)]
+    print(json.dumps(dict(pids=pids, **values)), flush=True)
+"""
+
+
+def start(script: str, folder: Path, *launcher: str) -> subprocess.Popen:
+    path = folder / "script.py"
+    path.write_text(SCRIPT + script)
+    return subprocess.Popen([sys.executable, *launcher, str(path)], stdout=subprocess.PIPE, text=True, cwd=folder)
+
+
+def test_a_script_that_ends_leaves_no_process(tmp_path: Path) -> None:
+    run = start(r'report(rewards=math_reward(None, [r"\boxed{x+1}"], ["1+x"]))', tmp_path)
+    output, _ = run.communicate(timeout=60)
+    report = json.loads(output)  # one line: the script ran once
+    assert report["rewards"] == [1.0]
+    assert run.returncode == 0
+    assert len(report["pids"]) >= 2
+    assert gone(report["pids"], 1.0)
+
+
+@pytest.mark.parametrize("batch", [r'["\\boxed{x+1}"]', r'["\\boxed{9^{9^{%d}}}" % n for n in range(9, 99)]'])
+def test_a_killed_script_leaves_no_process(tmp_path: Path, batch: str) -> None:
+    script = f"""
+import threading
+math_reward(None, [r"\\boxed{{x+1}}"], ["1+x"])
+batch = {batch}
+threading.Thread(target=math_reward, args=(None, batch, ["1+x"] * len(batch)), daemon=True).start()
+time.sleep(1)
+report()
+time.sleep(60)
+"""
+    run = start(script, tmp_path)
+    pids = json.loads(run.stdout.readline())["pids"]
+    run.kill()
+    run.wait()
+    assert len(pids) >= 2
+    assert gone(pids)
+
+
+def test_a_forked_child_has_a_pool_of_its_own(tmp_path: Path) -> None:
+    script = r"""
+import threading
+hangs = ["\\boxed{9^{9^{%d}}}" % n for n in range(9, 11)]
+math_reward(None, [r"\boxed{x+1}"], ["1+x"])
+# the lock of the pool is held while the process forks
+threading.Thread(target=math_reward, args=(None, hangs, ["1"] * 2), kwargs=dict(answer_timeout=1.5)).start()
+time.sleep(0.5)
+child = os.fork()
+report(rewards=math_reward(None, [r"\boxed{x+1}", r"\boxed{x+2}"], ["1+x"] * 2))
+sys.exit(0) if child == 0 else os.waitpid(child, 0)
+"""
+    run = start(script, tmp_path)
+    output, _ = run.communicate(timeout=60)
+    reports = [json.loads(line) for line in output.splitlines()]
+    assert [report["rewards"] for report in reports] == [[1.0, 0.0]] * 2
+    assert gone([pid for report in reports for pid in report["pids"]])
+
+
+def test_two_processes_of_torchrun_judge_their_own_answers(tmp_path: Path) -> None:
+    script = r"""
+import torch.distributed as dist
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+rewards = math_reward(None, [rf"\boxed{{x+{n}}}" for n in range(4)], [f"{rank}+x"] * 4)
+everyone = [None, None]
+dist.all_gather_object(everyone, rewards)
+if rank == 0:
+    report(rewards=everyone)
+dist.barrier()
+dist.destroy_process_group()
+"""
+    run = start(script, tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    output, _ = run.communicate(timeout=120)
+    report = json.loads(re.search(r"^\{.*\}$", output, re.MULTILINE)[0])
+    assert report["rewards"] == [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
+    assert gone(report["pids"])
+
+
+def accepted_in(name: str) -> list[Any]:
+    path = DATA / f"{name}.parquet"
+    if not path.exists():
+        pytest.skip(f"needs {os.path.relpath(path, ROOT)}")
+    rows = pd.read_parquet(path)
+    return list(rows.answer) if "answer" in rows else [row["ground_truth"] for row in rows.reward_model]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_answer_of_a_benchmark_is_right_against_itself(name: str) -> None:
+    answers = accepted_in(name)
+    assert len(answers) == BENCHMARKS[name]
+    assert [row for row, right in zip(answers, verifiable(answers), strict=True) if not right] == []
+
+
+@pytest.mark.parametrize(("name", "empty"), [("dapo-math-17k", 0), ("deepscaler-subset", 2)])
+def test_every_answer_of_a_training_set_is_right_against_itself_but_the_empty_ones(name: str, empty: int) -> None:
+    answers = accepted_in(name)
+    assert sum(not accepted_answers(row) for row in answers) == empty
+    sample = [row for row in answers if not accepted_answers(row)] + random.Random(0).sample(answers, 1000)
+    failed = [row for row, right in zip(sample, verifiable(sample), strict=True) if not right]
+    assert len(failed) >= empty
+    assert not any(map(accepted_answers, failed))

@@ -1,0 +1,123 @@
+"""
+Finding the answer in a completion, and what can be said of it without a computer algebra system.
+
+In: texts. Out: the content of the last box, the accepted answers as texts, and for an answer either a verdict or the
+word that it needs the verifier. Left out: mathematics (`trl_real/verifier_server.py`).
+"""
+
+import re
+from typing import Any
+
+
+MAX_CHARS = 2000  # the longest answer of the paper's data sets has some 200
+MAX_DEPTH = 30
+
+_BOX = re.compile(r"\\boxed\s*\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
+_THIN_SPACE = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
+_SUBSCRIPTED = re.compile(r".*_\s*\{?([0-9]+)\}?")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")
+# towers of four numbers from 3 on, exponents and factorials that no computer writes out
+_EXPLOSION = re.compile(
+    r"(?:[3-9]|[0-9]{2,})(?:\s*\^[\s{(]*(?:[3-9]|[0-9]{2,})){3}"
+    r"|(?:[2-9]|[0-9]{2,})[\s)}]*\^[\s{(]*[0-9]{7,}"
+    r"|[0-9]{6,}[\s)}]*!"
+    r"|[0-9]{2,}[\s)}]*!(?:[\s)}]*!)+"
+)
+
+
+def message_text(completion: str | list[dict[str, Any]]) -> str:
+    """The text of a completion, plain or conversational (then: of its last message)."""
+    if isinstance(completion, str):
+        return completion
+    content = completion[-1].get("content") if completion else None
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content)
+    return content or ""
+
+
+def accepted_answers(answer: Any) -> tuple[str, ...]:
+    """The accepted answers of one row as texts, from a text, a number, or a list or array of them."""
+    if hasattr(answer, "tolist"):
+        answer = answer.tolist()
+    answers = answer if isinstance(answer, (list, tuple)) else [answer]
+    return tuple(text for one in answers if one is not None and (text := str(one).strip()))
+
+
+def last_box(text: str) -> str | None:
+    r"""Content of the last `\boxed{...}`; `None` if there is no box or the last one is empty or never closed."""
+    start = None
+    for box in _BOX.finditer(text):
+        start = box.end()
+    if start is None:
+        return None
+    depth = 1
+    for brace in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)  # 0: an escaped brace, as in a set
+        if depth == 0:
+            return text[start : brace.start()].strip() or None
+    return None
+
+
+def strip_braces(answer: str) -> str:
+    """The answer without braces around the whole of it, which the parser would take for a set."""
+    while answer.startswith("{") and last_box("\\boxed" + answer) == answer[1:-1].strip():
+        answer = answer[1:-1].strip()
+    return answer
+
+
+def final_answer(text: str, require_think: bool = False) -> str | None:
+    """Content of the last box after the first `</think>`; without that tag, and unless it is required, of the text."""
+    thought, tag, rest = text.partition("</think>")
+    if not tag and require_think:
+        return None
+    answer = last_box(rest if tag else thought)
+    return answer and strip_braces(answer)
+
+
+def is_readable(text: str) -> bool:
+    """Whether a text could be an answer at all: neither endless nor binary nor nothing but signs of LaTeX."""
+    return len(text) <= MAX_CHARS and not _UNPRINTABLE.search(text) and normalize(text).strip("{} ") != ""
+
+
+def is_nonsense(answer: str) -> bool:
+    """Whether an answer that is not literally an accepted one is sure to be wrong or to exhaust the verifier."""
+    if not is_readable(answer) or _EXPLOSION.search(answer):
+        return True
+    depth = deepest = 0
+    for sign in answer:
+        depth += (sign in "{([") - (sign in "})]")
+        deepest = max(deepest, depth)
+    return deepest > MAX_DEPTH
+
+
+def normalize(answer: str) -> str:
+    """The answer without what never changes its meaning: dollars, a full stop, sizes of fractions and brackets."""
+    answer = _THIN_SPACE.sub("", answer)
+    answer = re.sub(r"\\([dt])frac(?![a-zA-Z])", r"\\frac", answer.strip().replace("$", ""))
+    answer = re.sub(r"\\(left|right)(?![a-zA-Z])|\\!", "", answer)
+    return " ".join(answer.rstrip(". ").split())
+
+
+def subscript(answer: str) -> str | None:
+    """The number that an answer ends with as a subscript: the base that it is written in. The verifier ignores it."""
+    found = _SUBSCRIPTED.fullmatch(answer)
+    return found and found[1]
+
+
+def quick_verdict(golds: tuple[str, ...], answer: str | None) -> str | None:
+    """`"right"`, `"wrong"` or `"no_gold"` where texts and integers tell, `None` where it takes the verifier."""
+    if not golds:
+        return "no_gold"
+    integers = all(map(_INTEGER.fullmatch, golds))
+    if answer is None:
+        return "wrong" if integers else None
+    if normalize(answer) in map(normalize, golds):
+        return "right"
+    if integers and is_nonsense(answer):
+        return "wrong"
+    if integers and _INTEGER.fullmatch(answer):
+        return "right" if int(answer) in map(int, golds) else "wrong"
+    bases = [subscript(text) for text in (normalize(answer), *map(normalize, golds))]
+    return "wrong" if None not in bases and bases[0] not in bases[1:] else None
