@@ -1,0 +1,47 @@
+"""What the tests of recipes/train.py share: a tiny model on disk, a recipe for it, and a reward it can earn."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from datasets import Dataset
+
+from tests.dropin_helpers import tiny_llama
+from tests.tiny import WORDS, tiny_tokenizer
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def first_word_is_even(completions: list[str], **kwargs: Any) -> list[float]:
+    """Right in about half of the completions of an untrained model, so that most groups are mixed."""
+    words = [text.split() for text in completions]
+    return [float(bool(each) and each[0] in WORDS[::2]) for each in words]
+
+
+def load_script(name: str) -> ModuleType:
+    """A script of recipes/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"{name}_script", ROOT / "recipes" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_recipe(folder: Path, weights: bool = True, **fields: Any) -> Path:
+    """A model folder, a file of prompts and a recipe for 4 optimizer steps of 2 generations; returns the recipe."""
+    model = tiny_llama()
+    (model if weights else model.config).save_pretrained(folder / "model")
+    tiny_tokenizer().save_pretrained(folder / "model")
+    rows = [{"prompt": f"{first} {second}"} for first in WORDS[:6] for second in WORDS[6:10]]
+    Dataset.from_list(rows).to_json(folder / "prompts.jsonl")
+    recipe = dict(model_name_or_path=str(folder / "model"), dataset_name=str(folder / "prompts.jsonl"), test_size=8)
+    recipe |= dict(reward_funcs=["tests.script_helpers.first_word_is_even"], output_dir=str(folder / "out"))
+    recipe |= dict(num_generations=4, per_device_train_batch_size=16, steps_per_generation=2, max_steps=4)
+    recipe |= dict(max_completion_length=4, learning_rate=0.01, lr_scheduler_type="constant", logging_steps=1)
+    recipe |= dict(eval_strategy="steps", eval_steps=2, eval_on_start=True, per_device_eval_batch_size=32)
+    recipe |= dict(use_cpu=True, bf16=False, report_to="none", save_strategy="steps", save_steps=2)
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe | fields))
+    return path

@@ -1,0 +1,194 @@
+"""Loading prompts: every kind of source, and a held-out set that shares no prompt with the training set."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset, DatasetDict
+
+from trl_real.data import hold_out, load_prompts
+from trl_real.gym import ANSWER_INSTRUCTION
+from trl_real.rewards import reasoning_gym_reward
+
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+ROWS = [{"prompt": f"question {index}", "answer": index} for index in range(20)]
+
+
+def write(folder: Path, suffix: str, rows: list[dict[str, Any]] = ROWS, name: str = "questions") -> str:
+    """Writes the rows in the format of the suffix."""
+    path, dataset = folder / f"{name}{suffix}", Dataset.from_list(rows)
+    {".parquet": dataset.to_parquet, ".csv": dataset.to_csv}.get(suffix, dataset.to_json)(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".json", ".jsonl", ".csv"])
+def test_a_local_file_gives_its_rows_in_order(tmp_path: Path, suffix: str) -> None:
+    train, test = load_prompts(write(tmp_path, suffix), test_split=None)
+    assert train.to_list() == ROWS
+    assert test is None
+
+
+def test_a_folder_gives_the_splits_its_files_are_named_after(tmp_path: Path) -> None:
+    write(tmp_path, ".jsonl", ROWS[:15], "train")
+    write(tmp_path, ".jsonl", ROWS[15:], "test")
+    train, test = load_prompts(str(tmp_path))
+    assert (train.to_list(), test.to_list()) == (ROWS[:15], ROWS[15:])
+
+
+def test_a_folder_written_by_save_to_disk_gives_the_splits_asked_for(tmp_path: Path) -> None:
+    DatasetDict({"a": Dataset.from_list(ROWS[:4]), "b": Dataset.from_list(ROWS[4:])}).save_to_disk(tmp_path / "saved")
+    train, test = load_prompts(str(tmp_path / "saved"), train_split="b", test_split="a")
+    assert (train.to_list(), test.to_list()) == (ROWS[4:], ROWS[:4])
+
+
+@pytest.mark.parametrize(("test_size", "expected"), [(3, 3), (0.25, 5)])
+def test_holding_out_keeps_every_row_and_puts_equal_prompts_on_one_side(test_size: float, expected: int) -> None:
+    rows = [{"prompt": row["prompt"], "copy": copy} for copy in range(3) for row in ROWS]
+    train, test = hold_out(Dataset.from_list(rows), test_size, split_seed=0)
+    assert not set(train["prompt"]) & set(test["prompt"])
+    assert len(set(test["prompt"])) == expected
+    assert sorted(map(str, train.to_list() + test.to_list())) == sorted(map(str, rows))
+
+
+def test_the_same_seed_holds_out_the_same_prompts_and_another_seed_others() -> None:
+    first, again, other = (hold_out(Dataset.from_list(ROWS), 5, split_seed=seed)[1]["prompt"] for seed in (1, 1, 2))
+    assert list(first) == list(again)
+    assert list(first) != list(other)
+
+
+def test_test_size_takes_the_place_of_the_test_split(tmp_path: Path) -> None:
+    write(tmp_path, ".jsonl", ROWS[:15], "train")
+    write(tmp_path, ".jsonl", ROWS[15:], "test")
+    train, test = load_prompts(str(tmp_path), test_size=4)
+    assert len(train) == 11
+    assert sorted([*train["answer"], *test["answer"]]) == list(range(15))
+
+
+def test_size_cuts_the_training_set_after_the_held_out_prompts_are_taken(tmp_path: Path) -> None:
+    _, held_out = load_prompts(write(tmp_path, ".jsonl"), test_size=5)
+    train, test = load_prompts(write(tmp_path, ".jsonl"), test_size=5, size=3)
+    assert test.to_list() == held_out.to_list()
+    assert len(train) == 3
+
+
+def test_a_streamed_file_gives_the_same_rows(tmp_path: Path) -> None:
+    train, _ = load_prompts(write(tmp_path, ".jsonl"), test_split=None, streaming=True, size=4)
+    assert list(train) == ROWS[:4]
+    Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
+    train, _ = load_prompts(str(tmp_path / "saved"), test_split=None, streaming=True)
+    assert list(train) == ROWS
+
+
+def test_prompts_become_messages_or_texts_as_asked(tmp_path: Path) -> None:
+    chat, _ = load_prompts(write(tmp_path, ".jsonl"), test_split=None, prompt_format="chat")
+    assert chat[0]["prompt"] == [{"role": "user", "content": "question 0"}]
+    plain, _ = load_prompts(write(tmp_path, ".parquet", chat.to_list()), test_split=None, prompt_format="plain")
+    assert plain.to_list() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "nothing.jsonl"}, "dataset_name: there is no file or folder nothing.jsonl"),
+        ({"name": "no-such-name/anywhere"}, "dataset_name: no-such-name/anywhere is no local file"),
+        ({"name": "{text}"}, "dataset_name: .*notes.txt is not one of .parquet"),
+        ({"name": "{empty}", "test_split": None}, "dataset_name: cannot read .*empty.csv"),
+        ({"name": "{unnamed}", "test_split": None}, "no column `prompt`, only question, answer"),
+        ({"name": "{rows}", "train_split": "training"}, "dataset_train_split: .*'training', only train"),
+        ({"name": "{rows}"}, "dataset_test_split: .*'test', only train.*test_size"),
+        ({"name": "{rows}", "test_size": 20}, "test_size: .*leaves one side empty"),
+        ({"name": "{rows}", "test_size": 1.5}, "test_size: 1.5"),
+        ({"name": "{rows}", "test_size": 4, "streaming": True}, "test_size: a streamed data set cannot be split"),
+        ({"name": "{rows}", "prompt_format": "chatty"}, "prompt_format: 'chatty'"),
+        ({"name": "reasoning_gym:chain_sums"}, "no task 'chain_sums'. Nearest: chain_sum"),
+        ({"name": "reasoning_gym:chain_sum", "config": {"terms": 2}}, "dataset_config: .*terms"),
+        ({"name": "reasoning_gym:chain_sum"}, "dataset_test_split: .*hold out .*test_size"),
+        ({"name": "reasoning_gym:chain_sum", "train_split": "a", "test_size": 4}, "dataset_train_split: .*'a', only"),
+        ({"name": "{rows}", "config": "main"}, "dataset_config: .*has no configurations"),
+        ({"name": "{rows}", "size": 0}, "dataset_size: 0"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named_with_what_to_write_instead(
+    tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "empty.csv").write_text("prompt,answer\n")
+    unnamed = write(tmp_path, ".jsonl", [{"question": "1+1", "answer": 2}], "unnamed")
+    paths = {"text": tmp_path / "notes.txt", "empty": tmp_path / "empty.csv", "unnamed": unnamed}
+    arguments = arguments | {"name": arguments["name"].format(rows=write(tmp_path, ".jsonl"), **paths)}
+    with pytest.raises(ValueError, match=message):
+        load_prompts(**arguments)
+
+
+def test_reasoning_gym_questions_are_the_same_each_time_and_more_of_them_continue_the_series() -> None:
+    few, held_out = load_prompts("reasoning_gym:chain_sum", test_size=10, size=20)
+    more, again = load_prompts("reasoning_gym:chain_sum", test_size=10, size=40)
+    assert few.to_list() == more.to_list()[:20]
+    assert held_out.to_list() == again.to_list()
+    other, _ = load_prompts("reasoning_gym:chain_sum", test_size=10, size=20, split_seed=1)
+    assert not {str(prompt) for prompt in few["prompt"]} & {str(prompt) for prompt in other["prompt"]}
+
+
+def test_reasoning_gym_training_and_held_out_questions_are_all_different() -> None:
+    train, test = load_prompts(
+        "reasoning_gym:chain_sum",
+        config='{"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}',
+        test_size=20,
+        size=80,
+        prompt_format="plain",
+    )
+    assert len(set(train["prompt"]) | set(test["prompt"])) == 100
+    assert train[0]["prompt"].endswith(ANSWER_INSTRUCTION)
+
+
+def test_a_reasoning_gym_stream_does_not_end_and_never_asks_a_held_out_question() -> None:
+    options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+    train, test = load_prompts(
+        "reasoning_gym:chain_sum", config=options, test_size=50, streaming=True, prompt_format="plain"
+    )
+    drawn = [row["prompt"] for row in islice(train, 700)]
+    assert len(drawn) == 700
+    assert not set(drawn) & set(test["prompt"])
+
+
+def test_a_task_with_too_few_different_questions_says_so() -> None:
+    options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+    with pytest.raises(ValueError, match="dataset_size: .*only about"):
+        load_prompts("reasoning_gym:chain_sum", config=options, size=5000, test_split=None)
+
+
+def test_the_stored_columns_are_enough_for_the_tasks_own_scorer() -> None:
+    # A task with many right answers: only its own scorer can tell, and only with the metadata
+    train, _ = load_prompts("reasoning_gym:countdown", test_split=None, size=5)
+    rows = train.to_list()
+    target = json.loads(rows[0]["metadata"])["target"]
+    columns = {name: [row[name] for row in rows] for name in ("answer", "metadata")}
+    assert reasoning_gym_reward(completions=columns["answer"], **columns) == [1.0] * 5
+    assert reasoning_gym_reward(completions=[str(target)] * 5, **columns)[0] < 0.5
+
+
+def test_the_quickstarts_questions_are_right_and_held_out_in_both_orders() -> None:
+    train, test = load_prompts(str(ROOT / "recipes" / "data" / "arithmetic"))
+    examples = "2+3=5\n9-4=5\n3*2=6\n"
+    seen = []
+    for dataset in (train, test):
+        questions = [row["prompt"].removeprefix(examples).removesuffix("=") for row in dataset]
+        assert all(len(question) == 3 for question in questions)
+        assert [eval(question) for question in questions] == dataset["answer"]
+        # 3+4 tells 4+3, and 2+3 stands among the examples
+        seen.append({(question[1], *sorted(question[::2])) for question in questions})
+    assert not seen[0] & seen[1]
+    assert not (seen[0] | seen[1]) & {("+", "2", "3"), ("*", "2", "3")}
+    assert (len(train), len(test)) == (93, 48)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the data files of ../shared/data")
+@pytest.mark.parametrize(("name", "rows"), [("dapo-math-17k", 17_398), ("math", 500), ("aime25", 30)])
+def test_the_authors_files_load_as_they_are(name: str, rows: int) -> None:
+    train, _ = load_prompts(str(SHARED / f"{name}.parquet"), test_split=None)
+    assert len(train) == rows
+    assert train[0]["prompt"][0]["role"] == "user"

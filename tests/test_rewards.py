@@ -1,0 +1,115 @@
+"""Reward functions, and how a recipe names them."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trl.rewards
+
+from trl_real.rewards import (
+    REWARD_FUNCS,
+    check_inputs,
+    first_integer_reward,
+    reasoning_gym_reward,
+    resolve_reward_func,
+)
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer", "reward"),
+    [
+        ("14", 14, 1.0),
+        ("14\n3+3=6", "14", 1.0),
+        ("The answer is 14.", 14, 1.0),
+        ("7 + 7 = 14", 14, 0.0),
+        ("-3", -3, 1.0),
+        ("-3", 3, 0.0),
+        ("014", 14, 1.0),
+        ("none", 14, 0.0),
+        ("1" * 10_000, 1, 0.0),
+        ("", 0, 0.0),
+        ("14", None, None),
+        ([{"role": "assistant", "content": "14"}], 14, 1.0),
+        ([{"role": "assistant", "content": None}], 14, 0.0),
+    ],
+)
+def test_the_first_integer_of_the_completion_decides(completion: object, answer: object, reward: float | None) -> None:
+    assert first_integer_reward(completions=[completion], answer=[answer], prompts=["7+7="]) == [reward]
+
+
+def test_reasoning_gym_scores_the_last_answer_tag_or_the_whole_text() -> None:
+    completions = [
+        "<answer>4</answer> no: <answer> 7 </answer>",
+        "7",
+        [{"role": "assistant", "content": "<answer>7</answer>"}],
+        "<answer>8</answer>",
+        "",
+    ]
+    metadata = ['{"source_dataset": "chain_sum", "source_index": 0}'] * 5
+    rewards = reasoning_gym_reward(completions=completions, answer=["7"] * 5, metadata=metadata)
+    assert rewards == [1.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_an_answer_that_breaks_a_tasks_scorer_is_wrong() -> None:
+    # The scorer of prime_factorization calls int() on what it is given
+    metadata = ['{"source_dataset": "prime_factorization", "source_index": 0, "number": 6, "factors": [2, 3]}']
+    score = {text: reasoning_gym_reward([text], answer=["2 × 3"], metadata=metadata)[0] for text in ("2 × 3", "two")}
+    assert score == {"2 × 3": 1.0, "two": 0.0}
+
+
+def test_short_names_give_trls_functions_and_ours() -> None:
+    assert resolve_reward_func("accuracy_reward") is trl.rewards.accuracy_reward
+    assert resolve_reward_func("first_integer_reward") is first_integer_reward
+    assert all(resolve_reward_func(name) is function for name, function in REWARD_FUNCS.items())
+
+
+def test_the_overlong_punishment_follows_the_completion_length() -> None:
+    punish = resolve_reward_func("get_soft_overlong_punishment", max_completion_length=100)
+    # None up to 80 tokens, then falling to -1 at 100
+    assert punish(completion_ids=[[0] * 80, [0] * 90, [0] * 100]) == [0.0, -0.5, -1.0]
+    with pytest.raises(ValueError, match="max_completion_length"):
+        resolve_reward_func("get_soft_overlong_punishment")
+
+
+def test_a_dotted_path_imports_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "length_rewards_of_this_test.py").write_text(
+        "def shortness(completions, **kwargs):\n    return [1.0 / len(text) for text in completions]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert resolve_reward_func("length_rewards_of_this_test.shortness")(completions=["abcd"]) == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("acuracy_reward", "did you mean `accuracy_reward`"),
+        ("zzz", "known are accuracy_reward"),
+        ("no_such_module.reward", "cannot import `no_such_module.reward`"),
+        ("math.no_such_function", "cannot import `math.no_such_function`"),
+        ("math.pi", "is a float, not a function"),
+    ],
+)
+def test_a_reward_function_that_is_not_there_is_named(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"reward_funcs: .*{message}"):
+        resolve_reward_func(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "message"),
+    [
+        ("first_integer_reward", {"prompt": "1+1=", "solution": 2}, "needs a column `answer`.* only prompt, solution"),
+        ("accuracy_reward", {"prompt": [], "answer": 2}, "needs a column `solution`"),
+        ("accuracy_reward", {"prompt": "1+1=", "solution": "2"}, "set prompt_format: chat"),
+    ],
+)
+def test_a_reward_function_without_what_it_reads_is_an_error(name: str, row: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"reward_funcs: {name} .*{message}"):
+        check_inputs(name, resolve_reward_func(name), row)
+
+
+def test_every_named_reward_function_accepts_a_row_with_its_columns() -> None:
+    row = {"prompt": [], "answer": "2", "solution": "2", "metadata": "{}"}
+    for name in [*REWARD_FUNCS, "get_soft_overlong_punishment"]:
+        check_inputs(name, resolve_reward_func(name, 10), row)

@@ -1,0 +1,159 @@
+"""
+Prompts for training and for the held-out set.
+
+In: the name of a data set (a file, a folder, a hub id, or `reasoning_gym:<task>`) and which part of it to hold out.
+Out: two data sets with a column `prompt` (a text or a list of messages) and what the reward functions read. The same
+arguments give the same rows. Left out: shuffling and repeating, which the trainer does.
+"""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
+from datasets.exceptions import DatasetGenerationError
+
+from .gym import generate_questions
+
+
+FILE_FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+PROMPT_FORMATS = ("chat", "plain")
+
+AnyDataset = Dataset | IterableDataset
+
+
+def load_prompts(
+    name: str,
+    config: str | dict[str, Any] | None = None,
+    train_split: str = "train",
+    test_split: str | None = "test",
+    test_size: float | None = None,
+    split_seed: int = 0,
+    size: int | None = None,
+    prompt_format: str | None = None,
+    streaming: bool = False,
+) -> tuple[AnyDataset, AnyDataset | None]:
+    """
+    Loads the training prompts and, if wanted, the held-out ones.
+
+    Args:
+        name (`str`):
+            A local file (`.parquet`, `.json`, `.jsonl`, `.csv`), a local folder (of such files, or written by
+            `save_to_disk`), a hub id, or `reasoning_gym:<task>`.
+        config (`str` or `dict`, *optional*):
+            Configuration of a hub data set. For Reasoning Gym: the task's options, as a dictionary or as JSON.
+        train_split (`str`, *optional*, defaults to `"train"`):
+            Split to train on.
+        test_split (`str`, *optional*, defaults to `"test"`):
+            Split to evaluate on; `None` if nothing is to be evaluated.
+        test_size (`float`, *optional*):
+            Instead of `test_split`: hold out so many different prompts (a number from 1 on) or such a share of them
+            (below 1). No held-out prompt is left in the training set.
+        split_seed (`int`, *optional*, defaults to `0`):
+            Decides which prompts are held out and which questions Reasoning Gym generates.
+        size (`int`, *optional*):
+            Number of training rows. Default: all, 1000 for Reasoning Gym, no end for Reasoning Gym with `streaming`.
+        prompt_format (`str`, *optional*):
+            `"chat"` makes each prompt a list of one user message, `"plain"` a text. Default: as the data set has it,
+            and `"chat"` for Reasoning Gym.
+        streaming (`bool`, *optional*, defaults to `False`):
+            Read the data set lazily; Reasoning Gym then generates questions without end.
+
+    Returns:
+        `tuple`: the training set, and the held-out set or `None`.
+    """
+    if prompt_format not in (None, *PROMPT_FORMATS):
+        raise ValueError(f"prompt_format: {prompt_format!r} is not one of {', '.join(PROMPT_FORMATS)}.")
+    if test_size is not None and (test_size <= 0 or (test_size > 1 and test_size != int(test_size))):
+        raise ValueError(f"test_size: {test_size} is neither a number of prompts (1, 2, ...) nor a share below 1.")
+    if size is not None and size < 1:
+        raise ValueError(f"dataset_size: {size} is not a number of rows (1, 2, ...).")
+    if name.startswith("reasoning_gym:"):
+        options = json.loads(config) if isinstance(config, str) else config or {}
+        task = name.removeprefix("reasoning_gym:")
+        generated, test = generate_questions(task, options, split_seed, size or 1000, test_size, streaming)
+        splits = {"train": generated}
+        prompt_format = prompt_format or "chat"
+    else:
+        splits, test = _load_splits(name, config, streaming), None
+    train = _pick_split(splits, train_split, "dataset_train_split")
+    if test_size is not None and test is None:
+        train, test = hold_out(train, test_size, split_seed)
+    train = _finish(train if size is None else train.take(size), name, prompt_format)
+    if test_split is None:
+        return train, None
+    return train, _finish(test or _pick_split(splits, test_split, "dataset_test_split"), name, prompt_format)
+
+
+def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Dataset, Dataset]:
+    """Splits by prompt: rows with the same prompt go to the same side. Arguments as in [`load_prompts`]."""
+    if isinstance(dataset, IterableDataset):
+        raise ValueError("test_size: a streamed data set cannot be split; use dataset_test_split, or do not stream.")
+    _check_prompt_column(dataset, "the data set")
+    keys = [json.dumps(prompt) for prompt in dataset["prompt"]]
+    different = list(dict.fromkeys(keys))
+    number = int(test_size) if test_size >= 1 else round(test_size * len(different))
+    if not 0 < number < len(different):
+        raise ValueError(f"test_size: {test_size} of {len(different)} different prompts leaves one side empty.")
+    held_out = set(random.Random(split_seed).sample(different, number))
+    rows: dict[bool, list[int]] = {True: [], False: []}
+    for row, key in enumerate(keys):
+        rows[key in held_out].append(row)
+    return dataset.select(rows[False]), dataset.select(rows[True])
+
+
+def _load_splits(name: str, config: str | None, streaming: bool) -> dict[str, AnyDataset]:
+    path = Path(name).expanduser()
+    if path.is_dir() and ((path / "dataset_dict.json").exists() or (path / "state.json").exists()):
+        loaded = load_from_disk(path)
+        splits = loaded if isinstance(loaded, DatasetDict) else {"train": loaded}
+        return {split: rows.to_iterable_dataset() for split, rows in splits.items()} if streaming else splits
+    if config is not None and path.exists():
+        raise ValueError(f"dataset_config: {name} is local and has no configurations; leave it out.")
+    if path.is_file() and path.suffix not in FILE_FORMATS:
+        raise ValueError(f"dataset_name: {name} is not one of {', '.join(FILE_FORMATS)}.")
+    if not path.exists() and (path.suffix in FILE_FORMATS or name.startswith((".", "/", "~"))):
+        raise ValueError(f"dataset_name: there is no file or folder {name} (looked from {Path.cwd()}).")
+    try:
+        if path.is_file():
+            return load_dataset(FILE_FORMATS[path.suffix], data_files=str(path), streaming=streaming)
+        return load_dataset(str(path) if path.is_dir() else name, config, streaming=streaming)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise ValueError(
+            f"dataset_name: {name} is no local file or folder (looked from {Path.cwd()}), and the hub does not "
+            f"give it ({error}). Write a path, a hub id, or reasoning_gym:<task>."
+        ) from error
+    except (ValueError, DatasetGenerationError) as error:
+        raise ValueError(f"dataset_name: cannot read {name}: {error}") from error
+
+
+def _pick_split(splits: dict[str, AnyDataset], split: str, field: str) -> AnyDataset:
+    if split not in splits:
+        hint = " Or hold out part of the training split with test_size." if field == "dataset_test_split" else ""
+        raise ValueError(f"{field}: there is no split {split!r}, only {', '.join(splits)}.{hint}")
+    return splits[split]
+
+
+def _check_prompt_column(dataset: AnyDataset, name: str) -> Any:
+    row = next(iter(dataset), None)
+    if row is None:
+        raise ValueError(f"dataset_name: {name} has no rows.")
+    if "prompt" not in row:
+        raise ValueError(
+            f"dataset_name: {name} has no column `prompt`, only {', '.join(row)}. Rename the questions' column."
+        )
+    return row["prompt"]
+
+
+def _finish(dataset: AnyDataset, name: str, prompt_format: str | None) -> AnyDataset:
+    prompt = _check_prompt_column(dataset, name)
+    if not isinstance(prompt, (str, list)):
+        raise ValueError(
+            f"dataset_name: prompts of {name} are {type(prompt).__name__}, not a text or a list of messages."
+        )
+    if prompt_format == "chat" and isinstance(prompt, str):
+        return dataset.map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
+    if prompt_format == "plain" and isinstance(prompt, list):
+        return dataset.map(lambda row: {"prompt": "\n\n".join(message["content"] for message in row["prompt"])})
+    return dataset

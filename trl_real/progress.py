@@ -1,0 +1,56 @@
+"""
+What a person sees of a run in the terminal: a progress bar with a few numbers, and a table of before and after.
+
+In: the trainer's logs. Out: lines of text. All else that is logged goes to `trainer_state.json` and the trackers.
+"""
+
+import math
+from typing import Any
+
+from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ProgressCallback
+
+
+class ShortProgress(ProgressCallback):
+    """The progress bar, with the few numbers one watches instead of all that are logged."""
+
+    SHOWN = ("reward", "groups/mixed", "entropy", "loss", "eval_reward")
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Called by Transformers with each record of the log."""
+        shown = [f"{name} {logs[name]:.3f}" for name in self.SHOWN if isinstance((logs or {}).get(name), float)]
+        if shown and self.training_bar is not None:
+            self.training_bar.write(f"step {state.global_step:>5}   " + "   ".join(shown))
+
+
+def before_and_after(log_history: list[dict[str, Any]], questions: int, samples: int) -> str:
+    """
+    The table of the held-out reward before training and after it.
+
+    Args:
+        log_history (`list[dict]`):
+            The trainer's log, with `eval_reward` in the records of evaluations.
+        questions (`int`):
+            Number of held-out questions.
+        samples (`int`):
+            Completions sampled for each of them.
+
+    Returns:
+        `str`: the table.
+    """
+    evaluations = [(record["step"], record["eval_reward"]) for record in log_history if "eval_reward" in record]
+    lines = [f"Held-out reward (pass@1 where rewards are 0 or 1), {questions} questions x {samples} samples"]
+    for name, (step, reward) in zip(("before", "after"), (evaluations[0], evaluations[-1]), strict=True):
+        line = f"  {name:<7} step {step:>5}   {reward:.3f}"
+        if 0 <= reward <= 1:
+            # Of sampling answers to these questions, and at most: a reward in [0, 1] has no variance above p(1 - p)
+            line += f" ± {math.sqrt(reward * (1 - reward) / (questions * samples)):.3f} (standard error)"
+        lines.append(line)
+    return "\n".join(lines)
