@@ -113,3 +113,10 @@ def test_every_named_reward_function_accepts_a_row_with_its_columns() -> None:
     row = {"prompt": [], "answer": "2", "solution": "2", "metadata": "{}"}
     for name in [*REWARD_FUNCS, "get_soft_overlong_punishment"]:
         check_inputs(name, resolve_reward_func(name, 10), row)
+
+
+def test_math_rewards_are_known_by_name_and_differ_in_what_they_demand_of_thinking() -> None:
+    completions = [r"so \boxed{\frac{1}{2}}", r"hm </think> so \boxed{0.5}", r"hm </think> so \boxed{2}"]
+    columns = dict(prompts=[""] * 3, completions=completions, answer=[["1/2"]] * 3)
+    assert resolve_reward_func("math_reward")(**columns) == [1.0, 1.0, 0.0]
+    assert resolve_reward_func("math_reward_think")(**columns) == [0.0, 1.0, 0.0]

@@ -26,13 +26,11 @@ from trl.rewards import (
     think_format_reward,
 )
 
+from .answers import message_text
+from .math_reward import make_math_reward, math_reward
+
 
 RewardFunc = Callable[..., list[float | None]]
-
-
-def completion_text(completion: str | list[dict[str, Any]]) -> str:
-    """The text of a completion, whether it came as a string or as a list of messages (then: of the last one)."""
-    return completion if isinstance(completion, str) else completion[-1]["content"] or ""
 
 
 def first_integer_reward(completions: list, answer: list, **kwargs: Any) -> list[float | None]:
@@ -49,7 +47,7 @@ def first_integer_reward(completions: list, answer: list, **kwargs: Any) -> list
     """
     rewards: list[float | None] = []
     for completion, expected in zip(completions, answer, strict=True):
-        found = re.search(r"-?\d+", completion_text(completion))
+        found = re.search(r"-?\d+", message_text(completion))
         # Python does not read a number of thousands of digits, and no answer is one
         readable = found is not None and len(found[0]) <= 1000
         rewards.append(None if expected is None else float(readable and int(found[0]) == int(expected)))
@@ -80,7 +78,7 @@ def reasoning_gym_reward(completions: list, answer: list[str], metadata: list[st
     """
     rewards = []
     for completion, expected, entry in zip(completions, answer, metadata, strict=True):
-        text = completion_text(completion)
+        text = message_text(completion)
         tagged = re.findall(r"<answer>(.*?)</answer>", text, flags=re.DOTALL)
         entry = {"answer": expected, "metadata": json.loads(entry)}
         scorer = _reasoning_gym_scorer(entry["metadata"]["source_dataset"])
@@ -95,6 +93,8 @@ REWARD_FUNCS: dict[str, RewardFunc] = {
     "accuracy_reward": accuracy_reward,
     "reasoning_accuracy_reward": reasoning_accuracy_reward,
     "think_format_reward": think_format_reward,
+    "math_reward": math_reward,
+    "math_reward_think": make_math_reward(require_think=True),
     "first_integer_reward": first_integer_reward,
     "reasoning_gym_reward": reasoning_gym_reward,
 }
