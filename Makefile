@@ -23,7 +23,7 @@ quickstart: $(VENV)/.quickstart ## Train SmolLM2-135M with REAL on arithmetic, o
 	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python recipes/train.py --config quickstart.yaml
 
 test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKERS=4)
-	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style
 	$(VENV)/bin/ruff check .

@@ -115,12 +115,13 @@ def test_a_kl_target_without_beta_warns():
     [(8, 1, 4, 8), (1, 8, 8, 8), (2, 4, 16, 8), (4, 6, 2, 8), (3, 8, 8, 12), (16, 2, 1, 8)],
 )
 def test_cuts_with_whole_groups_in_every_optimizer_step_are_taken(batch, accumulation, per_generation, generations):
-    config(
+    taken = config(
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=accumulation,
         steps_per_generation=per_generation,
         num_generations=generations,
     )
+    assert taken.generation_batch_size == batch * per_generation
 
 
 def test_a_step_that_tears_groups_apart_is_refused_with_numbers_that_work():

@@ -14,7 +14,6 @@ from tests.cuts import train_cut
 from tests.test_exactness import TOLERANCE, distance, losses
 
 
-pytestmark = pytest.mark.xdist_group("distributed")  # one launch for all of them, and not two at a time
 ROOT = Path(__file__).parent.parent
 EVALUATION = dict(eval_strategy="steps", eval_steps=4, per_device_eval_batch_size=4)
 
