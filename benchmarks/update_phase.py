@@ -31,6 +31,7 @@ import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
@@ -204,6 +205,7 @@ def run_trainer(method: str, rollouts: Rollouts, options: argparse.Namespace, st
     model = build_model(options)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(method, model, rollouts, options, steps, folder)
+        trainer.remove_callback(PrinterCallback)
         clock, tokens = Clock(steps), TokenCounter(model)
         trainer.add_callback(clock)
         with PeakMemory() as memory:

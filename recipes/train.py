@@ -2,37 +2,44 @@
 Trains a language model with REAL on questions whose answers can be checked.
 
     python recipes/train.py --config quickstart.yaml
-    accelerate launch recipes/train.py --config my_recipe.yaml --learning_rate 1e-6 --max_steps 100
+    accelerate launch recipes/train.py --config real_1p5b.yaml --learning_rate 1e-6 --max_steps 100
+    python recipes/train.py --config real_1p5b.yaml --dry_run --world_size 8
 
 `--config` takes a path or the bare name of a file in recipes/. Every field can be overridden on the command line. The
-fields are those of `trl_real.recipe.RecipeArguments`, of `trl_real.REALConfig` and of `trl.ModelConfig`.
+fields are those of `trl_real.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo` of
+`trl.GRPOConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run and trains nothing.
 
 In: a recipe. Out, in `output_dir`: the model (an adapter with PEFT), checkpoints, `trainer_state.json` with everything
 that was logged and, where the recipe asks for them, `merged/` and `training.png`.
 """
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import ModelConfig, get_peft_config, get_quantization_config
+from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
-from trl_real import REALConfig, REALTrainer
-from trl_real.data import load_prompts
+from trl_real.batch import even_eval_batch
+from trl_real.dry_run import dry_run, planned_config
+from trl_real.inputs import Inputs, load_inputs
+from trl_real.launch import missing, prepare_deepspeed, prepare_launch
+from trl_real.memory import read_config
+from trl_real.methods import METHODS
+from trl_real.options import RecipeArguments
 from trl_real.progress import ShortProgress, before_and_after
-from trl_real.recipe import RecipeArguments, parse_recipe
-from trl_real.rewards import check_inputs, resolve_reward_func
+from trl_real.recipe import build_options, read_method, read_options
 
 
-TRAINER, CONFIG = REALTrainer, REALConfig
+RECIPES = Path(__file__).parent
 
 
-def check_options(recipe: RecipeArguments, training: CONFIG, model: ModelConfig) -> None:
+def check_options(recipe: RecipeArguments, model: ModelConfig) -> None:
     """Finds what would only fail after the training, or in its midst."""
     if model.model_name_or_path is None:
         raise ValueError("model_name_or_path: name a model, by its hub id or its folder.")
@@ -40,6 +47,8 @@ def check_options(recipe: RecipeArguments, training: CONFIG, model: ModelConfig)
         raise ValueError("dataset_name: name a data set: a file, a folder, a hub id, or reasoning_gym:<task>.")
     if not recipe.reward_funcs:
         raise ValueError("reward_funcs: name at least one reward function.")
+    if recipe.max_prompt_tokens and recipe.dataset_format != "math":
+        raise ValueError("max_prompt_tokens: only `dataset_format: math` reads it; leave it out.")
     if recipe.ignore_bias_buffers:
         raise ValueError("ignore_bias_buffers: leave it out; it is for a fault of models that REAL does not train.")
     if recipe.save_merged and not model.use_peft:
@@ -48,11 +57,11 @@ def check_options(recipe: RecipeArguments, training: CONFIG, model: ModelConfig)
         raise ValueError("plot: needs matplotlib; run `pip install 'trl-real[plots]'` or leave it out.")
 
 
-def check_model(training: CONFIG, model: ModelConfig) -> None:
-    """Reads the model's configuration, but no weights."""
-    name, revision, trusted = model.model_name_or_path, model.model_revision, training.trust_remote_code
+def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) -> PretrainedConfig:
+    """Reads the model's configuration, but no weights; a plan does with what is known of the paper's models."""
+    name, read = model.model_name_or_path, read_config if plan else AutoConfig.from_pretrained
     try:
-        AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trusted)
+        return read(name, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
     except OSError as error:
         raise ValueError(
             f"model_name_or_path: {name} is no model folder (looked from {Path.cwd()}), and the hub does not give it "
@@ -60,7 +69,7 @@ def check_model(training: CONFIG, model: ModelConfig) -> None:
         ) from error
 
 
-def find_checkpoint(training: CONFIG) -> str | None:
+def find_checkpoint(training: GRPOConfig) -> str | None:
     """The checkpoint to resume from: a folder, or with `true` the last one in `output_dir`."""
     wanted = str(training.resume_from_checkpoint or "false")
     if wanted.lower() == "false":
@@ -75,42 +84,31 @@ def find_checkpoint(training: CONFIG) -> str | None:
     return last
 
 
-def load_inputs(recipe: RecipeArguments, training: CONFIG) -> dict[str, Any]:
-    """The reward functions and data sets that the recipe names."""
-    reward_funcs = {name: resolve_reward_func(name, training.max_completion_length) for name in recipe.reward_funcs}
-    evaluates = training.eval_strategy != "no" or training.eval_on_start
-    with training.main_process_first(desc="loading the data set"):
-        train_set, test_set = load_prompts(
-            recipe.dataset_name,
-            config=recipe.dataset_config,
-            train_split=recipe.dataset_train_split,
-            test_split=recipe.dataset_test_split if evaluates else None,
-            test_size=recipe.test_size,
-            split_seed=recipe.split_seed,
-            size=recipe.dataset_size,
-            prompt_format=recipe.prompt_format,
-            streaming=recipe.dataset_streaming,
-        )
-    for name, function in reward_funcs.items():
-        for rows in filter(None, (train_set, test_set)):
-            check_inputs(name, function, next(iter(rows)))
-    return {"reward_funcs": list(reward_funcs.values()), "train_dataset": train_set, "eval_dataset": test_set}
-
-
-def build_trainer(inputs: dict[str, Any], training: CONFIG, model: ModelConfig) -> TRAINER:
+def build_trainer(
+    trainer_class: type[GRPOTrainer], inputs: Inputs, recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
+) -> GRPOTrainer:
     """Loads the model; from here on nothing in the recipe can be misspelt."""
+    if recipe.prompts_per_generation and isinstance(inputs.test, Dataset):
+        samples, largest = (
+            training.num_generations_eval or training.num_generations,
+            training.per_device_eval_batch_size,
+        )
+        even = even_eval_batch(len(inputs.test), samples, training.world_size, largest)
+        training.per_device_eval_batch_size = even or largest
     training.model_init_kwargs = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype,
         **(training.model_init_kwargs or {}),
     }
-    trainer = TRAINER(
+    trainer = trainer_class(
         model=model.model_name_or_path,
         args=training,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
-        **inputs,
+        reward_funcs=inputs.reward_funcs,
+        train_dataset=inputs.train,
+        eval_dataset=inputs.test,
     )
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
@@ -118,7 +116,7 @@ def build_trainer(inputs: dict[str, Any], training: CONFIG, model: ModelConfig) 
     return trainer
 
 
-def finish(trainer: TRAINER, recipe: RecipeArguments, model: ModelConfig) -> None:
+def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) -> None:
     """Evaluates the end if nothing has yet, saves the model and shows what the training did."""
     training, log, test_set = trainer.args, trainer.state.log_history, trainer.eval_dataset
     evaluated = [record["step"] for record in log if "eval_reward" in record]
@@ -151,16 +149,52 @@ def merge_adapter(folder: Path, dtype: str) -> None:
     print(f"Saved the merged model in {folder / 'merged'}")
 
 
+def plan(options: dict[str, Any], option_classes: list[type]) -> bool:
+    """Prints what the run would do on `world_size` processes; returns whether all checks passed."""
+    world_size, recipes, config_class, models = options["world_size"], *option_classes
+    on_cpu = {"use_cpu": True, "deepspeed": None, "fsdp": None}
+    classes = [recipes, planned_config(config_class, world_size), models]
+    recipe, training, model = build_options(options | on_cpu, classes)
+    checks = {
+        "options": lambda: check_options(recipe, model),
+        "model": lambda: check_model(training, model, plan=True),
+        "data": lambda: load_inputs(recipe, training, model),
+    }
+    return dry_run(f"Plan for {world_size} process(es), output in {training.output_dir}", options, checks)
+
+
+def prepare(argv: list[str]) -> tuple[Any, ...]:
+    """Everything that can fail before a weight is read; ends the program after a dry run."""
+    trainer_class, config_class = METHODS[read_method(argv, RECIPES)]
+    classes = [RecipeArguments, config_class, ModelConfig]
+    options, given = read_options(argv, classes, RECIPES)
+    plans_for_others = options["world_size"] is not None
+    options |= prepare_launch(options, given, RECIPES.parent)
+    lacks = " ".join(missing(options))
+    if options["dry_run"]:
+        if lacks and not plans_for_others:
+            print(f"This machine cannot run it. {lacks}\n")
+        sys.exit(0 if plan(options, classes) else 1)
+    if lacks:
+        raise ValueError(lacks)
+    prepare_deepspeed(options)
+    recipe, training, model = build_options(options, classes)
+    check_options(recipe, model)
+    checkpoint = find_checkpoint(training)
+    check_model(training, model)
+    inputs = load_inputs(recipe, training, model)
+    return trainer_class, inputs, recipe, training, model, checkpoint
+
+
 def main(argv: list[str]) -> None:
     try:
-        recipe, training, model = parse_recipe(argv, [RecipeArguments, CONFIG, ModelConfig], Path(__file__).parent)
-        check_options(recipe, training, model)
-        checkpoint = find_checkpoint(training)
-        inputs = load_inputs(recipe, training)
-        check_model(training, model)
+        *parts, checkpoint = prepare(argv)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
-    trainer = build_trainer(inputs, training, model)
+    _, inputs, recipe, training, model = parts
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(*inputs.write_reports(Path(training.output_dir)), sep="\n")
+    trainer = build_trainer(*parts)
     trainer.train(resume_from_checkpoint=checkpoint)
     finish(trainer, recipe, model)
 

@@ -135,7 +135,7 @@ def test_the_quickstart_parses_and_names_what_exists(monkeypatch: pytest.MonkeyP
     recipe, training, model = parse_recipe(["--config", path.name], OPTIONS, path.parent)
     monkeypatch.chdir(ROOT)
     assert model.model_name_or_path == load_script("smollm2").DEFAULT_FOLDER
-    assert train_script.load_inputs(recipe, training)["eval_dataset"].num_rows == 48
+    assert train_script.load_inputs(recipe, training, model).test.num_rows == 48
     # Whole evaluation batches, so that the mean over batches is the mean over samples
     assert 48 * training.num_generations_eval % training.per_device_eval_batch_size == 0
     for command in re.findall(r"--config (\S+)", path.read_text()):

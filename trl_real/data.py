@@ -76,14 +76,14 @@ def load_prompts(
         splits = {"train": generated}
         prompt_format = prompt_format or "chat"
     else:
-        splits, test = _load_splits(name, config, streaming), None
-    train = _pick_split(splits, train_split, "dataset_train_split")
+        splits, test = load_splits(name, config, streaming), None
+    train = pick_split(splits, train_split, "dataset_train_split")
     if test_size is not None and test is None:
         train, test = hold_out(train, test_size, split_seed)
     train = _finish(train if size is None else train.take(size), name, prompt_format)
     if test_split is None:
         return train, None
-    return train, _finish(test or _pick_split(splits, test_split, "dataset_test_split"), name, prompt_format)
+    return train, _finish(test or pick_split(splits, test_split, "dataset_test_split"), name, prompt_format)
 
 
 def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Dataset, Dataset]:
@@ -103,7 +103,8 @@ def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Da
     return dataset.select(rows[False]), dataset.select(rows[True])
 
 
-def _load_splits(name: str, config: str | None, streaming: bool) -> dict[str, AnyDataset]:
+def load_splits(name: str, config: str | None, streaming: bool) -> dict[str, AnyDataset]:
+    """The splits of a file, a folder or a hub data set, by name. Arguments and errors as in [`load_prompts`]."""
     path = Path(name).expanduser()
     if path.is_dir() and ((path / "dataset_dict.json").exists() or (path / "state.json").exists()):
         loaded = load_from_disk(path)
@@ -128,7 +129,8 @@ def _load_splits(name: str, config: str | None, streaming: bool) -> dict[str, An
         raise ValueError(f"dataset_name: cannot read {name}: {error}") from error
 
 
-def _pick_split(splits: dict[str, AnyDataset], split: str, field: str) -> AnyDataset:
+def pick_split(splits: dict[str, AnyDataset], split: str, field: str) -> AnyDataset:
+    """One split; `field` is the option that the error names."""
     if split not in splits:
         hint = " Or hold out part of the training split with test_size." if field == "dataset_test_split" else ""
         raise ValueError(f"{field}: there is no split {split!r}, only {', '.join(splits)}.{hint}")

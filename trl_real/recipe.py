@@ -1,72 +1,22 @@
 """
 How a recipe is found, read and checked: YAML plus command-line overrides, on TRL's parser.
 
-In: the command line of a script and the dataclasses of its options. Out: one object per dataclass. Whatever is
-misspelt is one `ValueError` that names it and the nearest field; nothing is guessed and nothing is ignored.
+In: the command line of a script and the dataclasses of its options. Out: the options as plain values, then one object
+per dataclass. Whatever is misspelt is one `ValueError` that names it and the nearest field; nothing is guessed and
+nothing is ignored.
 """
 
 import dataclasses
 import difflib
-from dataclasses import dataclass, field
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
-from trl import ScriptArguments, TrlParser
+from trl import TrlParser
 
-
-@dataclass
-class RecipeArguments(ScriptArguments):
-    """
-    What a recipe says beside the model and the training.
-
-    Args:
-        reward_funcs (`list[str]`):
-            Reward functions: names in `trl_real.rewards`, or dotted paths.
-        test_size (`float`, *optional*):
-            Hold out so many prompts, or such a share of them, instead of using `dataset_test_split`.
-        split_seed (`int`, *optional*, defaults to `0`):
-            Decides which prompts are held out, and which questions Reasoning Gym generates.
-        dataset_size (`int`, *optional*):
-            Number of training rows. Default: all of them; Reasoning Gym generates 1000, or no end if streamed.
-        prompt_format (`str`, *optional*):
-            `"chat"` or `"plain"`. Default: as the data set has it.
-        save_merged (`bool`, *optional*, defaults to `False`):
-            With PEFT: also save the model with the adapter merged in, in `<output_dir>/merged`.
-        plot (`bool`, *optional*, defaults to `False`):
-            Draw `<output_dir>/training.png` at the end.
-    """
-
-    reward_funcs: list[str] = field(
-        default_factory=list, metadata={"help": "Reward functions: names in trl_real.rewards, or dotted paths."}
-    )
-    test_size: float | None = field(
-        default=None,
-        metadata={"help": "Hold out so many prompts, or such a share of them, instead of using dataset_test_split."},
-    )
-    split_seed: int = field(
-        default=0,
-        metadata={"help": "Decides which prompts are held out, and which questions Reasoning Gym generates."},
-    )
-    dataset_size: int | None = field(
-        default=None,
-        metadata={
-            "help": "Number of training rows. Default: all; Reasoning Gym generates 1000, or no end if streamed."
-        },
-    )
-    prompt_format: str | None = field(
-        default=None,
-        metadata={"help": "'chat' or 'plain'. Default: as the data set has it.", "choices": ["chat", "plain"]},
-    )
-    save_merged: bool = field(
-        default=False,
-        metadata={"help": "With PEFT: also save the model with the adapter merged in, in <output_dir>/merged."},
-    )
-    plot: bool = field(default=False, metadata={"help": "Draw <output_dir>/training.png at the end."})
-
-    def __post_init__(self) -> None:
-        if isinstance(self.reward_funcs, str):  # YAML lets one write a single name without brackets
-            self.reward_funcs = [self.reward_funcs]
+from .methods import METHODS
+from .options import RecipeArguments
 
 
 def parse_recipe(argv: list[str], option_classes: list[type], recipes: Path) -> tuple[Any, ...]:
@@ -84,25 +34,66 @@ def parse_recipe(argv: list[str], option_classes: list[type], recipes: Path) -> 
     Returns:
         `tuple`: one object for each of `option_classes`.
     """
+    return build_options(read_options(argv, option_classes, recipes)[0], option_classes)
+
+
+def read_method(argv: list[str], recipes: Path) -> str:
+    """The recipe's `method`, which decides what other fields there are. Arguments as in [`parse_recipe`]."""
+    content, overrides, _ = _read_recipe(argv, recipes)
+    parser = TrlParser([RecipeArguments], allow_abbrev=False, add_help=False)
+    parser.set_defaults(method=content.get("method", "real"))
+    method = parser.parse_known_args(overrides)[0].method
+    if method not in METHODS:
+        raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}.{_nearest(str(method), [*METHODS])}")
+    return method
+
+
+def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> tuple[dict[str, Any], set[str]]:
+    """
+    The fields as plain values, before any of them is checked. Arguments as in [`parse_recipe`].
+
+    Returns:
+        `tuple`: all fields with their defaults, and the names of those that the recipe or the command line sets.
+    """
     # Abbreviations would let a typo pass as another option
     usage = "%(prog)s --config NAME_OR_PATH [--field value ...]"
     parser = TrlParser(option_classes, allow_abbrev=False, usage=usage)
-    config, overrides = _split_config(argv)
+    content, overrides, path = _read_recipe(argv, recipes)
     fields = [field.name for option_class in option_classes for field in dataclasses.fields(option_class)]
-    if config is not None:
-        config = _find_recipe(config, recipes)
-        content = yaml.safe_load(config.read_text())
-        if not isinstance(content, dict):
-            raise ValueError(f"config: {config} must hold lines of the form `field: value`.")
-        for key in content:
-            if key not in fields and key != "env":
-                raise ValueError(f"{config}: there is no field `{key}`.{_nearest(key, fields)}")
+    environment = content.pop("env", {})
+    for key in content:
+        if key not in fields:
+            raise ValueError(f"{path}: there is no field `{key}`.{_nearest(key, fields)}")
     for word in parser.parse_known_args(overrides)[1]:
         if not word.startswith("--"):
             raise ValueError(f"`{word}` on the command line belongs to no option; options are written --field value.")
-        name = word.removeprefix("--").partition("=")[0].replace("-", "_")
+        name = _field_name(word)
         raise ValueError(f"There is no option `--{name}`.{_nearest(name, fields)}")
-    return parser.parse_args_and_config(overrides if config is None else ["--config", str(config), *overrides])
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    parser.set_defaults_with_config(**content)
+    written = {_field_name(word) for word in overrides if word.startswith("--")}
+    return vars(parser.parse_args(overrides)), {*content, *written}
+
+
+def build_options(options: dict[str, Any], option_classes: list[type]) -> tuple[Any, ...]:
+    """One object for each of `option_classes`, which check their fields."""
+    return TrlParser(option_classes).parse_dict(options)
+
+
+def _read_recipe(argv: list[str], recipes: Path) -> tuple[dict[str, Any], list[str], Path | None]:
+    """Content of the recipe, the words that override it, and its path."""
+    config, overrides = _split_config(argv)
+    if config is None:
+        return {}, overrides, None
+    path = _find_recipe(config, recipes)
+    content = yaml.safe_load(path.read_text())
+    if not isinstance(content, dict):
+        raise ValueError(f"config: {path} must hold lines of the form `field: value`.")
+    return content, overrides, path
+
+
+def _field_name(word: str) -> str:
+    return word.removeprefix("--").partition("=")[0].replace("-", "_")
 
 
 def _split_config(argv: list[str]) -> tuple[str | None, list[str]]:

@@ -1,0 +1,134 @@
+"""--dry_run: the plan of a run, without weights and without a GPU."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.math_run import write_math_run
+from tests.script_helpers import ROOT, load_script
+from trl_real.dry_run import describe_batch, run_checks
+from trl_real.memory import KNOWN, estimate_memory, model_size, read_config, zero_stage
+
+
+train_script = load_script("train")
+SMALL, LARGE = KNOWN
+
+
+def plan(folder: Path, capsys: pytest.CaptureFixture, *words: str, config: str = "real_1p5b") -> tuple[int, str]:
+    """Exit status and text; the model folder has no weights."""
+    data = write_math_run(folder, questions=1300)
+    (folder / "model" / "model.safetensors").unlink()
+    with pytest.raises(SystemExit) as end:
+        train_script.main(["--config", config, "--dry_run", *data, *words])
+    return end.value.code, capsys.readouterr().out
+
+
+def test_the_plan_has_the_papers_arithmetic_for_8_gpus(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    status, text = plan(tmp_path, capsys, "--world_size", "8")
+    assert status == 0
+    for line in (
+        "generation +128 prompts x 8 rollouts = 1,024 rollouts",
+        "optimizer step +32 prompts = 256 rollouts; 4 optimizer steps for each generation",
+        "micro-step +64 rollouts; 4 in each optimizer step .*, 16 in each generation",
+        r"each process +samples 128 rollouts \(16 prompts\), trains 8 at a time",
+        r"prompts by process: 0: 0-15, 1: 16-31, \.\.\., 7: 112-127",
+        "epoch +1,300 prompts = 10 generations = 40 steps",
+        "training +5,600 optimizer steps = 1,400 generations = 1,433,600 rollouts, 140.00 epochs",
+        "training peak .* GB, generation peak",
+        "train +1,300 prompts",
+        "eval +30 prompts",
+        "ok +options",
+        "ok +model",
+        "ok +data",
+    ):
+        assert re.search(line, text), line
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_checks_are_run_and_the_failed_ones_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["--model_name_or_path", "nowhere/at-all", "--reward_funcs", "math_rewrd", "--save_merged"]
+    status, text = plan(tmp_path, capsys, *words, "--world_size", "4")
+    assert status == 1
+    assert "FAILS  options: save_merged: without use_peft" in text
+    assert "FAILS  model: model_name_or_path: nowhere/at-all is no model folder" in text
+    assert "FAILS  data: reward_funcs: there is no reward function `math_rewrd`" in text
+    assert "1,433,600 rollouts" in text
+
+
+@pytest.mark.parametrize("config", ["grpo_1p5b", "real_kl_ref_1p5b", "real_lora", "real_7b"])
+def test_other_recipes_are_planned_too(config: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert plan(tmp_path, capsys, config=config)[0] == 0
+
+
+def test_what_this_machine_lacks_is_said_unless_the_plan_is_for_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_script, "missing", lambda options: ["use_vllm: vLLM is not installed."])
+    assert "This machine cannot run it. use_vllm: vLLM is not installed." in plan(tmp_path, capsys)[1]
+    assert "This machine" not in plan(tmp_path, capsys, "--world_size", "2")[1]
+
+
+def test_the_papers_models_are_known_without_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert model_size(read_config(SMALL)).parameters == 1_777_088_000
+    assert model_size(read_config(LARGE)).parameters == 7_615_616_512
+    assert model_size(read_config(SMALL), lora_rank=32).trained == 36_929_536  # PEFT's own count
+    with pytest.raises(OSError):
+        read_config("nowhere/at-all")
+
+
+OPTIONS = dict(deepspeed=None, bf16=True, fp16=False, dtype="float32", max_prompt_tokens=1024, use_peft=False)
+OPTIONS |= dict(max_completion_length=8192, per_device_train_batch_size=8, gradient_checkpointing=True, beta=0.0)
+OPTIONS |= dict(load_in_4bit=False)
+ZERO3 = dict(zero_optimization=dict(stage=3))
+
+
+def test_zero3_shares_16_bytes_of_every_parameter_and_the_formulas_are_those_of_the_docstring() -> None:
+    size = model_size(read_config(SMALL))
+    parts = estimate_memory(size, OPTIONS | dict(deepspeed=ZERO3), rollouts=128, world_size=8)
+    shared = parts["weights"] + parts["gradients"] + parts["optimizer"]
+    assert shared == pytest.approx(18 * size.parameters / 8 + 2 * size.embedding)
+    assert parts["kv_cache"] == 2 * 28 * 2 * 256 * 128 * 9216
+    assert parts["activations"] == 8 * 9216 * 2 * (28 * 1536 + 16 * 1536 + 4 * 8960)
+    alone = estimate_memory(size, OPTIONS, rollouts=128, world_size=8)
+    assert alone["weights"] + alone["gradients"] + alone["optimizer"] == 18 * size.parameters
+
+
+def test_the_reference_model_and_lora_are_counted() -> None:
+    size = model_size(read_config(SMALL), lora_rank=32)
+    lora = OPTIONS | dict(use_peft=True, dtype="bfloat16", beta=0.1)
+    parts = estimate_memory(size, lora, rollouts=8, world_size=1)
+    assert (parts["weights"], parts["gradients"], parts["reference"]) == (2 * size.parameters, 4 * size.trained, 0)
+    full = estimate_memory(size, OPTIONS | dict(beta=0.1), rollouts=8, world_size=1)
+    assert full["reference"] > 0
+    assert estimate_memory(size, OPTIONS | dict(beta=0.1, kl_target="old"), 8, 1)["reference"] == 0
+    quantized = estimate_memory(size, lora | dict(load_in_4bit=True), rollouts=8, world_size=1)
+    assert quantized["weights"] < 0.5 * parts["weights"]
+
+
+def test_the_stage_is_read_from_a_file_from_json_and_from_a_dictionary() -> None:
+    assert zero_stage(str(ROOT / "recipes/accelerate/zero3.json")) == 3
+    assert zero_stage('{"zero_optimization": {"stage": 2}}') == 2
+    assert (zero_stage(ZERO3), zero_stage(None)) == (3, 0)
+
+
+def test_trls_own_batch_fields_are_described_too() -> None:
+    batch = dict(num_generations=16, per_device_train_batch_size=8, gradient_accumulation_steps=2, num_iterations=2)
+    batch |= dict(steps_per_generation=None, generation_batch_size=64, num_train_epochs=3, max_steps=-1)
+    text = "\n".join(describe_batch(batch, world_size=2, rows=10))
+    assert "4 prompts x 16 rollouts = 64 rollouts" in text
+    assert "2 prompts = 32 rollouts; 4 optimizer steps for each generation" in text
+    assert "prompts by process: 0: 0-1, 1: 2-3" in text
+    assert "10 prompts = 2 generations = 8 steps" in text
+    assert "24 optimizer steps = 6 generations = 384 rollouts, 3.00 epochs" in text
+    assert "unknown: no max_steps" in "\n".join(describe_batch(batch, world_size=2, rows=None))
+
+
+def test_a_check_that_fails_does_not_hide_the_next() -> None:
+    def fails() -> None:
+        raise ValueError("too long")
+
+    found, lines, passed = run_checks({"one": fails, "two": lambda: 2})
+    assert (found, passed) == ({"two": 2}, False)
+    assert lines == ["  FAILS  one: too long", "  ok     two"]

@@ -1,0 +1,184 @@
+"""The paper's recipes from start to end, with a tiny model on CPUs, and the error where a machine lacks something."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoModelForCausalLM
+from trl import GRPOTrainer
+
+from tests.math_run import write_math_run
+from tests.script_helpers import ROOT, load_script
+from trl_real import launch
+from trl_real.launch import find_deepspeed, missing, prepare_launch
+
+
+train_script = load_script("train")
+SMALL = "--prompts_per_generation 16 --prompts_per_step 4".split()
+
+
+def run_on_processes(processes: int, words: list[str]) -> None:
+    """The launch line of a recipe, with torchrun where `accelerate launch` would need GPUs."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] * (processes > 1)
+    environment = os.environ | dict(
+        PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE"
+    )
+    command = [sys.executable, *launcher, "recipes/train.py", *words]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stderr[-6000:]
+
+
+def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> GRPOTrainer:
+    """The script in this process; returns its trainer."""
+    trainers, finish = [], train_script.finish
+    monkeypatch.setattr(
+        train_script, "finish", lambda trainer, *rest: (trainers.append(trainer), finish(trainer, *rest))
+    )
+    monkeypatch.chdir(ROOT)
+    train_script.main(words)
+    return trainers[0]
+
+
+def training_log(folder: Path) -> dict[int, dict[str, Any]]:
+    log = json.loads((folder / "out" / "trainer_state.json").read_text())["log_history"]
+    return {record["step"]: record for record in log if "loss" in record}
+
+
+def weights(folder: Path, loader: type = AutoModelForCausalLM) -> dict[str, torch.Tensor]:
+    return loader.from_pretrained(folder, dtype=torch.float32).state_dict()
+
+
+def test_the_main_recipe_trains_under_zero3_on_two_processes_saves_resumes_and_loads(tmp_path: Path) -> None:
+    pytest.importorskip("deepspeed", reason="needs the extra `deepspeed`")
+    words = ["--config", "real_1p5b.yaml", *write_math_run(tmp_path), "--save_steps", "4"]
+    run_on_processes(2, [*words, "--max_steps", "4"])
+    checkpoint = tmp_path / "out" / "checkpoint-4"
+    shares = list(checkpoint.glob("global_step4/*optim_states.pt"))
+    assert len(shares) == 2  # each process has its part of the optimizer
+    first, start = weights(tmp_path / "out"), weights(tmp_path / "model")
+    assert any(not torch.equal(first[name], start[name]) for name in start)
+    assert 0 < training_log(tmp_path)[4]["groups/mixed"] < 1
+
+    run_on_processes(2, [*words, "--max_steps", "5", "--resume_from_checkpoint", "true"])
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert state["global_step"] == 5
+    resumed = weights(tmp_path / "out")
+    assert any(not torch.equal(first[name], resumed[name]) for name in first)
+    assert all(tensor.isfinite().all() for tensor in resumed.values())
+
+
+def test_zero3_needs_no_launcher_for_one_process(tmp_path: Path) -> None:
+    pytest.importorskip("deepspeed", reason="needs the extra `deepspeed`")
+    words = ["--config", "real_1p5b.yaml", *write_math_run(tmp_path, questions=32), *SMALL]
+    run_on_processes(1, [*words, "--max_steps", "4", "--eval_strategy", "no", "--eval_on_start", "false"])
+    assert set(weights(tmp_path / "out")) == set(weights(tmp_path / "model"))
+
+
+def test_the_lora_recipe_trains_an_adapter_and_leaves_the_base_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--config", "real_lora.yaml", *write_math_run(tmp_path), "--dtype", "float32"]
+    trainer = run_here([*words, "--max_steps", "4", "--save_steps", "4"], monkeypatch)
+
+    named = trainer.model.get_base_model().named_parameters()
+    base = {name.replace(".base_layer", ""): tensor for name, tensor in named}
+    start = weights(tmp_path / "model")
+    assert all(torch.equal(base[name], tensor) for name, tensor in start.items())
+    checkpoint = tmp_path / "out" / "checkpoint-4"
+    assert (checkpoint / "adapter_model.safetensors").exists() and not (checkpoint / "model.safetensors").exists()
+    adapter = weights(tmp_path / "out", AutoPeftModelForCausalLM)
+    assert any("lora_B" in name and tensor.any() for name, tensor in adapter.items())
+    merged = weights(tmp_path / "out" / "merged")
+    assert merged.keys() == start.keys() and any(not torch.equal(merged[name], start[name]) for name in start)
+
+
+@pytest.mark.parametrize("name", ["grpo", "dapo", "gspo"])
+def test_the_baselines_train_on_trls_own_trainer(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--config", f"{name}_1p5b", *write_math_run(tmp_path, questions=32), *SMALL, "--deepspeed", "none"]
+    trainer = run_here([*words, "--max_steps", "4", "--per_device_train_batch_size", "32"], monkeypatch)
+    assert type(trainer) is GRPOTrainer
+    assert (trainer.ref_model is not None) is (name == "grpo")
+    assert training_log(tmp_path)[4]["loss"] == pytest.approx(0, abs=1)
+    assert "eval_reward" in str(trainer.state.log_history)
+
+
+@pytest.fixture
+def options() -> dict[str, Any]:
+    wanted = dict(use_cpu=False, bf16=True, fp16=False, use_vllm=True, deepspeed="zero3.json")
+    return wanted | dict(load_in_4bit=False, load_in_8bit=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "absent", "messages"),
+    [
+        ({}, set(), []),
+        (
+            {},
+            {"gpu"},
+            ["bf16: the recipe is for GPUs.* --use_cpu true --bf16 false --use_vllm false --deepspeed none"],
+        ),
+        ({}, {"vllm"}, ["use_vllm: vLLM is not installed. Run `pip install 'trl-real\\[vllm\\]'`"]),
+        ({}, {"deepspeed"}, ["deepspeed: DeepSpeed is not installed. .* --deepspeed none"]),
+        ({}, {"vllm", "deepspeed"}, ["use_vllm", "deepspeed"]),
+        (dict(use_cpu=True), {"gpu"}, ["use_vllm: vLLM generates on GPUs. With use_cpu, write --use_vllm false"]),
+        (dict(load_in_4bit=True), {"bitsandbytes"}, ["pip install bitsandbytes"]),
+        (dict(use_cpu=True, bf16=False, use_vllm=False, deepspeed=None), {"gpu", "vllm", "deepspeed"}, []),
+    ],
+)
+def test_what_the_machine_lacks_is_said_with_what_to_do(
+    options: dict, changes: dict, absent: set[str], messages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.torch.accelerator, "is_available", lambda: "gpu" not in absent)
+    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None if name in absent else "there")
+    found = missing(options | changes)
+    assert len(found) == len(messages)
+    for sentence, message in zip(found, messages, strict=True):
+        assert re.search(message, sentence)
+
+
+def test_several_gpus_need_a_launcher(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch.torch.accelerator, "device_count", lambda: 8)
+    monkeypatch.delenv("RANK", raising=False)
+    assert any("There are 8 GPUs, but only one process" in sentence for sentence in missing(options))
+    monkeypatch.setenv("RANK", "0")
+    assert not any("only one process" in sentence for sentence in missing(options))
+
+
+def test_fsdp_from_the_launcher_excludes_deepspeed(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert any("asks for FSDP. Write --deepspeed none" in sentence for sentence in missing(options))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
+def test_a_gpu_recipe_without_a_gpu_is_one_error_before_anything_is_read() -> None:
+    with pytest.raises(SystemExit, match="error: bf16: the recipe is for GPUs"):
+        train_script.main(["--config", "real_1p5b.yaml", "--model_name_or_path", "nowhere"])
+
+
+@pytest.mark.parametrize("value", ["none", "", "null", None, {}])
+def test_deepspeed_can_be_switched_off(value: Any) -> None:
+    assert find_deepspeed(value, ROOT) is None
+
+
+def test_deepspeed_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Path(find_deepspeed("recipes/accelerate/zero3.json", ROOT)).is_file()
+    assert find_deepspeed('{"a": 1}', ROOT) == '{"a": 1}'
+    assert find_deepspeed({"a": 1}, ROOT) == {"a": 1}
+
+
+def test_the_number_of_processes_is_the_launchers_but_for_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = dict(method="real", loss_type="real", deepspeed=None, world_size=None, dry_run=False, num_generations=8)
+    fields |= dict(prompts_per_generation=128, prompts_per_step=32, per_device_train_batch_size=8)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert prepare_launch(fields, [], ROOT)["gradient_accumulation_steps"] == 8
+    with pytest.raises(ValueError, match="world_size: it only plans"):
+        prepare_launch(fields | dict(world_size=2), [], ROOT)
+    assert prepare_launch(fields | dict(world_size=16, dry_run=True), [], ROOT)["gradient_accumulation_steps"] == 2

@@ -1,0 +1,169 @@
+"""
+The batch of an experiment, cut up for the machine at hand: the same prompts in every generation and every optimizer
+step on 1, 2, 4, 8 or 16 GPUs.
+
+In: how many prompts a generation and an optimizer step have, how many rollouts a process can hold, how many processes
+there are. Out: TRL's `gradient_accumulation_steps` and `steps_per_generation`, or a `ValueError` with the nearest
+numbers that work. Pure arithmetic. Left out: which rollout runs where (`trl_real.plan`).
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+TARGETS = ("prompts_per_generation", "prompts_per_step")
+DERIVED = ("gradient_accumulation_steps", "steps_per_generation", "generation_batch_size")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    What a generation and an optimizer step consist of, and how they are cut.
+
+    Args:
+        prompts_per_generation (`int`), prompts_per_step (`int`):
+            Prompts whose rollouts are sampled at once; prompts that one optimizer step trains on.
+        num_generations (`int`):
+            Rollouts of a prompt.
+        per_device_train_batch_size (`int`):
+            Rollouts that a process runs at once.
+        world_size (`int`):
+            Number of processes.
+    """
+
+    prompts_per_generation: int
+    prompts_per_step: int
+    num_generations: int
+    per_device_train_batch_size: int
+    world_size: int
+
+    @property
+    def rows_per_micro_step(self) -> int:
+        return self.per_device_train_batch_size * self.world_size
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Optimizer steps per generation."""
+        return self.prompts_per_generation // self.prompts_per_step
+
+    @property
+    def gradient_accumulation_steps(self) -> int:
+        return self.prompts_per_step * self.num_generations // self.rows_per_micro_step
+
+    @property
+    def steps_per_generation(self) -> int:
+        return self.gradient_accumulation_steps * self.optimizer_steps
+
+    def check(self) -> None:
+        """Raises `ValueError`, with the nearest numbers that work, if the batch cannot be cut evenly."""
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name}: {value} is not a number from 1 on.")
+        steps, rest = divmod(self.prompts_per_generation, self.prompts_per_step)
+        if rest:
+            lower, upper = steps * self.prompts_per_step, (steps + 1) * self.prompts_per_step
+            raise ValueError(
+                f"prompts_per_generation: {self.prompts_per_generation} is no multiple of prompts_per_step "
+                f"({self.prompts_per_step}). The nearest are {_either(lower, upper)}."
+            )
+        rollouts = self.prompts_per_step * self.num_generations
+        if rollouts % self.rows_per_micro_step:
+            raise ValueError(
+                f"prompts_per_step: {self.prompts_per_step} prompts x {self.num_generations} rollouts = {rollouts} "
+                f"cannot be cut into micro-steps of {self.rows_per_micro_step} rollouts (per_device_train_batch_size="
+                f"{self.per_device_train_batch_size} x {self.world_size} processes). Write {self._what_works()}."
+            )
+
+    def _what_works(self) -> str:
+        rollouts = self.prompts_per_step * self.num_generations
+        found = []
+        if rollouts % self.world_size == 0:
+            device = _nearest(self.per_device_train_batch_size, _divisors(rollouts // self.world_size))
+            found.append(f"per_device_train_batch_size {device}")
+        if rollouts % self.per_device_train_batch_size == 0:
+            processes = _nearest(self.world_size, _divisors(rollouts // self.per_device_train_batch_size))
+            found.append(f"{processes} processes (accelerate launch --num_processes)")
+        unit = self.rows_per_micro_step // math.gcd(self.rows_per_micro_step, self.num_generations)
+        lower = self.prompts_per_step // unit * unit
+        steps = self.optimizer_steps
+        targets = [f"{lower} (of {lower * steps})"] * (lower > 0) + [f"{lower + unit} (of {(lower + unit) * steps})"]
+        found.append(f"prompts_per_step (of prompts_per_generation) {' or '.join(targets)}")
+        return ", or ".join(found)
+
+
+def derive_batch(options: dict[str, Any], given: Iterable[str], world_size: int) -> dict[str, int]:
+    """
+    TRL's batch fields from a recipe's `prompts_per_generation` and `prompts_per_step`.
+
+    Args:
+        options (`dict[str, Any]`):
+            All fields of the recipe, with their defaults.
+        given (`Iterable[str]`):
+            Names of the fields that the recipe or the command line sets.
+        world_size (`int`):
+            Number of processes.
+
+    Returns:
+        `dict[str, int]`: the fields to set; none if the recipe does without the two targets (leaves them out, or 0).
+    """
+    targets = [name for name in TARGETS if options.get(name)]
+    if not targets:
+        return {}
+    if len(targets) == 1:
+        other = (set(TARGETS) - set(targets)).pop()
+        raise ValueError(f"{targets[0]}: set {other} too, or neither.")
+    both = sorted(set(given).intersection(DERIVED))
+    if both:
+        raise ValueError(
+            f"{both[0]}: follows from prompts_per_generation and prompts_per_step. Leave it out, or write "
+            "--prompts_per_generation 0 --prompts_per_step 0 to set TRL's fields by hand."
+        )
+    batch = Batch(
+        *(options[name] for name in (*TARGETS, "num_generations", "per_device_train_batch_size")),
+        world_size=world_size,
+    )
+    batch.check()
+    return {name: getattr(batch, name) for name in ("gradient_accumulation_steps", "steps_per_generation")}
+
+
+def even_eval_batch(prompts: int, num_generations: int, world_size: int, largest: int) -> int | None:
+    """
+    The largest evaluation batch per process that cuts the set into equal batches of whole groups, since an unequal
+    last batch is filled up with rows from the start, which then count twice in the mean.
+
+    Args:
+        prompts (`int`):
+            Prompts of the evaluation set.
+        num_generations (`int`):
+            Rollouts of each.
+        world_size (`int`):
+            Number of processes.
+        largest (`int`):
+            Most rollouts that a process can hold.
+
+    Returns:
+        `int` or `None`: rollouts per process, `None` if no number does.
+    """
+    rows = prompts * num_generations
+    for size in range(largest, 0, -1):
+        together = size * world_size
+        if together % num_generations == 0 and rows % together == 0:
+            return size
+    return None
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+
+
+def _nearest(number: int, candidates: list[int]) -> str:
+    """The candidates next to a number, below and above."""
+    below = [candidate for candidate in candidates if candidate <= number]
+    above = [candidate for candidate in candidates if candidate >= number]
+    return _either(below[-1] if below else 0, above[0] if above else 0)
+
+
+def _either(lower: int, upper: int) -> str:
+    return " or ".join(str(number) for number in dict.fromkeys((lower, upper)) if number)

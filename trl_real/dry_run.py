@@ -1,0 +1,180 @@
+"""
+A run before it is run: the batch arithmetic, the memory, the data and the verdict of every check.
+
+In: the fields of a recipe and its checks. Out: text, and whether every check passed. No weight is read and no GPU
+touched; the memory is estimated by the formulas of `trl_real.memory`.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from transformers import PretrainedConfig
+from trl import GRPOConfig
+
+from .inputs import Inputs
+from .memory import GB, estimate_memory, model_size
+
+
+GPU_GB = 80  # what the share of vLLM is shown for
+OVERHEAD_GB = 3  # CUDA, NCCL and the chunked logits
+
+
+def run_checks(checks: dict[str, Callable[[], Any]]) -> tuple[dict[str, Any], list[str], bool]:
+    """
+    Runs all checks, also those after one that fails.
+
+    Args:
+        checks (`dict[str, Callable]`):
+            By name; each returns what it found, or raises `ValueError` or `OSError` with what is wrong.
+
+    Returns:
+        `tuple`: what the checks returned, one line for each, and whether all passed.
+    """
+    found, lines = {}, []
+    for name, check in checks.items():
+        try:
+            found[name] = check()
+            lines.append(f"  ok     {name}")
+        except (ValueError, OSError) as error:
+            lines.append(f"  FAILS  {name}: {error}")
+    return found, lines, len(found) == len(checks)
+
+
+def describe_batch(options: dict[str, Any], world_size: int, rows: int | None) -> list[str]:
+    """
+    The batch arithmetic.
+
+    Args:
+        options (`dict[str, Any]`):
+            All fields of the recipe.
+        world_size (`int`):
+            Number of processes.
+        rows (`int`, *optional*):
+            Prompts of the training set, if it is known.
+    """
+    group, device = options["num_generations"], options["per_device_train_batch_size"]
+    accumulation = options["gradient_accumulation_steps"]
+    per_generation = options["steps_per_generation"] or accumulation
+    if options["generation_batch_size"]:
+        per_generation = options["generation_batch_size"] // (device * world_size)
+    own = device * per_generation
+    rollouts = own * world_size
+    per_step = device * world_size * accumulation
+    steps = per_generation / accumulation * options["num_iterations"]
+    lines = [
+        f"  generation      {rollouts / group:g} prompts x {group} rollouts = {rollouts:,} rollouts",
+        f"  optimizer step  {per_step / group:g} prompts = {per_step:,} rollouts; {steps:g} optimizer steps for each "
+        "generation",
+        f"  micro-step      {device * world_size} rollouts; {accumulation} in each optimizer step "
+        f"(gradient_accumulation_steps), {per_generation} in each generation (steps_per_generation)",
+        f"  each process    samples {own} rollouts ({_prompts(own, group)}), trains {device} at a time",
+        *_processes(own, group, world_size),
+    ]
+    epochs, total = options["num_train_epochs"], options["max_steps"]
+    steps_per_epoch = None
+    if rows:
+        generations = rows * group // rollouts
+        steps_per_epoch = math.floor(generations * steps)
+        lines.append(f"  epoch           {rows:,} prompts = {generations:,} generations = {steps_per_epoch:,} steps")
+    if total <= 0 and steps_per_epoch is None:
+        return [*lines, "  training        unknown: no max_steps, and the data set has not been read"]
+    total = total if total > 0 else math.ceil(epochs * steps_per_epoch)
+    generations = math.ceil(total / steps)
+    in_epochs = f", {total / steps_per_epoch:.2f} epochs" if steps_per_epoch else ""
+    sampled = f"{generations:,} generations = {generations * rollouts:,} rollouts"
+    return [*lines, f"  training        {total:,} optimizer steps = {sampled}{in_epochs}"]
+
+
+def _prompts(rollouts: int, group: int) -> str:
+    number = rollouts / group
+    return f"{number:g} prompts" if number != 1 else "1 prompt"
+
+
+def _processes(own: int, group: int, world_size: int) -> list[str]:
+    """Which prompts of a generation each process samples; a group may lie on two processes."""
+    ranges = [(rank * own // group, ((rank + 1) * own - 1) // group) for rank in range(world_size)]
+    texts = [f"{rank}: {first}-{last}" for rank, (first, last) in enumerate(ranges)]
+    if world_size > 4:
+        texts = [*texts[:2], "...", texts[-1]]
+    return [f"                  prompts by process: {', '.join(texts)}"] if world_size > 1 else []
+
+
+def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_size: int) -> list[str]:
+    """The memory of each GPU by purpose, and at the two moments that matter."""
+    size = model_size(config, options["lora_r"] if options["use_peft"] else None)
+    per_generation = options["steps_per_generation"] or options["gradient_accumulation_steps"]
+    rollouts = options["per_device_train_batch_size"] * per_generation
+    parts = estimate_memory(size, options, rollouts, world_size)
+    lasting = sum(parts[name] for name in ("weights", "gradients", "optimizer", "reference"))
+    training = lasting + parts["activations"]
+    lines = [f"  model           {size.parameters / 1e9:.2f}e9 parameters, {size.trained / 1e9:.3f}e9 of them trained"]
+    lines += [f"  {name:<15} {amount / GB:7.1f} GB" for name, amount in parts.items()]
+    lines[-1] += f"  ({rollouts} rollouts at full length at once)"
+    if not options["use_vllm"]:
+        generating = lasting + parts["kv_cache"]
+    elif options["vllm_mode"] == "server":
+        generating = lasting
+        lines.append("  vLLM            on its own GPUs (vllm_mode: server)")
+    else:
+        share = options["vllm_gpu_memory_utilization"] * GPU_GB * GB
+        width = parts["kv_cache"] / rollouts
+        room = max(0, int((share - 2 * size.parameters) // width))
+        generating = lasting + share
+        training += 0 if options["vllm_enable_sleep_mode"] else share
+        lines.append(
+            f"  vLLM            {share / GB:7.1f} GB  (of {GPU_GB} GB; beside the model, room for about {room} "
+            "rollouts at full length, the others wait)"
+        )
+    lines.append(
+        f"  training peak   {training / GB + OVERHEAD_GB:7.1f} GB, generation peak "
+        f"{generating / GB + OVERHEAD_GB:.1f} GB, each with {OVERHEAD_GB} GB of overhead"
+    )
+    return lines
+
+
+def describe_data(inputs: Inputs) -> list[str]:
+    """How many prompts there are, and what cleaning removed."""
+    counts = {"train": inputs.train, "eval": inputs.test}
+    lines = [f"  {name:<15} {_count(rows)}" for name, rows in counts.items() if rows is not None]
+    return lines + [f"  {line}" for report in inputs.reports.values() for line in report.summary().splitlines()]
+
+
+def _count(rows: Any) -> str:
+    return f"{len(rows):,} prompts" if hasattr(rows, "__len__") else "streamed; its length is not known"
+
+
+def planned_config(config_class: type[GRPOConfig], world_size: int) -> type[GRPOConfig]:
+    """The configuration as it would be checked on so many processes, none of which need exist."""
+    members = {"world_size": property(lambda self: world_size), "main_process_first": lambda *_, **__: nullcontext()}
+    return type("Planned", (config_class,), members)
+
+
+def dry_run(title: str, options: dict[str, Any], checks: dict[str, Callable[[], Any]]) -> bool:
+    """
+    Prints the plan of a run.
+
+    Args:
+        title (`str`):
+            First line.
+        options (`dict[str, Any]`):
+            All fields of the recipe as the run would have them, with `world_size`.
+        checks (`dict[str, Callable]`):
+            Checks by name, as in [`run_checks`]; `"model"` returns its configuration, `"data"` its [`Inputs`].
+
+    Returns:
+        `bool`: whether all checks passed.
+    """
+    found, verdicts, passed = run_checks(checks)
+    inputs, world_size = found.get("data"), options["world_size"]
+    rows = len(inputs.train) if inputs and hasattr(inputs.train, "__len__") else None
+    parts = {"Batch": describe_batch(options, world_size, rows)}
+    if "model" in found:
+        parts["Memory of each GPU (estimate)"] = describe_memory(found["model"], options, world_size)
+    if inputs:
+        parts["Data"] = describe_data(inputs)
+    parts["Checks"] = verdicts
+    text = "\n\n".join("\n".join([name, *lines]) for name, lines in parts.items())
+    print(f"{title}\n\n{text}")  # noqa: T201
+    return passed

@@ -1,0 +1,107 @@
+"""
+The reward functions and data sets that a recipe names, ready for a trainer.
+
+In: the options of a recipe. Out: functions, a training set, a held-out set or none, and what cleaning removed. Left
+out: how data sets are read and cleaned (`trl_real.data`, `trl_real.math_data`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import AutoTokenizer
+from trl import GRPOConfig, ModelConfig
+
+from .data import AnyDataset, hold_out, load_prompts
+from .math_data import CleaningReport, load_math
+from .options import RecipeArguments
+from .rewards import RewardFunc, check_inputs, resolve_reward_func
+
+
+@dataclass
+class Inputs:
+    """
+    What a trainer gets beside the model and its arguments.
+
+    Args:
+        reward_funcs (`list[RewardFunc]`):
+            The reward functions.
+        train (`Dataset`), test (`Dataset`, *optional*):
+            Prompts to train on and to evaluate on.
+        reports (`dict[str, CleaningReport]`, *optional*):
+            What was removed from `"train"` and `"eval"`; empty for data sets that are taken as they are.
+    """
+
+    reward_funcs: list[RewardFunc]
+    train: AnyDataset
+    test: AnyDataset | None
+    reports: dict[str, CleaningReport] = field(default_factory=dict)
+
+    def write_reports(self, folder: Path) -> Iterator[str]:
+        """Lists the removed rows in `folder`; returns the counts as text."""
+        for part, report in self.reports.items():
+            path = folder / f"removed_{part}.jsonl"
+            report.write(path)
+            yield f"{report.summary()}\n  removed rows are listed in {path}"
+
+
+def load_inputs(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> Inputs:
+    """Finds the reward functions, loads the data sets and checks that the ones can be called on the others."""
+    functions = {name: resolve_reward_func(name, training.max_completion_length) for name in recipe.reward_funcs}
+    evaluates = training.eval_strategy != "no" or training.eval_on_start
+    with training.main_process_first(desc="loading the data set"):
+        load = _load_math_sets if recipe.dataset_format == "math" else _load_prompt_sets
+        inputs = load(recipe, training, model, evaluates)
+    inputs.reward_funcs = list(functions.values())
+    for name, function in functions.items():
+        for rows in (inputs.train, inputs.test):
+            if rows is not None:
+                check_inputs(name, function, next(iter(rows)))
+    return inputs
+
+
+def _load_prompt_sets(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, evaluates: bool) -> Inputs:
+    own_test = evaluates and recipe.eval_dataset_name is None
+    train, test = load_prompts(
+        recipe.dataset_name,
+        config=recipe.dataset_config,
+        train_split=recipe.dataset_train_split,
+        test_split=recipe.dataset_test_split if own_test else None,
+        test_size=recipe.test_size,
+        split_seed=recipe.split_seed,
+        size=recipe.dataset_size,
+        prompt_format=recipe.prompt_format,
+        streaming=recipe.dataset_streaming,
+    )
+    if evaluates and not own_test:
+        test, _ = load_prompts(
+            recipe.eval_dataset_name,
+            train_split=recipe.eval_dataset_split,
+            test_split=None,
+            prompt_format=recipe.prompt_format,
+        )
+    return Inputs([], train, test)
+
+
+def _load_math_sets(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, evaluates: bool) -> Inputs:
+    limits = {"verify": recipe.verify_answers}
+    if recipe.max_prompt_tokens:
+        trusted = training.trust_remote_code
+        limits |= {
+            "tokenizer": AutoTokenizer.from_pretrained(model.model_name_or_path, trust_remote_code=trusted),
+            "max_prompt_tokens": recipe.max_prompt_tokens,
+        }
+    name, config = recipe.dataset_name, recipe.dataset_config or None  # "" on the command line unsets it
+    train, report = load_math(name, split=recipe.dataset_train_split, config=config, **limits)
+    test, reports = None, {"train": report}
+    if recipe.test_size is not None:
+        train, test = hold_out(train, recipe.test_size, recipe.split_seed)
+    if recipe.dataset_size is not None:
+        train = train.take(recipe.dataset_size)
+    if not evaluates:
+        return Inputs([], train, None, reports)
+    if recipe.eval_dataset_name is not None:
+        test, reports["eval"] = load_math(recipe.eval_dataset_name, split=recipe.eval_dataset_split, **limits)
+    elif test is None:
+        test, reports["eval"] = load_math(name, split=recipe.dataset_test_split, config=config, **limits)
+    return Inputs([], train, test, reports)

@@ -1,0 +1,171 @@
+"""
+What makes a row of a mathematical data set useless for training, and the report of what was removed.
+
+In: rows as `trl_real.math_layouts` writes them. Out: for each reason the rows it holds for, and what shows it. Every
+row that is removed is in the report, with its number in the source. Left out: loading (`trl_real.math_data`).
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from .answers import quick_verdict
+from .math_reward import BATCH_TIMEOUT, judge_answers, verifiable
+
+
+REASONS = {
+    "empty": "no problem, or no answer",
+    "duplicate": "the problem and its answer are in an earlier row",
+    "unverifiable": "the verifier cannot read the answer, or does not take it for right",
+    "conflict": "the problem is in another row with another answer",
+    "too_long": "the prompt has too many tokens",
+}
+# generous, so that a busy machine removes no row that an idle one keeps
+ANSWER_TIMEOUT = 30.0
+# `datasets` takes a function for the same when only its body changed: its cache must see the code
+VERIFIER_CODE = [Path(__file__).with_name(f"{name}.py") for name in ("answers", "math_reward", "verifier_server")]
+
+Findings = dict[int, dict[str, Any]]  # position of a row to remove -> what the report says of it
+
+
+@dataclass
+class CleaningReport:
+    """
+    What cleaning removed.
+
+    Args:
+        name (`str`):
+            The data set.
+        rows (`int`):
+            Rows before cleaning.
+        removed (`list[dict[str, Any]]`, *optional*, defaults to `[]`):
+            For each removed row its number in the source (`row`), the `reason` and what shows it.
+    """
+
+    name: str
+    rows: int
+    removed: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def kept(self) -> int:
+        return self.rows - len(self.removed)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Removed rows by reason, every reason of `REASONS` included."""
+        counted = Counter(entry["reason"] for entry in self.removed)
+        return {reason: counted[reason] for reason in REASONS}
+
+    def summary(self) -> str:
+        """The counts as a table."""
+        removed = [(reason, -number, REASONS[reason]) for reason, number in self.counts.items()]
+        lines = [("rows", self.rows, ""), *removed, ("kept", self.kept, "")]
+        return "\n".join([self.name, *(f"  {word:<12} {number:>9,}  {text}".rstrip() for word, number, text in lines)])
+
+    def write(self, path: str | Path) -> None:
+        """Writes one JSON line for each removed row, in the order of the source."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            for entry in sorted(self.removed, key=lambda entry: entry["row"]):
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def remove(rows: Dataset, found: Findings, report: CleaningReport) -> Dataset:
+    """The other rows; what was found goes to the report."""
+    if not found:
+        return rows
+    numbers = rows["row"][:]
+    report.removed += [{"row": numbers[position], **finding} for position, finding in found.items()]
+    if not report.kept:
+        raise ValueError(f"dataset_name: no row is left of {report.summary()}")
+    return rows.select([position for position in range(len(rows)) if position not in found])
+
+
+def _content(row: dict[str, Any]) -> dict[str, Any]:
+    return {"prompt": row["prompt"][0]["content"], "answer": row["answer"]}
+
+
+def find_empty(rows: Dataset) -> Findings:
+    """Rows without a problem or without an answer."""
+    return {
+        position: {"reason": "empty", **_content(rows[position])}
+        for position, (problem, answer) in enumerate(zip(rows["problem"][:], rows["answer"][:], strict=True))
+        if not problem or not answer
+    }
+
+
+def _groups(rows: Dataset) -> list[list[int]]:
+    """Positions of the rows of each problem."""
+    groups: dict[str, list[int]] = {}
+    for position, problem in enumerate(rows["problem"][:]):
+        groups.setdefault(problem, []).append(position)
+    return list(groups.values())
+
+
+def find_repeats(rows: Dataset) -> Findings:
+    """Rows whose problem and literal answer came before: what the raw DAPO-Math-17K has a hundred of."""
+    answers, numbers, found = rows["answer"][:], rows["row"][:], {}
+    for group in _groups(rows):
+        first: dict[tuple[str, ...], int] = {}
+        for position in group:
+            earlier = first.setdefault(tuple(answers[position]), position)
+            if earlier != position:
+                found[position] = {"reason": "duplicate", "same_as": numbers[earlier]}
+    return found
+
+
+def find_unverifiable(rows: Dataset) -> Findings:
+    """Rows with an accepted answer that the verifier cannot read or does not take for right."""
+    code = version("math-verify") + "".join(path.read_text("utf-8") for path in VERIFIER_CODE)
+    checked = rows.select_columns(["answer"]).map(
+        _check_answers,
+        batched=True,
+        batch_size=None,
+        remove_columns=["answer"],
+        fn_kwargs={"code": code},
+        desc="Verifying the answers",
+    )
+    return {
+        position: {"reason": "unverifiable", **_content(rows[position])}
+        for position, verified in enumerate(checked["verified"][:])
+        if not verified
+    }
+
+
+def _check_answers(batch: dict[str, list], code: str) -> dict[str, list[bool]]:
+    return {"verified": verifiable(batch["answer"], ANSWER_TIMEOUT)}
+
+
+def find_conflicts(rows: Dataset, verify: bool) -> Findings:
+    """Of rows with the same problem: all if their answers differ, else all but the first."""
+    answers, numbers, found = list(map(tuple, rows["answer"])), rows["row"][:], {}
+    groups = [group for group in _groups(rows) if len(group) > 1]
+    pairs = [(answers[group[0]], answer) for group in groups for row in group[1:] for answer in answers[row]]
+    verdicts = judge_answers(pairs, ANSWER_TIMEOUT, BATCH_TIMEOUT) if verify else [quick_verdict(*p) for p in pairs]
+    right = {pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict == "right"}
+    for first, *others in groups:
+        if all(any((answers[first], answer) in right for answer in answers[row]) for row in others):
+            found |= {row: {"reason": "duplicate", "same_as": numbers[first]} for row in others}
+            continue
+        for row in (first, *others):
+            twins = [numbers[twin] for twin in (first, *others) if twin != row]
+            found[row] = {"reason": "conflict", "conflicts_with": twins, **_content(rows[row])}
+    return found
+
+
+def find_too_long(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_prompt_tokens: int) -> Findings:
+    """Rows whose prompt, written with the chat template, has too many tokens."""
+    found = {}
+    for start in range(0, len(rows), 1000):
+        prompts = rows[start : start + 1000]["prompt"]
+        tokenized = tokenizer.apply_chat_template(prompts, add_generation_prompt=True, return_dict=False)
+        for position, tokens in enumerate(map(len, tokenized), start):
+            if tokens > max_prompt_tokens:
+                found[position] = {"reason": "too_long", "tokens": tokens, **_content(rows[position])}
+    return found

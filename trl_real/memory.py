@@ -1,0 +1,141 @@
+"""
+How much memory a run takes on each GPU, estimated from the model's configuration alone.
+
+In: the model's configuration and the fields of a recipe. Out: bytes by purpose. No weight is read and no GPU touched.
+
+With N parameters (T of them trained), W processes, L layers of width h with feed-forward width i, t tokens in a
+forward (rollouts at once x longest rollout), b bytes for a number (2 in bfloat16, 4 without):
+
+    weights      b·N (0.56·N in 4 bits), with a second copy in bfloat16 under autocast; ZeRO-3: b·N / W + embedding
+    gradients    4·T, over W from ZeRO-2 on
+    optimizer    8·T (Adam), and 4·T for its float32 weights under DeepSpeed; over W from ZeRO-1 on
+    reference    b·N for the model of the KL term, over W under ZeRO-3; none with LoRA
+    activations  t·b·(L·h + 16·h + 4·i): the input of every layer and the inside of one, which is recomputed
+                 (gradient checkpointing), or t·b·L·(16·h + 4·i) without
+    KV cache     2·L·b·(key-value heads x their width) for each token of each rollout that is generated at once
+
+Left out: fragmentation, NCCL's buffers and the chunked logits, together a few GB.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Qwen2Config
+
+
+GB = 1e9
+_SMALL = dict(hidden_size=1536, intermediate_size=8960, num_attention_heads=12, num_key_value_heads=2)
+_LARGE = dict(hidden_size=3584, intermediate_size=18944, num_attention_heads=28, num_key_value_heads=4)
+# For planning where the hub is out of reach
+KNOWN = {
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": dict(num_hidden_layers=28, vocab_size=151936, **_SMALL),
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": dict(num_hidden_layers=28, vocab_size=152064, **_LARGE),
+}
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """
+    What the estimate needs of a model.
+
+    Args:
+        parameters (`int`), trained (`int`), embedding (`int`):
+            Numbers of parameters: all, those that are trained, those of the input embedding.
+        layers (`int`), width (`int`), feed_forward (`int`):
+            Number of layers, their width, and the width of their feed-forward part.
+        kv_width (`int`):
+            Key-value heads times their width.
+    """
+
+    parameters: int
+    trained: int
+    embedding: int
+    layers: int
+    width: int
+    feed_forward: int
+    kv_width: int
+
+
+def read_config(name: str, **options: Any) -> PretrainedConfig:
+    """The model's configuration, from its folder, the hub, or the table; `OSError` if none has it."""
+    try:
+        return AutoConfig.from_pretrained(name, **options)
+    except OSError:
+        if name not in KNOWN:
+            raise
+        return Qwen2Config(tie_word_embeddings=False, **KNOWN[name])
+
+
+def model_size(config: PretrainedConfig, lora_rank: int | None = None) -> ModelSize:
+    """Counts on a model without storage; with `lora_rank`, adapters on every linear layer but the head are trained."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    head = model.get_output_embeddings()
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear) and module is not head]
+    trained = sum(lora_rank * (one.in_features + one.out_features) for one in linear) if lora_rank else parameters
+    text = config.get_text_config()
+    head_width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return ModelSize(
+        parameters=parameters,
+        trained=trained,
+        embedding=model.get_input_embeddings().weight.numel(),
+        layers=text.num_hidden_layers,
+        width=text.hidden_size,
+        feed_forward=getattr(text, "intermediate_size", 0) or 4 * text.hidden_size,
+        kv_width=(getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * head_width,
+    )
+
+
+def zero_stage(deepspeed: Any) -> int:
+    """Stage of a DeepSpeed configuration; 0 without one."""
+    if isinstance(deepspeed, str):
+        deepspeed = json.loads(deepspeed if deepspeed.lstrip().startswith("{") else Path(deepspeed).read_text())
+    return int((deepspeed or {}).get("zero_optimization", {}).get("stage", 0))
+
+
+def estimate_memory(size: ModelSize, options: dict[str, Any], rollouts: int, world_size: int) -> dict[str, float]:
+    """
+    Bytes on each GPU by purpose; the formulas are in the docstring of this module.
+
+    Args:
+        size ([`ModelSize`]):
+            The model.
+        options (`dict[str, Any]`):
+            All fields of the recipe, with its `deepspeed`.
+        rollouts (`int`):
+            Rollouts that a process generates at once.
+        world_size (`int`):
+            Number of processes.
+    """
+    stage = zero_stage(options["deepspeed"])
+    mixed = options["bf16"] is not False or bool(options["fp16"])
+    width = 2 if mixed or options["dtype"] in ("bfloat16", "float16") else 4
+    share = {wanted: world_size if stage >= wanted else 1 for wanted in (1, 2, 3)}
+    tokens = (options["max_prompt_tokens"] or 0) + options["max_completion_length"]
+    at_once = options["per_device_train_batch_size"] * tokens
+    inside = 16 * size.width + 4 * size.feed_forward
+    kept = size.layers * size.width + inside if options["gradient_checkpointing"] else size.layers * inside
+    separate = options["beta"] != 0 and options.get("kl_target", "ref") == "ref" and not options["use_peft"]
+    return {
+        "weights": _weights(size, options, width, share[3]),
+        "gradients": 4 * size.trained / share[2],
+        "optimizer": (12 if options["deepspeed"] else 8) * size.trained / share[1],
+        "reference": width * size.parameters / share[3] if separate else 0.0,
+        "activations": float(at_once * width * kept),
+        "kv_cache": float(2 * size.layers * width * size.kv_width * rollouts * tokens),
+    }
+
+
+def _weights(size: ModelSize, options: dict[str, Any], width: int, share: int) -> float:
+    if options["load_in_4bit"]:
+        return 0.56 * (size.parameters - size.embedding) + width * size.embedding
+    if options["deepspeed"]:
+        return width * (size.parameters / share + (size.embedding if share > 1 else 0))
+    stored = 2 if options["dtype"] in ("bfloat16", "float16") else 4
+    copied = width if stored > width else 0
+    return float((stored + copied) * size.parameters)

@@ -1,0 +1,48 @@
+"""
+What a recipe's `method` stands for: REAL, or a baseline on TRL's own trainer.
+
+In: the name of the method and the fields that a recipe sets. Out: its trainer and its configuration, and a
+`ValueError` for every field that belongs to the other method.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from trl import GRPOConfig, GRPOTrainer
+
+from .config import REALConfig
+from .fields import INERT
+from .objective import LOSS_TYPES
+from .trainer import REALTrainer
+
+
+METHODS: dict[str, tuple[type[GRPOTrainer], type[GRPOConfig]]] = {
+    "real": (REALTrainer, REALConfig),
+    "grpo": (GRPOTrainer, GRPOConfig),  # also DAPO, GSPO and whatever else TRL's `loss_type` has
+}
+
+
+def check_method(method: str, options: dict[str, Any], given: Iterable[str]) -> None:
+    """
+    Raises `ValueError` if a field has a meaning only in the other method.
+
+    Args:
+        method (`str`):
+            Name of the method.
+        options (`dict[str, Any]`):
+            All fields of the recipe, with their defaults.
+        given (`Iterable[str]`):
+            Names of the fields that the recipe or the command line sets.
+    """
+    is_real = options["loss_type"] in LOSS_TYPES
+    if method == "grpo" and is_real:
+        raise ValueError(f"loss_type: {options['loss_type']} is one of REAL's; set method: real.")
+    if method == "real" and not is_real:
+        raise ValueError(
+            f"loss_type: {options['loss_type']} is none of REAL's ({', '.join(LOSS_TYPES)}); set method: grpo."
+        )
+    foreign = sorted(set(given).intersection(INERT)) if method == "real" else []
+    if foreign:
+        raise ValueError(
+            f"{foreign[0]}: has no effect in REAL. {INERT[foreign[0]]} Leave it out, or set method: grpo."
+        )
