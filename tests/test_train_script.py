@@ -15,11 +15,16 @@ from trl import ModelConfig
 
 from tests.script_helpers import ROOT, load_script, write_recipe
 from trl_real import REALConfig
-from trl_real.recipe import RecipeArguments, parse_recipe
+from trl_real.options import RecipeArguments
+from trl_real.recipe import build_options, read_options
 
 
 OPTIONS = [RecipeArguments, REALConfig, ModelConfig]
 train_script = load_script("train")
+
+
+def parse_recipe(argv: list[str], folder: Path) -> tuple:
+    return build_options(read_options(argv, OPTIONS, folder)[0], OPTIONS)
 
 
 def logits(folder: Path, loader: type = AutoModelForCausalLM) -> torch.Tensor:
@@ -120,19 +125,19 @@ def test_a_misspelt_field_of_the_recipe_is_an_error_that_names_the_nearest(
 ) -> None:
     (tmp_path / "recipe.yaml").write_text(line)
     with pytest.raises(ValueError, match=message):
-        parse_recipe(["--config", str(tmp_path / "recipe.yaml")], OPTIONS, tmp_path)
+        parse_recipe(["--config", str(tmp_path / "recipe.yaml")], tmp_path)
 
 
 def test_the_command_line_overrides_the_recipe_and_a_bare_name_is_enough(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text("tau: 0.25\nmax_steps: 7\nuse_cpu: true\nbf16: false\nreward_funcs: [a, b]")
     for name in (["--config", "small.yaml"], ["--config=small"]):
-        recipe, training, _ = parse_recipe([*name, "--tau", "0.1"], OPTIONS, tmp_path)
+        recipe, training, _ = parse_recipe([*name, "--tau", "0.1"], tmp_path)
         assert (training.tau, training.max_steps, recipe.reward_funcs) == (0.1, 7, ["a", "b"])
 
 
 def test_the_quickstart_parses_and_names_what_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     path = ROOT / "recipes" / "quickstart.yaml"
-    recipe, training, model = parse_recipe(["--config", path.name], OPTIONS, path.parent)
+    recipe, training, model = parse_recipe(["--config", path.name], path.parent)
     monkeypatch.chdir(ROOT)
     assert model.model_name_or_path == load_script("smollm2").DEFAULT_FOLDER
     assert train_script.load_inputs(recipe, training, model).test.num_rows == 48

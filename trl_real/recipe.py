@@ -19,26 +19,8 @@ from .methods import METHODS
 from .options import RecipeArguments
 
 
-def parse_recipe(argv: list[str], option_classes: list[type], recipes: Path) -> tuple[Any, ...]:
-    """
-    Parses `--config NAME --field value ...`; the command line overrides the YAML file.
-
-    Args:
-        argv (`list[str]`):
-            The command line without the program's name.
-        option_classes (`list[type]`):
-            Dataclasses whose fields are the options.
-        recipes (`Path`):
-            Folder of the recipes that `--config` takes by their bare name.
-
-    Returns:
-        `tuple`: one object for each of `option_classes`.
-    """
-    return build_options(read_options(argv, option_classes, recipes)[0], option_classes)
-
-
 def read_method(argv: list[str], recipes: Path) -> str:
-    """The recipe's `method`, which decides what other fields there are. Arguments as in [`parse_recipe`]."""
+    """The recipe's `method`, which decides what other fields there are. Arguments as in [`read_options`]."""
     content, overrides, _ = _read_recipe(argv, recipes)
     parser = TrlParser([RecipeArguments], allow_abbrev=False, add_help=False)
     parser.set_defaults(method=content.get("method", "real"))
@@ -50,7 +32,16 @@ def read_method(argv: list[str], recipes: Path) -> str:
 
 def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> tuple[dict[str, Any], set[str]]:
     """
-    The fields as plain values, before any of them is checked. Arguments as in [`parse_recipe`].
+    The fields of `--config NAME --field value ...` as plain values, before any of them is checked; the command line
+    overrides the YAML file.
+
+    Args:
+        argv (`list[str]`):
+            The command line without the program's name.
+        option_classes (`list[type]`):
+            Dataclasses whose fields are the options.
+        recipes (`Path`):
+            Folder of the recipes that `--config` takes by their bare name.
 
     Returns:
         `tuple`: all fields with their defaults, and the names of those that the recipe or the command line sets.
