@@ -1,5 +1,7 @@
 """The plan keeps its promises for any labels, lengths, group sizes and cuts."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ def generations(draw) -> dict:
     count = rows * processes * micro_steps * steps
     lengths = st.lists(st.integers(1, draw(st.sampled_from([2, 50]))), min_size=count, max_size=count)
     return dict(
-        capacity=Capacity(processes, rows, draw(lengths), draw(lengths)),
+        capacity=Capacity(processes, rows, draw(lengths), draw(lengths), draw(st.booleans())),
         keep=draw(st.lists(st.booleans(), min_size=count, max_size=count)),
         num_generations=group,
         num_steps=steps,
@@ -29,6 +31,13 @@ def generations(draw) -> dict:
 
 def rows_of(micro_step) -> list[int]:
     return [row for forward in micro_step for rows in forward for row in rows]
+
+
+def unevenness(micro_step, capacity: Capacity) -> int:
+    """Largest difference between two processes: in tokens if packed, else in rows."""
+    sizes = capacity.lengths if capacity.packed else [1] * len(capacity.lengths)
+    work = [sum(sizes[r] for forward in micro_step for r in forward[p]) for p in range(capacity.processes)]
+    return max(work) - min(work)
 
 
 @settings(max_examples=200, deadline=None)
@@ -60,10 +69,9 @@ def test_processes_run_the_same_forwards_within_the_memory_of_the_users_batch(cu
                 held = 0
                 for rows in (forward[process] for forward in micro_step if forward[process]):
                     width = max(capacity.prompts[r] for r in rows) + max(capacity.completions[r] for r in rows)
-                    held += len(rows) * width
+                    held += sum(capacity.lengths[r] for r in rows) if capacity.packed else len(rows) * width
                 assert held <= budget
-            counts = [sum(len(forward[p]) for forward in micro_step) for p in range(capacity.processes)]
-            assert max(counts, default=0) - min(counts, default=0) <= 1
+            assert unevenness(micro_step, capacity) <= (max(capacity.lengths) if capacity.packed else 1)
         # micro-steps without any row come first, so that the last one, which reduces gradients, has work if any has
         filled = [bool(micro_step) for micro_step in plan.micro_steps]
         assert filled == sorted(filled)
@@ -87,13 +95,13 @@ def test_whole_groups_are_whole(cut):
 @given(generations())
 def test_the_step_of_a_group_does_not_depend_on_processes_or_batch(cut):
     capacity = cut["capacity"]
-    one = Capacity(1, capacity.rows * capacity.processes, capacity.prompts, capacity.completions)
+    one = replace(capacity, processes=1, rows=capacity.rows * capacity.processes)
     other = plan_generation(**dict(cut, capacity=one))
     assert [plan.groups for plan in plan_generation(**cut)] == [plan.groups for plan in other]
 
 
 def plan_one(lengths: list[int], group: int, micro_steps: int, rows: int, keep: bool = True, **options) -> StepPlan:
-    capacity = Capacity(options.pop("processes", 1), rows, [1] * len(lengths), lengths)
+    capacity = Capacity(options.pop("processes", 1), rows, [1] * len(lengths), lengths, options.pop("packed", False))
     return plan_generation(capacity, [keep] * len(lengths), group, 1, micro_steps, **options)[0]
 
 
@@ -112,6 +120,12 @@ def test_rows_of_like_length_share_a_forward():
 def test_short_rollouts_share_the_memory_that_long_ones_would_take():
     plan = plan_one([100, 100, 10, 10, 10, 10, 10, 10], 2, 4, 2)
     assert [len(rows_of(micro_step)) for micro_step in plan.micro_steps] == [0, 0, 2, 6]
+
+
+def test_packed_rows_run_in_one_forward_with_equal_work_on_every_process():
+    # 101 + 41 tokens on one process, 81 + 61 on the other; padded, each would have to hold 2 x 101
+    plan = plan_one([100, 80, 60, 40], 4, 1, 2, processes=2, packed=True)
+    assert plan.micro_steps == ((((0, 3), (1, 2)),),)
 
 
 def test_a_group_larger_than_a_micro_step_is_spread_out():

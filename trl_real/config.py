@@ -37,6 +37,10 @@ class REALConfig(GRPOConfig):
         kl_target (`str`, *optional*, defaults to `"ref"`):
             Policy of the KL term that `beta` weighs: `"ref"` (the reference model) or `"old"` (the policy that
             generated).
+        padding_free (`bool`, *optional*):
+            Pack the rollouts of a forward one after another instead of padding them. Default: where the model can be
+            run so without one rollout seeing another, which is tried at the start. `True` makes it an error if it
+            cannot, `False` always pads.
 
     Raises:
         `ValueError`: If a field is outside its allowed values, is refused, or cuts groups apart; the message names the
@@ -73,6 +77,13 @@ class REALConfig(GRPOConfig):
         default="ref",
         metadata={
             "help": "Policy of the KL term weighed by beta: 'ref' (reference model) or 'old' (the one that generated)."
+        },
+    )
+    padding_free: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Pack rollouts one after another instead of padding them. Default: where the model can be run so; "
+            "true makes it an error if it cannot, false always pads."
         },
     )
     disable_dropout: bool = field(

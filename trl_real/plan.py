@@ -3,8 +3,8 @@
 Pure integers, the same on every process, no tensors. Groups go to optimizer steps in the order of the data, so that
 neither the number of processes nor the batch cut changes what a step trains on. Within a step only rollouts with a
 gradient are run. A micro-step holds whole groups where that is possible, since their weights depend on each other, and
-as many as fit the memory of `rows_per_process` rollouts of the longest kind. It runs them in forwards of like length,
-so that little is padded, with one backward.
+as many as fit the memory of `rows_per_process` rollouts of the longest kind. Packed rows go into one forward. Padded
+rows go into forwards of like length, so that little is padded, with one backward.
 
 Legend: P prompts (groups), G rollouts per group, row = index of a rollout in the generation, group = row // G.
 """
@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heapreplace
 from itertools import accumulate, pairwise
 
 
@@ -59,12 +60,15 @@ class Capacity:
             Rollouts of the longest kind that a process can hold (`per_device_train_batch_size`).
         prompts (`Sequence[int]`), completions (`Sequence[int]`):
             Tokens of every row.
+        packed (`bool`, *optional*, defaults to `False`):
+            Whether rows are packed one after another, so that nothing is padded.
     """
 
     processes: int
     rows: int
     prompts: Sequence[int]
     completions: Sequence[int]
+    packed: bool = False
 
     @property
     def tokens(self) -> int:
@@ -78,7 +82,7 @@ class Capacity:
 
     def forwards(self, rows: Iterable[int], budget: int) -> MicroStep | None:
         """
-        The rows in forwards of like length, longest first, dealt round the processes; `None` if they do not fit.
+        The forwards of a micro-step with these rows; `None` if they do not fit.
 
         Args:
             rows (`Iterable[int]`):
@@ -87,6 +91,22 @@ class Capacity:
                 Tokens that a process can hold.
         """
         rows = sorted(rows, key=self.lengths.__getitem__, reverse=True)
+        return self._packed_forward(rows, budget) if self.packed else self._padded_forwards(rows, budget)
+
+    def _packed_forward(self, rows: list[int], budget: int) -> MicroStep | None:
+        """Each row, longest first, to the process with the fewest tokens so far."""
+        dealt: list[list[int]] = [[] for _ in range(self.processes)]
+        held = [(0, process) for process in range(self.processes)]
+        for row in rows:
+            tokens, process = held[0]
+            if tokens + self.lengths[row] > budget:
+                return None
+            dealt[process].append(row)
+            heapreplace(held, (tokens + self.lengths[row], process))
+        return (tuple(map(tuple, dealt)),)
+
+    def _padded_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
+        """Forwards of like length, longest first, dealt round the processes."""
         starts = [0]
         for index, row in enumerate(rows):
             longest, count = self.lengths[rows[starts[-1]]], index - starts[-1]

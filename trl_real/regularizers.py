@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-from .rollouts import MicroBatch
+from .micro_batches import MicroBatch, PackedBatch, PaddedBatch
 
 
 def per_token_kl(per_token_logps: torch.Tensor, target_per_token_logps: torch.Tensor) -> torch.Tensor:
@@ -98,7 +98,10 @@ def capture_router_logits(model: nn.Module) -> Iterator[list[tuple[torch.Tensor,
 
 
 def balance_losses(
-    router_logits: tuple[torch.Tensor, ...], attention_mask: torch.Tensor, num_experts: int, num_experts_per_tok: int
+    router_logits: tuple[torch.Tensor, ...],
+    batch: PaddedBatch | PackedBatch,
+    num_experts: int,
+    num_experts_per_tok: int,
 ) -> torch.Tensor:
     """
     Load-balancing loss of every rollout by itself.
@@ -107,21 +110,13 @@ def balance_losses(
     not.
 
     Args:
-        router_logits (`tuple` of `torch.Tensor` of shape `(B * T, num_experts)`):
-            One per layer.
-        attention_mask (`torch.Tensor` of shape `(B, T)`):
-            1 for real tokens.
+        router_logits (`tuple` of `torch.Tensor`):
+            One per layer, with a row for every token of the forward.
+        batch ([`MicroBatch`]):
+            The B rollouts.
 
     Returns:
         `torch.Tensor` of shape `(B,)`.
     """
-    batch, tokens = attention_mask.shape
-    layers = [layer.view(batch, tokens, -1) for layer in router_logits]
-    return torch.stack(
-        [
-            load_balancing_loss_func(
-                tuple(layer[row] for layer in layers), num_experts, num_experts_per_tok, attention_mask[row : row + 1]
-            )
-            for row in range(batch)
-        ]
-    )
+    rollouts = zip(*(batch.split(layer) for layer in router_logits), strict=True)
+    return torch.stack([load_balancing_loss_func(layers, num_experts, num_experts_per_tok) for layers in rollouts])

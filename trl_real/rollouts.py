@@ -1,7 +1,7 @@
-"""A generation batch as single rollouts without padding, their exchange between processes, and padded micro-batches.
+"""A generation batch as single rollouts without padding, and their exchange between processes.
 
 In: the padded batch that TRL's `_generate_and_score_completions` returns on this process.
-Out: `MicroBatch`, padded to its own longest row only, ready for the forward.
+Out: the rollouts that this process runs, ready to be laid out for a forward (`micro_batches.py`).
 
 Legend: B rollouts, P prompt tokens, C completion tokens.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 
-from .compat import pad, split_pixel_values_by_grid, unsplit_pixel_values_by_grid
+from .compat import split_pixel_values_by_grid
 
 
 # Tensors of TRL's batch with one column per token of prompt + completion
@@ -72,62 +72,6 @@ class Rollout:
         return replace(
             self, row=None, mask=torch.zeros_like(self.mask), old_per_token_logps=None, ref_per_token_logps=None
         )
-
-
-@dataclass
-class MicroBatch:
-    """
-    Rollouts padded to the longest prompt and the longest completion among them.
-
-    Args:
-        rollouts (`list[Rollout]`):
-            The B rows.
-        input_ids, attention_mask (`torch.Tensor` of shape `(B, P + C)`):
-            Prompts padded on the left, completions on the right.
-        mask (`torch.Tensor` of shape `(B, C)`):
-            1 where a completion token counts.
-        forward_kwargs (`dict`):
-            Token types and images, as TRL's forward takes them.
-    """
-
-    rollouts: list[Rollout]
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    mask: torch.Tensor
-    forward_kwargs: dict[str, Any]
-
-    @property
-    def rows(self) -> list[int | None]:
-        """Row of every rollout, `None` for a filler."""
-        return [rollout.row for rollout in self.rollouts]
-
-    def padded(self, name: str) -> torch.Tensor:
-        """Log-probabilities of that name as `(B, C)`, zero in the padding and for fillers."""
-        values = [getattr(rollout, name) for rollout in self.rollouts]
-        output = self.mask.new_zeros(self.mask.shape, dtype=torch.float32)
-        for index, value in enumerate(values):
-            if value is not None:
-                output[index, : len(value)] = value
-            elif self.rollouts[index].row is not None:
-                raise RuntimeError(f"rollout {self.rollouts[index].row} has no {name}")
-        return output
-
-    def store(self, name: str, values: torch.Tensor) -> None:
-        """Keep each row's part of `(B, C)` log-probabilities on its rollout."""
-        for rollout, row in zip(self.rollouts, values, strict=True):
-            setattr(rollout, name, row[: len(rollout.completion_ids)].detach())
-
-
-@dataclass
-class MicroStepBatch:
-    """The forwards that a process runs before one backward."""
-
-    batches: list[MicroBatch]
-
-    @property
-    def rows(self) -> list[int | None]:
-        """Row of every rollout, `None` for a filler."""
-        return [row for batch in self.batches for row in batch.rows]
 
 
 def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
@@ -235,41 +179,3 @@ def _to(rollout: Rollout, device: torch.device) -> Rollout:
         token_types={key: move(value) for key, value in rollout.token_types.items()},
         vision={key: move(value) for key, value in rollout.vision.items()},
     )
-
-
-def collate(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of: int | None = None) -> MicroBatch:
-    """Pad the rollouts to a micro-batch; `pad_to_multiple_of` rounds the prompt and the completion width up."""
-
-    def left(tensors: list[torch.Tensor], value: int) -> torch.Tensor:
-        return pad(tensors, value, "left", pad_to_multiple_of)
-
-    def right(tensors: list[torch.Tensor], value: int) -> torch.Tensor:
-        return pad(tensors, value, "right", pad_to_multiple_of)
-
-    prompts = [rollout.prompt_ids for rollout in rollouts]
-    completions = [rollout.completion_ids for rollout in rollouts]
-    forward_kwargs = _collate_vision([rollout.vision for rollout in rollouts])
-    for key in rollouts[0].token_types:
-        types = [
-            rollout.token_types[key].split([len(p), len(c)])
-            for rollout, p, c in zip(rollouts, prompts, completions, strict=True)
-        ]
-        forward_kwargs[key] = torch.cat([left([t[0] for t in types], 0), right([t[1] for t in types], 0)], dim=1)
-    return MicroBatch(
-        rollouts=rollouts,
-        input_ids=torch.cat([left(prompts, pad_token_id), right(completions, pad_token_id)], dim=1),
-        attention_mask=torch.cat(
-            [left([torch.ones_like(p) for p in prompts], 0), right([torch.ones_like(c) for c in completions], 0)],
-            dim=1,
-        ),
-        mask=right([rollout.mask for rollout in rollouts], 0),
-        forward_kwargs=forward_kwargs,
-    )
-
-
-def _collate_vision(visions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Images of several rollouts in the layout of TRL's forward."""
-    if not visions[0] or ("num_images" in visions[0] and not any(vision["num_images"] for vision in visions)):
-        return {}
-    batch: dict[str, Any] = {key: [vision[key] for vision in visions] for key in visions[0]}
-    return unsplit_pixel_values_by_grid(batch)

@@ -9,8 +9,8 @@ What differs from the paper, from its code, or from GRPOTrainer:
 
 1. Groups with one class only have no loss, but count in the mean, as in the authors' code and unlike Eq. 8 as printed
    (`degenerate_groups="keep"` for the latter).
-2. Rollouts without gradient are not run, and micro-batches are padded to their own longest row. Entropy, scores and KL
-   are therefore logged over the rollouts that are trained on.
+2. Rollouts without gradient are not run, and the others are packed without padding where the model can be run so.
+   Entropy, scores and KL are therefore logged over the rollouts that are trained on.
 3. Groups go to the optimizer steps of a generation in data order; TRL shuffles single sequences, which tears groups
    apart.
 4. The KL term, the entropy bonus and the MoE balance loss are means over rollouts of each rollout's own mean. TRL's
@@ -20,6 +20,7 @@ What differs from the paper, from its code, or from GRPOTrainer:
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -36,20 +37,13 @@ from .config import REALConfig
 from .generation import Generation, Objective, StepWeights
 from .labels import group_shares, make_label_rule
 from .metrics import StepMetrics, score_sums
+from .micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
 from .objective import sequence_scores
+from .packing import obstacle, packed_attention, row_boundaries, rows_are_apart
 from .plan import Capacity, plan_generation
 from .regularizers import Regularizers, balance_losses, capture_router_logits, per_token_kl
 from .resume import ResumePosition, skip_permutations
-from .rollouts import (
-    MicroBatch,
-    MicroStepBatch,
-    Rollout,
-    check_rollout_func,
-    collate,
-    exchange,
-    token_counts,
-    unpad,
-)
+from .rollouts import Rollout, check_rollout_func, exchange, token_counts, unpad
 
 
 logger = get_logger(__name__)
@@ -86,7 +80,8 @@ class REALTrainer(GRPOTrainer):
 
     Raises:
         `TypeError`: If `args` is not a [`REALConfig`].
-        `ValueError`: If there are several reward functions and `args` does not say which reward decides.
+        `ValueError`: If there are several reward functions and `args` does not say which reward decides, or
+        `padding_free` is true for a model that cannot be run so.
     """
 
     _tag_names = ["trl", "real"]
@@ -156,6 +151,7 @@ class REALTrainer(GRPOTrainer):
             args.use_bias_correction_kl,
             self.router_aux_loss_coef if self.aux_loss_enabled else 0.0,
         )
+        self._packs = self._may_pack()
         self._micro_steps_per_step = min(args.gradient_accumulation_steps, args.steps_per_generation)
         self._generation: Generation | None = None
         self._step_weights: StepWeights | None = None
@@ -193,7 +189,8 @@ class REALTrainer(GRPOTrainer):
         if batch is None:
             self._step += 1
             return torch.zeros((), device=self.accelerator.device)
-        return super().training_step(model, batch, num_items_in_batch)
+        with packed_attention(self.model) if self._packs else nullcontext():  # the backward may recompute the forward
+            return super().training_step(model, batch, num_items_in_batch)
 
     def _prepare_inputs(self, generation_batch: list[dict[str, Any]] | MicroStepBatch) -> MicroStepBatch | None:
         """The rollouts of this micro-step; `None` if no process has any and nothing waits for a backward."""
@@ -220,6 +217,8 @@ class REALTrainer(GRPOTrainer):
         finally:
             self._reading_rollouts = False
         rollouts = unpad(batch, self.accelerator.process_index * len(inputs))
+        if self._packs is None:
+            self._packs = self._rows_stay_apart(rollouts)
         counts = self.accelerator.gather(token_counts(batch))
         rewards = self._label_rule.rewards(self._rewards_per_func, self.reward_weights.to(counts.device))
         if warning := self._label_rule.warning(rewards):
@@ -243,7 +242,7 @@ class REALTrainer(GRPOTrainer):
         self._metrics["train"]["trained/tokens"].append(((tokens * keep).sum() / tokens.sum().clamp(min=1)).item())
         prompts, completions, _ = counts.T.tolist()
         plans = plan_generation(
-            Capacity(num_processes, self.args.per_device_train_batch_size, prompts, completions),
+            Capacity(num_processes, self.args.per_device_train_batch_size, prompts, completions, self._packs),
             keep.tolist(),
             self.num_generations,
             self.args.steps_per_generation // self._micro_steps_per_step,
@@ -277,7 +276,31 @@ class REALTrainer(GRPOTrainer):
         return MicroStepBatch([batch])
 
     def _collate(self, rollouts: list[Rollout]) -> MicroBatch:
-        return collate(rollouts, self._tokenizer.pad_token_id, self.pad_to_multiple_of)
+        layout = pack_rollouts if self._packs else pad_rollouts
+        return layout(rollouts, self._tokenizer.pad_token_id, self.pad_to_multiple_of)
+
+    # ---- packed or padded -------------------------------------------------------------------------------------------
+
+    def _may_pack(self) -> bool | None:
+        """`False` if forwards must be padded, `None` if the first rollouts have yet to tell."""
+        wanted, reason = self.args.padding_free, obstacle(self.model, self.args.torch_compile)
+        if wanted and reason:
+            raise ValueError(f"`padding_free=True` does not work here: {reason}. Leave `padding_free` out.")
+        return False if reason or wanted is False else None
+
+    def _rows_stay_apart(self, rollouts: list[Rollout]) -> bool:
+        """Whether the model, run on packed rows, computes each as if it were alone; the same on every process."""
+        self._packs = True
+        exact = self.accelerator.mixed_precision == "no" and self.model.dtype == torch.float32
+        apart = not any(rollout.token_types or rollout.vision for rollout in rollouts) and rows_are_apart(
+            lambda rows: self._policy_logps(self._collate(rows)), rollouts, 1e-4 if exact else 5e-2
+        )
+        apart = self.accelerator.gather(torch.tensor([apart], device=self.accelerator.device)).all().item()
+        if not apart and self.args.padding_free:
+            raise ValueError("`padding_free=True` does not work here: a row changes its neighbour. Leave it out.")
+        if not apart:
+            logger.warning("This model lets packed rows see each other, so every forward is padded, which is slower.")
+        return apart
 
     # ---- log-probabilities ------------------------------------------------------------------------------------------
 
@@ -288,10 +311,36 @@ class REALTrainer(GRPOTrainer):
             return None, None, None
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
-    def _forward(self, model: Any, batch: MicroBatch, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None, Any]:
+    def _forward(
+        self, model: Any, batch: MicroBatch, compute_entropy: bool = False, compute_aux_loss: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Log-probabilities and, if wanted, entropies (B, C) of the completion tokens."""
+        if isinstance(batch, PackedBatch):
+            return self._packed_forward(model, batch, compute_entropy, compute_aux_loss)
         return self._get_per_token_logps_and_entropies(
-            model, batch.input_ids, batch.attention_mask, batch.mask.size(1), **batch.forward_kwargs, **kwargs
-        )
+            model,
+            batch.input_ids,
+            batch.attention_mask,
+            batch.mask.size(1),
+            compute_entropy=compute_entropy,
+            compute_aux_loss=compute_aux_loss,
+            **batch.forward_kwargs,
+        )[:2]
+
+    def _packed_forward(
+        self, model: Any, batch: PackedBatch, compute_entropy: bool, compute_aux_loss: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        plain = self.accelerator.unwrap_model(model)
+        with packed_attention(plain), self.accelerator.autocast():
+            output = model(
+                input_ids=batch.input_ids,
+                position_ids=batch.position_ids,
+                shift_labels=batch.shift_labels,
+                fused_lm_head=True,
+                **row_boundaries(plain, batch.row_lengths, batch.input_ids.device),
+                **({"output_router_logits": True} if compute_aux_loss else {}),
+            )
+        return batch.unpack(output.log_probs), batch.unpack(output.entropy) if compute_entropy else None
 
     @torch.no_grad()
     def _policy_logps(self, batch: MicroBatch) -> torch.Tensor:
@@ -396,12 +445,11 @@ class REALTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Log-probabilities and entropies (B, C); with an auxiliary loss, the balance loss of every rollout (B,)."""
         if not self.aux_loss_enabled:
-            return self._forward(model, batch, compute_entropy=True)
+            return *self._forward(model, batch, compute_entropy=True), None
         config = self.model.config.get_text_config()
         with capture_router_logits(self.model) as captured:
-            logps, entropies, _ = self._forward(model, batch, compute_entropy=True, compute_aux_loss=True)
-        balance = balance_losses(captured[0], batch.attention_mask, config.num_experts, config.num_experts_per_tok)
-        return logps, entropies, balance
+            logps, entropies = self._forward(model, batch, compute_entropy=True, compute_aux_loss=True)
+        return logps, entropies, balance_losses(captured[0], batch, config.num_experts, config.num_experts_per_tok)
 
     # ---- metrics ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,103 @@
+"""What a forward reads: rows packed one after another or padded, and back to (B, C)."""
+
+import pytest
+import torch
+
+from tests.test_rollouts import trl_batch
+from trl_real.micro_batches import IGNORED, pack_rollouts, pad_rollouts
+from trl_real.rollouts import unpad
+
+
+def test_a_micro_batch_is_padded_to_its_own_longest_row():
+    rollouts = unpad(trl_batch(), first_row=6)
+    assert [rollout.row for rollout in rollouts] == [6, 7, 8]
+    batch = pad_rollouts([rollouts[1], rollouts[2]], pad_token_id=0)
+    assert batch.input_ids.tolist() == [[7, 8, 9, 21], [0, 0, 4, 31]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [0, 0, 1, 1]]
+    assert batch.mask.tolist() == [[1], [0]]
+    assert batch.forward_kwargs["token_type_ids"].tolist() == [[107, 108, 109, 121], [0, 0, 104, 131]]
+    assert batch.rows == [7, 8]
+
+
+def test_all_rows_together_are_trls_batch_again():
+    source = trl_batch()
+    source["completion_mask"][2, :3] = 1
+    batch = pad_rollouts(unpad(source, 0), pad_token_id=0)
+    assert torch.equal(batch.input_ids, torch.cat([source["prompt_ids"], source["completion_ids"]], 1))
+    assert torch.equal(batch.attention_mask, torch.cat([source["prompt_mask"], source["completion_mask"]], 1))
+    assert torch.equal(batch.mask, source["completion_mask"] * source["tool_mask"])
+
+
+def test_widths_are_rounded_up_to_a_multiple():
+    batch = pad_rollouts(unpad(trl_batch(), 0), pad_token_id=0, pad_to_multiple_of=8)
+    assert batch.input_ids.shape == (3, 16) and batch.mask.shape == (3, 8)
+    assert batch.input_ids[1].tolist() == [0] * 5 + [7, 8, 9, 21] + [0] * 7
+
+
+def test_log_probabilities_come_back_to_their_tokens():
+    rollouts = unpad(trl_batch(), 0)
+    wide = pad_rollouts(rollouts, 0)
+    wide.store("old_per_token_logps", torch.arange(12.0).view(3, 4))
+    narrow = pad_rollouts([rollouts[2], rollouts[1]], 0)
+    assert narrow.padded("old_per_token_logps").tolist() == [[8.0], [4.0]]
+    assert wide.padded("old_per_token_logps")[1].tolist() == [4.0, 0.0, 0.0, 0.0]
+    with pytest.raises(RuntimeError, match="rollout 2 has no ref_per_token_logps"):
+        narrow.padded("ref_per_token_logps")
+
+
+def test_a_filler_counts_no_token_and_needs_no_log_probabilities():
+    filler = unpad(trl_batch(), 0)[0].filler()
+    batch = pad_rollouts([filler], 0)
+    assert batch.rows == [None] and batch.mask.sum() == 0
+    assert batch.padded("old_per_token_logps").tolist() == [[0.0] * 4]
+
+
+def images(count: int, value: float) -> torch.Tensor:
+    """Patches of `count` images on a 1 × 2 × 2 grid."""
+    return torch.full((4 * count, 3), value)
+
+
+def test_images_follow_their_rollout():
+    source = trl_batch()
+    source.pop("token_type_ids")
+    source["num_images"] = [1, 0, 2]
+    source["image_grid_thw"] = torch.tensor([[1, 2, 2]] * 3)
+    source["pixel_values"] = torch.cat([images(1, 1.0), images(2, 3.0)])
+    rollouts = unpad(source, 0)
+    batch = pad_rollouts([rollouts[2], rollouts[0]], 0)
+    assert batch.forward_kwargs["num_images"] == [2, 1]
+    assert batch.forward_kwargs["image_grid_thw"].shape == (3, 3)
+    assert torch.equal(batch.forward_kwargs["pixel_values"], torch.cat([images(2, 3.0), images(1, 1.0)]))
+    assert pad_rollouts([rollouts[1]], 0).forward_kwargs == {}  # no image in this micro-batch
+
+
+def test_packed_rows_follow_each_other_and_predict_only_what_counts():
+    rollouts = unpad(trl_batch(), 0)
+    batch = pack_rollouts([rollouts[1], rollouts[0]], pad_token_id=0)
+    assert batch.input_ids.tolist() == [[7, 8, 9, 21, 5, 6, 11, 12, 13, 14]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 0, 1, 2, 3, 4, 5]]
+    # 21 follows 9; of 11, 12, 13, 14 a tool wrote the two in the middle
+    assert [(at, label) for at, label in enumerate(batch.shift_labels[0].tolist()) if label != IGNORED] == [
+        (2, 21),
+        (5, 11),
+        (8, 14),
+    ]
+    assert batch.row_lengths == [4, 6] and batch.rows == [1, 0]
+    assert batch.mask.tolist() == [[1, 0, 0, 0], [1, 0, 0, 1]]
+    assert batch.unpack(torch.arange(10.0)[None]).tolist() == [[2, 0, 0, 0], [5, 0, 0, 8]]
+
+
+def test_a_packed_forward_is_rounded_up_by_a_row_that_nothing_reads():
+    batch = pack_rollouts(unpad(trl_batch(), 0), pad_token_id=3, pad_to_multiple_of=8)
+    assert batch.row_lengths == [6, 4, 2, 4] and batch.input_ids[0, -4:].tolist() == [3] * 4
+    assert set(batch.shift_labels[0, -4:].tolist()) == {IGNORED}
+    assert [len(part) for part in batch.split(torch.zeros(16, 5))] == [6, 4, 2]
+    assert pack_rollouts(unpad(trl_batch(), 0), 3, pad_to_multiple_of=4).row_lengths == [6, 4, 2]
+
+
+@pytest.mark.parametrize("layout", [pack_rollouts, pad_rollouts])
+def test_values_of_tokens_are_split_by_rollout(layout):
+    rollouts = unpad(trl_batch(), 0)
+    batch = layout(rollouts, 0)
+    parts = batch.split(batch.input_ids.flatten())
+    assert [part.tolist() for part in parts] == [[5, 6, 11, 12, 13, 14], [7, 8, 9, 21], [4, 31]]

@@ -1,0 +1,165 @@
+"""Packed rows: each is computed as if it were alone, a model that cannot do so is found out and padded instead."""
+
+import logging
+import re
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedModel,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from tests.cuts import ROWS, train_cut, trainer_for
+from tests.test_exactness import TOLERANCE, distance
+from tests.tiny import tiny_model, tiny_moe
+from tests.vision_models import tiny_qwen_vl
+from trl_real import REALConfig, packing
+from trl_real.packing import ROW_BY_ROW, obstacle, packed_attention, row_boundaries
+
+
+SIZE = dict(vocab_size=63, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+SIZE |= dict(initializer_range=0.3, max_position_embeddings=64)
+HEADS = dict(num_key_value_heads=1, head_dim=8)
+GPT2 = dict(vocab_size=63, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3, resid_pdrop=0.0)
+MODELS = {
+    "qwen2": tiny_model,
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZE, **HEADS)),
+    "mistral without a window": lambda: MistralForCausalLM(MistralConfig(**SIZE, **HEADS, sliding_window=None)),
+    "mixture of experts": tiny_moe,
+    "absolute positions": lambda: GPT2LMHeadModel(GPT2Config(**GPT2, embd_pdrop=0.0, attn_pdrop=0.0)),
+}
+
+
+def build(name: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return MODELS[name]().float().eval()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_packed_rows_are_computed_as_if_alone(name):
+    model, lengths = build(name), [5, 1, 9]
+    assert obstacle(model) is None
+    rows = [torch.randint(63, (length,)) for length in lengths]
+    alone = torch.cat([model(row[None]).logits[0] for row in rows])
+    with packed_attention(model):
+        positions = torch.cat([torch.arange(length) for length in lengths])[None]
+        boundaries = row_boundaries(model, lengths, torch.device("cpu"))
+        packed = model(torch.cat(rows)[None], position_ids=positions, **boundaries).logits[0]
+    assert model.config._attn_implementation == "sdpa"  # generation goes on as before
+    assert (alone - packed).abs().max() < 1e-5
+    leaking = model(torch.cat(rows)[None], attention_mask=torch.ones(1, 15), position_ids=positions).logits[0]
+    assert (alone - leaking).abs().max() > 0.1  # what a leak would look like
+
+
+@pytest.mark.parametrize("feature", [{}, dict(lora=True, checkpointing=True), dict(moe=True, steps=2)])
+def test_packed_and_padded_rows_train_the_same(feature):
+    packed, _ = train_cut(dict(batch=4, steps=4) | feature)
+    padded, _ = train_cut(dict(batch=4, steps=4, options=dict(padding_free=False)) | feature)
+    assert distance(packed, padded) < TOLERANCE
+
+
+def leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention that does not stop at the end of a row."""
+
+    def over_all_rows(module, query, key, value, attention_mask, *, row_lengths, **kwargs):
+        return sdpa_attention_forward(module, query, key, value, None, **kwargs)
+
+    monkeypatch.setitem(packing.AttentionInterface._global_mapping, ROW_BY_ROW, over_all_rows)
+
+
+def test_a_leak_between_rows_would_break_exactness(monkeypatch):
+    base, _ = train_cut(dict(batch=ROWS, steps=4))
+    leak(monkeypatch)
+    monkeypatch.setattr("trl_real.trainer.rows_are_apart", lambda *args: True)
+    leaking, _ = train_cut(dict(batch=ROWS, steps=4))
+    assert distance(base, leaking) > 100 * TOLERANCE
+
+
+def test_a_model_that_leaks_is_found_out_and_padded(monkeypatch, caplog):
+    base, _ = train_cut(dict(batch=ROWS, steps=4))
+    leak(monkeypatch)
+    with caplog.at_level(logging.WARNING, logger="trl_real"):
+        padded, _ = train_cut(dict(batch=4, steps=4))
+    assert distance(base, padded) < TOLERANCE
+    assert sum("packed rows see each other" in record.message for record in caplog.records) == 1
+    with pytest.raises(ValueError, match="`padding_free=True` does not work here: a row changes its neighbour"):
+        train_cut(dict(batch=4, steps=4, options=dict(padding_free=True)))
+
+
+def test_a_backward_that_recomputes_activations_keeps_the_rows_apart():
+    # The recomputation looks the attention up again: outside of `packed_attention` it would be over all rows
+    trained, _ = train_cut(dict(batch=ROWS, steps=4, checkpointing=True, options=dict(padding_free=True)))
+    expected, _ = train_cut(dict(batch=ROWS, steps=4, options=dict(padding_free=False)))
+    assert distance(trained, expected) < TOLERANCE
+
+
+def without(name: str, **options: Any) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return {
+        "mamba": lambda: MambaForCausalLM(MambaConfig(vocab_size=63, hidden_size=16, num_hidden_layers=1, **options)),
+        "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZE, **HEADS, sliding_window=8)),
+        "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**SIZE, **HEADS)),
+        "opt": lambda: OPTForCausalLM(OPTConfig(vocab_size=63, hidden_size=16, ffn_dim=32, num_hidden_layers=1)),
+        "eager": lambda: tiny_model(attn_implementation="eager"),
+        "vision": lambda: tiny_qwen_vl()[0],
+        "prompt tuning": lambda: get_peft_model(
+            tiny_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+        ),
+    }[name]()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("mamba", "carries a state from token to token"),
+        ("mistral", "not every layer attends to the whole row, which needs flash_attention_2"),
+        ("gemma2", "attn_implementation is eager|not every layer attends to the whole row"),
+        ("eager", "attn_implementation is eager, not sdpa or flash_attention_2"),
+        ("vision", "the model also reads images"),
+        ("prompt tuning", "prompt learning puts virtual tokens in front of a row"),
+    ],
+)
+def test_models_that_cannot_be_packed_are_told_by_their_settings(name, reason):
+    assert re.search(reason, obstacle(without(name)))
+
+
+def test_compiled_models_are_padded():
+    assert "compile anew" in obstacle(tiny_model(), torch_compile=True)
+    assert obstacle(get_peft_model(tiny_model(), LoraConfig(task_type="CAUSAL_LM"))) is None
+
+
+def test_asking_for_the_impossible_is_an_error_at_construction(tmp_path):
+    tiny_model(attn_implementation="eager").save_pretrained(tmp_path)
+    options = dict(padding_free=True, model_init_kwargs=dict(attn_implementation="eager"))
+    with pytest.raises(ValueError, match="`padding_free=True` does not work here: attn_implementation is eager"):
+        trainer_for(dict(batch=16, path=str(tmp_path), options=options))
+
+
+def test_flash_attention_gets_its_own_boundaries():
+    model = tiny_model()
+    model.config._attn_implementation = "flash_attention_2"
+    boundaries = row_boundaries(model, [3, 1, 4], torch.device("cpu"))
+    assert boundaries["cu_seq_lens_q"].tolist() == [0, 3, 4, 8] and boundaries["cu_seq_lens_q"].dtype == torch.int32
+    assert boundaries["max_length_q"] == boundaries["max_length_k"] == 4
+    with packed_attention(model):
+        assert model.config._attn_implementation == "flash_attention_2"
+    assert obstacle(model) is None
+
+
+def test_padding_free_is_left_to_the_model_by_default():
+    assert REALConfig(output_dir="x", use_cpu=True, bf16=False).padding_free is None
