@@ -73,6 +73,17 @@ def test_packed_and_padded_rows_train_the_same(feature):
     assert distance(packed, padded) < TOLERANCE
 
 
+def test_absolute_positions_start_with_every_row(tmp_path):
+    build("absolute positions").save_pretrained(tmp_path)
+    cut = dict(steps=4, path=str(tmp_path))
+    base, _ = train_cut(cut | dict(batch=ROWS))
+    trained, _ = train_cut(cut | dict(batch=4))
+    assert distance(base, trained) < TOLERANCE
+    # Padded on the left, a short prompt gets the positions of a longer one, as it does in TRL
+    padded, _ = train_cut(cut | dict(batch=4, options=dict(padding_free=False)))
+    assert distance(base, padded) > 100 * TOLERANCE
+
+
 def leak(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention that does not stop at the end of a row."""
 

@@ -1,0 +1,100 @@
+"""Every saving of the update phase leaves the gradient as it is: without any, with each alone, with all but each.
+
+A saving is switched off by breaking the line that makes it, so the tests also show that the switch does something.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import pytest
+import torch
+
+from tests.cuts import ROWS, train_cut
+from tests.test_exactness import TOLERANCE, distance
+from trl_real import REALTrainer
+from trl_real.generation import Generation, Objective
+from trl_real.plan import Capacity
+
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def run_rows_without_gradient(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Objective, "informative", lambda self, labels: torch.ones_like(labels, dtype=torch.bool))
+
+
+def pad_rows(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(REALTrainer, "_may_pack", lambda self: False)
+
+
+def take_as_many_rows_as_the_user_said(patch: pytest.MonkeyPatch) -> None:
+    longest = cached_property(lambda self: [max(self.prompts) + max(self.completions)] * len(self.prompts))
+    longest.__set_name__(Capacity, "lengths")
+    patch.setattr(Capacity, "lengths", longest)
+
+
+def compute_all_old_logps(patch: pytest.MonkeyPatch) -> None:
+    remember = REALTrainer._remember_logps
+
+    def all_steps(self, generation, first_step):
+        generation.policy_version = -1  # so that no step counts as on policy
+        remember(self, generation, first_step=-1)
+
+    patch.setattr(REALTrainer, "_remember_logps", all_steps)
+
+
+def run_empty_micro_steps(patch: pytest.MonkeyPatch) -> None:
+    micro_step = Generation.micro_step
+    patch.setattr(Generation, "micro_step", lambda self, *at: micro_step(self, *at) or [[self.filler]])
+
+
+SAVINGS: dict[str, Patch] = {
+    "rows without gradient are not run": run_rows_without_gradient,
+    "packing": pad_rows,
+    "micro-steps by tokens": take_as_many_rows_as_the_user_said,
+    "old log-probabilities of later steps only": compute_all_old_logps,
+    "empty micro-steps are skipped": run_empty_micro_steps,
+}
+CASES: dict[str, set[str]] = {  # name -> savings that are off
+    "none": set(SAVINGS),
+    **{f"only {name}": set(SAVINGS) - {name} for name in SAVINGS},
+    **{f"all but {name}": {name} for name in SAVINGS},
+}
+
+
+def train_without(
+    off: set[str], patch: pytest.MonkeyPatch, steps: int, batch: int = 4
+) -> tuple[dict[str, torch.Tensor], list[int]]:
+    """Parameters after training, and the rollouts of every forward in training and for old log-probabilities."""
+    for name in off:
+        SAVINGS[name](patch)
+    forwards, forward = [], REALTrainer._forward
+
+    def counted(self, model, batch, *args, **kwargs):
+        forwards.append(len(batch.rollouts))
+        return forward(self, model, batch, *args, **kwargs)
+
+    patch.setattr(REALTrainer, "_forward", counted)
+    return train_cut(dict(batch=batch, steps=steps))[0], forwards
+
+
+@pytest.fixture(scope="module")
+def widest() -> dict[int, dict[str, torch.Tensor]]:
+    return {steps: train_cut(dict(batch=ROWS, steps=steps))[0] for steps in (4, 1)}
+
+
+@pytest.mark.parametrize("steps", [4, 1])
+@pytest.mark.parametrize("case", CASES)
+def test_the_gradient_does_not_depend_on_savings(case, steps, widest, monkeypatch):
+    trained, _ = train_without(CASES[case], monkeypatch, steps)
+    assert distance(widest[steps], trained) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", SAVINGS)
+def test_every_saving_saves_something(name):
+    counts = []
+    for off in (set(), {name}):
+        with pytest.MonkeyPatch.context() as patch:
+            counts.append(train_without(off, patch, steps=4, batch=8)[1])
+    saved, full = counts
+    assert (len(saved), sum(saved)) < (len(full), sum(full))
