@@ -30,7 +30,7 @@ from trl_real.problems import BENCHMARKS, ProblemSet, load_benchmark
 from trl_real.recipe import build_options, read_options, split_config
 from trl_real.recipe_problems import load_held_out
 from trl_real.samplers import SamplingSettings, default_dtype, pick_backend
-from trl_real.samples import SampleStore, find_stores, prepare_store
+from trl_real.samples import SampleStore, find_stores, prepare_stores
 from trl_real.sampling import SAMPLING_FIELDS, sample_missing
 
 
@@ -80,6 +80,8 @@ def prepare(arguments: EvaluationArguments, config: str | None) -> list[SampleSt
         raise ValueError("models: name at least one, by its hub id or its folder.")
     how = {name: values[name] for name in SAMPLING_FIELDS}
     SamplingSettings(**how)
+    if how["temperature"] == 0 and values["samples"] > 1:
+        raise ValueError("samples: with temperature 0 all of them are the same; write --samples 1.")
     how |= {"seed": arguments.seed, "backend": pick_backend(arguments.backend)}
     how |= {"dtype": arguments.dtype or default_dtype()}
     asked = []
@@ -92,7 +94,7 @@ def prepare(arguments: EvaluationArguments, config: str | None) -> list[SampleSt
             about["sampling"] = {"model": model.name, "weights": model.identity, **how}
             folder = Path(arguments.output) / model.name.strip("/").replace("/", "--") / problems.name
             asked.append((folder, about, problems.rows(ids)))
-    return [prepare_store(*each) for each in asked]
+    return prepare_stores(asked)
 
 
 class Bar:
@@ -162,6 +164,7 @@ def main(argv: list[str]) -> None:
         stores = pick_stores(arguments) if arguments.report else sample(arguments, config, crew)
         if not crew.is_first:
             return
+        print(f"Judging {sum(len(store.wanted) for store in stores):,} samples")
         text = write_report(stores, Path(arguments.output), with_paper=arguments.report)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error

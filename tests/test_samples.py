@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.full_disk import longest_file
-from trl_real.samples import Chunk, SampleStore, SampleWriter, find_stores, prepare_store
+from trl_real.samples import Chunk, SampleStore, SampleWriter, find_stores, prepare_stores
 from trl_real.writing import NoSpace
 
 
@@ -25,7 +25,7 @@ def problems(count: int, first: int = 1) -> list[dict[str, Any]]:
 
 
 def make_store(folder: Path, count: int = 3, samples: int = 2, **sampling: Any) -> SampleStore:
-    return prepare_store(folder / "m" / "s", settings(samples, **sampling), problems(count))
+    return prepare_stores([(folder / "m" / "s", settings(samples, **sampling), problems(count))])[0]
 
 
 def fill(store: SampleStore, chunks: list[Chunk], rank: int = 0) -> None:
@@ -46,7 +46,7 @@ def test_the_longest_prompts_come_first_and_samples_of_a_problem_stay_together(t
 def test_seeds_depend_on_the_seed_and_the_set_but_not_on_the_model(tmp_path: Path) -> None:
     def seeds(folder: str, name: str = "s", **sampling: Any) -> list[int]:
         about = settings(**sampling) | {"set": name}
-        return [chunk.seed for chunk in prepare_store(tmp_path / folder, about, problems(3)).missing(2)]
+        return [chunk.seed for chunk in prepare_stores([(tmp_path / folder, about, problems(3))])[0].missing(2)]
 
     assert seeds("a") == seeds("b", model="other")
     assert not set(seeds("a")) & set(seeds("c", seed=1))
@@ -61,7 +61,7 @@ def test_what_is_there_is_not_missing_and_leaves_the_other_chunks_as_they_were(
     chunks = store.missing(4)
     fill(store, [chunks[index] for index in done])
     assert store.missing(4) == [chunk for index, chunk in enumerate(chunks) if index not in done]
-    assert store.lacking() == 10 - len(store.samples())
+    assert len(store.lacking()) == 10 - len(store.samples())
 
 
 def test_half_a_line_is_dropped_and_its_chunk_is_missing_again(tmp_path: Path) -> None:
@@ -119,10 +119,18 @@ def test_samples_of_other_settings_are_not_mixed_in(tmp_path: Path, changes: dic
     assert make_store(tmp_path).settings["sampling"] == SAMPLING
 
 
+def test_one_store_that_cannot_be_gone_on_with_keeps_all_others_as_they_were(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    clash = [(tmp_path / "n" / "s", settings(), problems(1)), (tmp_path / "m" / "s", settings(seed=1), problems(3))]
+    with pytest.raises(ValueError, match="seed: "):
+        prepare_stores(clash)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
 def test_samples_of_another_prompt_are_not_mixed_in(tmp_path: Path) -> None:
     make_store(tmp_path)
     with pytest.raises(ValueError, match="problem 0: its samples in .* were made with another prompt"):
-        prepare_store(tmp_path / "m" / "s", settings(), problems(3, first=2))
+        prepare_stores([(tmp_path / "m" / "s", settings(), problems(3, first=2))])
 
 
 def test_more_samples_and_more_problems_keep_those_that_are_there(tmp_path: Path) -> None:

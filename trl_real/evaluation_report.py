@@ -1,8 +1,8 @@
 """
 From stores of samples to `table.md` and `results.json`.
 
-In: stores. Out: the two files and the text of the tables. Stores that lack samples are named and left out. Left out:
-sampling.
+In: stores. Out: the two files, the text of the tables, and in each store `verdicts.jsonl`. A store that lacks samples
+is named and takes no part. Left out: sampling.
 """
 
 import json
@@ -24,6 +24,7 @@ from .writing import write_lines, write_whole
 
 
 PACKAGES = ("trl-real", "trl", "transformers", "torch", "vllm", "peft", "math-verify", "numpy")
+COUNTED_AS_WRONG = ("unjudged", "timeouts")
 HOW = ("temperature", "top_p", "top_k", "max_new_tokens", "dtype", "backend", "seed")
 
 
@@ -48,7 +49,7 @@ def write_report(stores: Sequence[SampleStore], output: Path, with_paper: bool) 
         lacking = store.lacking()
         if lacking:
             notes.append(
-                f"Left out, {lacking} of {len(store.wanted)} samples are missing: {store.model} on {store.set}"
+                f"Left out, {len(lacking)} of {len(store.wanted)} samples are missing: {store.model} on {store.set}"
             )
         else:
             results.setdefault(store.model, {})[store.set] = _judge(store)
@@ -69,30 +70,33 @@ def _judge(store: SampleStore) -> Result:
 
 def _notes(results: Results, with_paper: bool) -> list[str]:
     everything = [result for sets in results.values() for result in sets.values()]
-    ways = {", ".join(f"{name} {each.settings['sampling'][name]}" for name in HOW): None for each in everything}
     notes = [f"{LEVEL:.0%} intervals: bootstrap over the problems, {RESAMPLES:,} resamples."]
+    if any(each.estimates["pass@1"].low == each.estimates["pass@1"].high for each in everything):
+        notes.append("An interval without width says that all problems came out alike, not that the number is sure.")
+    ways = {", ".join(f"{name} {each.settings['sampling'][name]}" for name in HOW): None for each in everything}
     notes += [f"Sampled with {way}." for way in ways]
     if with_paper and any(name in COLUMNS for name in set_titles(results)):
         notes.append("The paper: mean of 16 samples, temperature 0.6, top_p 0.95, 8,192 tokens; * cited there.")
     for each in everything:
-        where = f"{each.model} on {each.set}"
-        if each.estimates["unjudged"].value:
-            notes.append(f"{where}: {each.estimates['unjudged'].value:.1%} could not be judged and count as wrong.")
-        if "timeouts" in each.estimates and each.estimates["timeouts"].value:
-            notes.append(
-                f"{where}: the verifier gave up on {each.estimates['timeouts'].value:.2%}, which count as wrong."
-            )
-        if each.settings["judge"].get("require_think") and each.estimates["no_answer"].value == 1:
-            notes.append(f"{where}: no answer stands behind </think>; --require_think false takes it from anywhere.")
+        unjudged, timeouts = (each.estimates[name].value if name in each.estimates else 0 for name in COUNTED_AS_WRONG)
+        if unjudged:
+            notes.append(f"{each.model} on {each.set}: {unjudged:.1%} could not be judged and count as wrong.")
+        if timeouts:
+            notes.append(f"{each.model} on {each.set}: the verifier gave up on {timeouts:.2%}, which count as wrong.")
+    for model, sets in results.items():
+        thinks = [each for each in sets.values() if each.settings["judge"].get("require_think")]
+        if thinks and all(each.estimates["no_answer"].value == 1 for each in thinks):
+            notes.append(f"{model}: no answer stands behind </think>; --require_think false takes it from anywhere.")
     return notes
 
 
 def _as_json(results: Results) -> dict[str, Any]:
     models: dict[str, Any] = {}
+    titles = set_titles(results)
     for model, sets in results.items():
-        parts = list(sets.values())
+        whole = len(sets) == len(titles)  # an average over fewer sets could not be compared
         models[model] = {
-            "average": asdict(average(parts)),
+            "average": asdict(average(list(sets.values()))) if whole else None,
             "sets": {name: _set_json(each) for name, each in sets.items()},
         }
     base, *others = results

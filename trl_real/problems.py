@@ -122,8 +122,6 @@ def _read_rows(source: str, split: str, prefix: str) -> list[dict[str, Any]]:
         rows = read_math(source, split)
     except ValueError as error:
         raise ValueError(prefix + str(error)) from error
-    if not len(rows):
-        raise ValueError(f"{prefix}{source} has no rows.")
     for row in rows:
         if not row["problem"] or not row["answer"]:
             raise ValueError(f"{prefix}row {row['row']} of {source} has no problem or no answer.")

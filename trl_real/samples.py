@@ -17,7 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class SampleStore:
 
     Args:
         folder (`Path`):
-            The folder; it must have been written by [`prepare_store`].
+            The folder; it must have been written by [`prepare_stores`].
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,14 +75,14 @@ class SampleStore:
         found = {(sample["problem"], sample["sample"]): sample for sample in self.stored()}
         return [found[key] for key in sorted(self.wanted) if key in found]
 
-    def lacking(self) -> int:
-        """How many samples are still to be made."""
-        return sum(len(chunk.keys) for chunk in self.missing(1))
+    def lacking(self) -> list[Key]:
+        """What is still to be sampled."""
+        there = {(sample["problem"], sample["sample"]) for sample in self.stored()}
+        return [key for key in self.wanted if key not in there]
 
     def missing(self, chunk_size: int) -> list[Chunk]:
-        """What is still to be sampled. Whole chunks that are there leave the cut of the others as it was."""
-        there = {(sample["problem"], sample["sample"]) for sample in self.stored()}
-        keys = [key for key in self.wanted if key not in there]
+        """The same in chunks. Whole chunks that are there leave the cut of the others as it was."""
+        keys = self.lacking()
         cuts = [tuple(keys[start : start + chunk_size]) for start in range(0, len(keys), chunk_size)]
         return [Chunk(cut, self._seed(cut)) for cut in cuts]
 
@@ -121,30 +121,30 @@ class SampleWriter:
         self._file.close()
 
 
-def prepare_store(folder: Path, settings: dict[str, Any], problems: list[dict[str, Any]]) -> SampleStore:
+def prepare_stores(wanted: Sequence[tuple[Path, dict[str, Any], list[dict[str, Any]]]]) -> list[SampleStore]:
     """
-    Creates the folder, or checks that what is in it can be gone on with.
+    Creates folders, or checks that what is in them can be gone on with; writes nothing if any of them cannot.
 
     Args:
-        folder (`Path`):
-            The folder.
-        settings (`dict[str, Any]`):
-            `set`, `samples`, `judge`, and in `sampling` what must be the same for all samples.
-        problems (`list[dict]`):
-            `problem` (its number in the set), `prompt`, `prompt_ids` and `columns`.
+        wanted (`list[tuple]`):
+            For each store its folder, its settings and its problems. The settings are `set`, `title`, `samples`,
+            `judge`, and in `sampling` what must be the same for all samples. A problem has `problem` (its number in
+            the set), `prompt`, `prompt_ids` and `columns`.
 
     Returns:
-        `SampleStore`: the store.
+        `list[SampleStore]`: the stores.
     """
-    if (folder / "settings.json").exists():
-        _check_same(SampleStore(folder), settings, problems)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"output: cannot make the folder {folder}: {error.strerror}.") from error
-    write_lines(folder / "problems.jsonl", problems)
-    write_whole(folder / "settings.json", json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
-    return SampleStore(folder)
+    for folder, settings, problems in wanted:
+        if (folder / "settings.json").exists():
+            _check_same(SampleStore(folder), settings, problems)
+    for folder, settings, problems in wanted:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"output: cannot make the folder {folder}: {error.strerror}.") from error
+        write_lines(folder / "problems.jsonl", problems)
+        write_whole(folder / "settings.json", json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    return [SampleStore(folder) for folder, _, _ in wanted]
 
 
 def find_stores(output: Path) -> list[SampleStore]:
@@ -153,7 +153,7 @@ def find_stores(output: Path) -> list[SampleStore]:
 
 
 def _check_same(store: SampleStore, settings: dict[str, Any], problems: list[dict[str, Any]]) -> None:
-    advice = "Write the former value, or choose another --output."
+    advice = "Go back to that, or choose another --output."
     old, new = store.settings["sampling"], settings["sampling"]
     for name in [*old, *(name for name in new if name not in old)]:
         if old.get(name) != new.get(name):
