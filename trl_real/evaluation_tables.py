@@ -29,7 +29,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def set_titles(results: Results) -> dict[str, str]:
     """Titles of all sets, in the order in which they come; the paper's six in the paper's order."""
-    titles = {name: result.title for sets in results.values() for name, result in sets.items()}
+    titles = {name: result.settings["title"] for sets in results.values() for name, result in sets.items()}
     order = [name for name in COLUMNS if name in titles] + [name for name in titles if name not in COLUMNS]
     return {name: titles[name] for name in order}
 

@@ -23,10 +23,8 @@ class Result:
     One model on one set of problems.
 
     Args:
-        model (`str`), set (`str`), title (`str`):
-            Names; the title is for tables.
         settings (`dict[str, Any]`):
-            How the samples were made.
+            Those of the store.
         digest (`str`):
             Equal for models that were asked the same problems.
         samples (`int`):
@@ -40,15 +38,20 @@ class Result:
             The resampled means of each.
     """
 
-    model: str
-    set: str
-    title: str
     settings: dict[str, Any]
     digest: str
     samples: int
     right: list[int]
     estimates: dict[str, Estimate]
     means: dict[str, np.ndarray]
+
+    @property
+    def model(self) -> str:
+        return self.settings["sampling"]["model"]
+
+    @property
+    def set(self) -> str:
+        return self.settings["set"]
 
 
 def make_result(store: SampleStore, verdicts: Sequence[dict[str, Any]]) -> Result:
@@ -64,24 +67,21 @@ def make_result(store: SampleStore, verdicts: Sequence[dict[str, Any]]) -> Resul
     Returns:
         `Result`: the numbers.
     """
-    settings, samples = store.settings, store.settings["samples"]
+    samples = store.settings["samples"]
     by_problem: dict[int, list[dict[str, Any]]] = {row["problem"]: [] for row in store.problems}
     for verdict in verdicts:
         by_problem[verdict["problem"]].append(verdict)
-    if any(len(group) != samples for group in by_problem.values()):
+    groups = list(by_problem.values())
+    if any(len(group) != samples for group in groups):
         raise ValueError(f"output: {store.folder} does not have {samples} samples of each problem.")
-    right = [sum(verdict["right"] is True for verdict in group) for group in by_problem.values()]
+    right = [sum(verdict["right"] is True for verdict in group) for group in groups]
     values = {f"pass@{k}": pass_at_k(right, samples, k) for k in pass_powers(samples)}
-    values |= {
-        name: np.array([np.mean([read(verdict) for verdict in group]) for group in by_problem.values()])
-        for name, read in _readers(verdicts[0]).items()
-    }
-    means = resample_means(np.stack(list(values.values()), axis=1), settings["set"])
-    columns = dict(zip(values, means.T, strict=True))
-    estimates = {name: make_estimate(values[name].mean(), columns[name]) for name in values}
-    names = {"model": settings["sampling"]["model"], "set": settings["set"], "title": settings["title"]}
-    return Result(**names, settings=settings, digest=problems_digest(store.problems), samples=samples, right=right,
-                  estimates=estimates, means=columns)  # fmt: skip
+    for name, read in _readers(verdicts[0]).items():
+        values[name] = np.array([np.mean(list(map(read, group))) for group in groups])
+    resampled = resample_means(np.stack(list(values.values()), axis=1), store.set)
+    means = dict(zip(values, resampled.T, strict=True))
+    estimates = {name: make_estimate(values[name].mean(), means[name]) for name in values}
+    return Result(store.settings, problems_digest(store.problems), samples, right, estimates, means)
 
 
 def _readers(verdict: dict[str, Any]) -> dict[str, Any]:

@@ -129,7 +129,8 @@ class VLLMSampler:
         longest: int,
     ) -> None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local_rank]
+        if "," in visible:  # vLLM would take the first; for a second model it is chosen already
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local_rank]
         from vllm import LLM, SamplingParams
         from vllm.lora.request import LoRARequest
 
