@@ -92,7 +92,8 @@ def prepare(arguments: EvaluationArguments, config: str | None) -> list[SampleSt
             check_length(ids, model, how["max_new_tokens"])
             about = {"set": problems.name, "title": problems.title, "samples": values["samples"], "judge": judge}
             about["sampling"] = {"model": model.name, "weights": model.identity, **how}
-            folder = Path(arguments.output) / model.name.strip("/").replace("/", "--") / problems.name
+            name = model.name.replace("/", "--").strip(".-") or "model"  # also for `.` and `../model`
+            folder = Path(arguments.output) / name / problems.name
             asked.append((folder, about, problems.rows(ids)))
     return prepare_stores(asked)
 

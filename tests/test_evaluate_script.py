@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -255,6 +256,17 @@ def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(
         script.main(words(run_folder, output) + more.format(folder=run_folder).split())
     assert re.match(f"error: .*{message}", str(error.value), flags=re.DOTALL)
     assert not output.exists()
+
+
+def test_a_base_model_without_chat_template_is_asked_in_plain_text(run_folder: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(run_folder / "model", tmp_path / "base")
+    (base / "chat_template.jinja").unlink()
+    command = words(tmp_path, tmp_path / "out", "--limit", "2", "--prompt_format", "plain", models=("base",))
+    command[command.index("--benchmarks") + 1] = str(run_folder / "eval.parquet")
+    script.main(command)
+    [store] = find_stores(tmp_path / "out")
+    assert store.problems[1]["prompt"].startswith("Question 1: how much is 1 + 1? Let's think step by step")
+    assert len(store.samples()) == 8
 
 
 def test_a_misspelt_recipe_is_an_error_that_names_the_nearest() -> None:

@@ -133,6 +133,12 @@ def test_samples_of_another_prompt_are_not_mixed_in(tmp_path: Path) -> None:
         prepare_stores([(tmp_path / "m" / "s", settings(), problems(3, first=2))])
 
 
+def test_two_sets_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="output: two models or two sets would share the folder .*/m/s; rename"):
+        prepare_stores([(tmp_path / "m" / "s", settings(), problems(count)) for count in (1, 2)])
+    assert not list(tmp_path.iterdir())
+
+
 def test_more_samples_and_more_problems_keep_those_that_are_there(tmp_path: Path) -> None:
     fill(make_store(tmp_path), make_store(tmp_path).missing(4))
     more = make_store(tmp_path, count=4, samples=3)

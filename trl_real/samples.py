@@ -134,7 +134,10 @@ def prepare_stores(wanted: Sequence[tuple[Path, dict[str, Any], list[dict[str, A
     Returns:
         `list[SampleStore]`: the stores.
     """
+    folders = [folder for folder, _, _ in wanted]
     for folder, settings, problems in wanted:
+        if folders.count(folder) > 1:
+            raise ValueError(f"output: two models or two sets would share the folder {folder}; rename one of them.")
         if (folder / "settings.json").exists():
             _check_same(SampleStore(folder), settings, problems)
     for folder, settings, problems in wanted:
