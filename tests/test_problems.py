@@ -31,7 +31,7 @@ def test_a_benchmark_comes_whole_with_the_papers_prompt(name: str) -> None:
 
 def test_the_papers_rows_are_for_the_same_benchmarks() -> None:
     assert tuple(BENCHMARKS) == COLUMNS
-    assert {len(row) for models in TABLES.values() for row in models.values()} == {6}
+    assert {len(row) for models in TABLES.values() for row in models.values()} == {7}
 
 
 def test_a_file_of_ones_own_keeps_every_row_repeated_ones_too(tmp_path: Path) -> None:

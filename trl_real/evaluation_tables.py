@@ -54,10 +54,12 @@ def _paper_rows(names: list[str], many: bool) -> list[list[str]]:
     for table, models in TABLES.items():
         rows.append([f"*the paper, {table}*", *[""] * (len(names) + many)])
         for model, values in models.items():
-            known = [dict(zip(COLUMNS, values, strict=True)).get(name) for name in names]
+            *columns, printed = values
+            known = [dict(zip(COLUMNS, columns, strict=True)).get(name) for name in names]
             cells = [NOTHING if value is None else f"{value:.3f}" for value in known]
             if many:
-                cells.append(NOTHING if None in known else f"{np.mean(known):.3f}")
+                average_known = printed if tuple(names) == COLUMNS else None if None in known else np.mean(known)
+                cells.append(NOTHING if average_known is None else f"{average_known:.3f}")
             rows.append([model, *cells])
     return rows
 
