@@ -63,11 +63,7 @@ def load_math(
     """
     if tokenizer is not None and tokenizer.chat_template is None:
         raise ValueError("tokenizer: it has no chat template, which the prompts need; set tokenizer.chat_template.")
-    path = Path(name).expanduser()
-    if path.is_file() and not path.stat().st_size:
-        raise ValueError(f"dataset_name: {name} is an empty file.")
-    raw = pick_split(load_splits(name, config, streaming=False), split, "split")
-    rows = _standardize(raw, name, path.stem if path.exists() else name)
+    rows = read_math(name, split, config)
     report = CleaningReport(name, len(rows))
     rows = remove(rows, find_empty(rows), report)
     rows = remove(rows, find_repeats(rows), report)
@@ -79,7 +75,12 @@ def load_math(
     return rows.select_columns(["prompt", "answer", "source"]), report
 
 
-def _standardize(raw: Dataset, name: str, source: str) -> Dataset:
+def read_math(name: str, split: str = "train", config: str | None = None) -> Dataset:
+    """All rows in the paper's prompt format, with the columns of `FEATURES`. Arguments as in [`load_math`]."""
+    path = Path(name).expanduser()
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError(f"dataset_name: {name} is an empty file.")
+    raw = pick_split(load_splits(name, config, streaming=False), split, "split")
     code = Path(math_layouts.__file__).read_text("utf-8")  # the cache would not see that it changed
     return raw.map(
         standard_rows,
@@ -87,6 +88,6 @@ def _standardize(raw: Dataset, name: str, source: str) -> Dataset:
         with_indices=True,
         remove_columns=raw.column_names,
         features=FEATURES,
-        fn_kwargs={"layout": find_layout(raw, name), "name": source, "code": code},
+        fn_kwargs={"layout": find_layout(raw, name), "name": path.stem if path.exists() else name, "code": code},
         desc="Reading the problems",
     )

@@ -73,7 +73,7 @@ def build_options(options: dict[str, Any], option_classes: list[type]) -> tuple[
 
 def _read_recipe(argv: list[str], recipes: Path) -> tuple[dict[str, Any], list[str], Path | None]:
     """Content of the recipe, the words that override it, and its path."""
-    config, overrides = _split_config(argv)
+    config, overrides = split_config(argv)
     if config is None:
         return {}, overrides, None
     path = _find_recipe(config, recipes)
@@ -87,7 +87,7 @@ def _field_name(word: str) -> str:
     return word.removeprefix("--").partition("=")[0].replace("-", "_")
 
 
-def _split_config(argv: list[str]) -> tuple[str | None, list[str]]:
+def split_config(argv: list[str]) -> tuple[str | None, list[str]]:
     """Takes `--config X` or `--config=X` out of the command line."""
     config, rest, words = None, [], iter(argv)
     for word in words:

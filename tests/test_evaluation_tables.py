@@ -1,0 +1,126 @@
+"""Numbers and tables of two models on two sets, worked out by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trl_real.evaluation_tables import detail_table, difference_table, pass_table
+from trl_real.published import COLUMNS, TABLES
+from trl_real.results import Result, average, difference, make_result
+from trl_real.samples import SampleStore, prepare_stores
+
+
+def make_store(folder: Path, model: str, name: str, problems: int, question: str = "?") -> SampleStore:
+    settings = {"set": name, "title": name.upper(), "samples": 4, "judge": {}, "sampling": {"model": model, "seed": 0}}
+    rows = [{"problem": n, "prompt": question, "prompt_ids": [n], "columns": {}} for n in range(problems)]
+    return prepare_stores([(folder / model / name, settings, rows)])[0]
+
+
+def verdict(problem: int, sample: int, right: bool | None, **more: Any) -> dict[str, Any]:
+    return {"problem": problem, "sample": sample, "right": right, "tokens": 10 * sample, "truncated": False} | more
+
+
+def result(folder: Path, model: str, name: str, right: list[int], **options: Any) -> Result:
+    """So many of 4 samples right for each problem."""
+    verdicts = [verdict(n, k, k < count, answer="1", timeout=False) for n, count in enumerate(right) for k in range(4)]
+    return make_result(make_store(folder, model, name, len(right), **options), verdicts)
+
+
+def test_the_numbers_of_a_set_are_means_over_its_problems(tmp_path: Path) -> None:
+    verdicts = [verdict(0, k, k < 2, answer="1", timeout=False) for k in range(4)]
+    verdicts += [verdict(1, k, None, answer=None, timeout=k == 0) | {"truncated": k < 3} for k in range(4)]
+    found = make_result(make_store(tmp_path, "m", "s", 2), verdicts)
+    values = {name: estimate.value for name, estimate in found.estimates.items()}
+    # problem 0 has 2 of 4 right, problem 1 none: pass@2 is (5/6 + 0) / 2
+    wanted = {"pass@1": 0.25, "pass@2": 5 / 12, "pass@4": 0.5, "truncated": 3 / 8, "tokens": 15, "unjudged": 0.5}
+    assert values == pytest.approx(wanted | {"no_answer": 0.5, "timeouts": 1 / 8})
+    assert found.right == [2, 0]
+    # the four resamples of two problems: (0, 0), (0, 1), (1, 0), (1, 1)
+    assert (found.estimates["pass@1"].low, found.estimates["pass@1"].high) == (0, 0.5)
+
+
+def test_a_set_that_lacks_a_sample_has_no_numbers(tmp_path: Path) -> None:
+    verdicts = [verdict(0, k, True) for k in range(3)]
+    with pytest.raises(ValueError, match="output: .* does not have 4 samples of each problem"):
+        make_result(make_store(tmp_path, "m", "s", 1), verdicts)
+
+
+def test_every_set_has_the_same_weight_in_the_average(tmp_path: Path) -> None:
+    large, small = result(tmp_path, "m", "large", [4] * 30), result(tmp_path, "m", "small", [0, 2])
+    assert average([large, small]).value == pytest.approx((1 + 0.25) / 2)
+    assert average([large, small]).low == pytest.approx(0.5)
+    assert average([large, small]).high == pytest.approx((1 + 0.5) / 2)
+
+
+def test_the_difference_is_taken_problem_by_problem(tmp_path: Path) -> None:
+    one, other = result(tmp_path, "a", "s", [0, 4, 2, 1]), result(tmp_path, "b", "s", [1, 4, 3, 2])
+    found = difference([one], [other])
+    # + 1/4 on three problems, 0 on the second
+    assert found.value == pytest.approx(3 / 16)
+    assert 0 <= found.low < found.value < found.high == pytest.approx(0.25)
+    assert difference([one], [result(tmp_path, "c", "s", [1, 4, 3, 2], question="another?")]) is None
+    assert difference([one], [result(tmp_path, "d", "s", [1, 4, 3])]) is None
+
+
+def test_the_tables_have_a_row_for_each_model_and_a_column_for_each_set(tmp_path: Path) -> None:
+    results = {
+        "a": {"math500": result(tmp_path, "a", "math500", [2, 2]), "aime24": result(tmp_path, "a", "aime24", [0, 0])},
+        "b": {"math500": result(tmp_path, "b", "math500", [3, 3])},
+    }
+    assert pass_table(results).splitlines() == [
+        "| Pass@1 | AIME24               | MATH500              | Avg.                 |",
+        "| ------ | -------------------- | -------------------- | -------------------- |",
+        "| a      | 0.000 [0.000, 0.000] | 0.500 [0.500, 0.500] | 0.250 [0.250, 0.250] |",
+        "| b      | –                    | 0.750 [0.750, 0.750] | –                    |",
+    ]
+    assert difference_table(results).splitlines()[2:] == [
+        "| b                     | –      | +0.250 [+0.250, +0.250] | –    |"
+    ]
+    details = [[cell.strip() for cell in line.split("|")[1:-1]] for line in detail_table(results).splitlines()]
+    assert details[0] == [
+        "set",
+        "model",
+        "problems x samples",
+        "pass@1",
+        "pass@2",
+        "pass@4",
+        "truncated",
+        "no answer",
+        "tokens",
+    ]
+    assert [row[:3] for row in details[2:]] == [
+        ["AIME24", "a", "2 x 4"],
+        ["MATH500", "a", "2 x 4"],
+        ["MATH500", "b", "2 x 4"],
+    ]
+    assert details[-1][3:] == ["0.750", "1.000", "1.000", "0.000", "0.000", "15"]
+    assert difference_table({"a": results["a"]}) == ""
+
+
+def test_the_papers_rows_stand_below_with_the_average_of_the_columns_shown(tmp_path: Path) -> None:
+    sets = {name: result(tmp_path, "a", name, [4]) for name in ("math500", "aime24")}
+    table = pass_table({"a": sets}, with_paper=True)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert ["REAL", "0.406", "0.877", "0.641"] in rows  # its two columns: (0.406 + 0.877) / 2
+    assert ["REAL", "0.571", "0.929", "0.750"] in rows
+    assert ["OpenAI-o1-Preview*", "0.400", "0.814", "0.607"] in rows
+    assert "OpenAI" not in pass_table({"a": sets})
+    own = pass_table({"a": {"own": result(tmp_path, "a", "own", [4])}}, with_paper=True)
+    assert "REAL" not in own and "Avg." not in own
+
+
+def test_with_all_six_the_average_is_the_one_that_the_paper_prints(tmp_path: Path) -> None:
+    sets = {name: result(tmp_path, "a", name, [4]) for name in COLUMNS}
+    table = pass_table({"a": sets}, with_paper=True)
+    averages = [line.split("|")[-2].strip() for line in table.splitlines() if line.startswith("| DS-Distill")]
+    assert averages == ["0.376", "0.513"]  # the columns of the first give 0.3765
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_papers_averages_follow_from_its_columns(table: str) -> None:
+    for *values, printed in TABLES[table].values():
+        if printed is None:
+            assert None in values
+        else:
+            assert sum(values) / 6 == pytest.approx(printed, abs=0.0011)

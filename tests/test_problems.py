@@ -1,0 +1,86 @@
+"""The questions of an evaluation: the paper's six benchmarks whole, others like them, and bad names and files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset, Features, Value
+
+from trl_real.problems import BENCHMARKS, load_benchmark, problems_digest
+from trl_real.published import COLUMNS, TABLES
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+INSTRUCTION = r" Let's think step by step and output the final answer within \boxed{}."
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    Dataset.from_list(rows).to_parquet(path)
+    return path
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_comes_whole_with_the_papers_prompt(name: str) -> None:
+    problems = load_benchmark(name, SHARED)
+    assert len(problems.prompts) == len(problems.columns) == BENCHMARKS[name].rows
+    assert all(len(prompt) == 1 and prompt[0]["content"].endswith(INSTRUCTION) for prompt in problems.prompts)
+    assert all(columns["answer"] for columns in problems.columns)
+    assert (problems.name, problems.title) == (name, BENCHMARKS[name].title)
+
+
+def test_the_papers_rows_are_for_the_same_benchmarks() -> None:
+    assert tuple(BENCHMARKS) == COLUMNS
+    assert {len(row) for models in TABLES.values() for row in models.values()} == {7}
+
+
+def test_a_file_of_ones_own_keeps_every_row_repeated_ones_too(tmp_path: Path) -> None:
+    rows = [
+        {"problem": "1 + 1?", "answer": "2"},
+        {"problem": "1 + 1?", "answer": "2"},
+        {"problem": "2?", "answer": "x"},
+    ]
+    problems = load_benchmark(str(write(tmp_path / "own.parquet", rows)))
+    assert (problems.name, problems.title) == ("own", "own")
+    assert [prompt[0]["content"] for prompt in problems.prompts] == [
+        *["1 + 1?" + INSTRUCTION] * 2,
+        "2?" + INSTRUCTION,
+    ]
+    assert problems.columns == [{"answer": ["2"]}, {"answer": ["2"]}, {"answer": ["x"]}]
+    assert problems.plain().prompts[2] == "2?" + INSTRUCTION
+    assert problems.limit(1).prompts == problems.prompts[:1]
+
+
+def test_a_limit_or_another_answer_makes_other_problems(tmp_path: Path) -> None:
+    rows = [{"problem": "1?", "answer": "1"}, {"problem": "2?", "answer": "2"}]
+    problems = load_benchmark(str(write(tmp_path / "own.parquet", rows)))
+    corrected = load_benchmark(str(write(tmp_path / "new.parquet", [rows[0], rows[1] | {"answer": "3"}])))
+    asked = [one.rows([[1]] * len(one.prompts)) for one in (problems, problems.limit(1), corrected)]
+    other_tokens = problems.rows([[7], [8]])  # another tokenizer asks the same
+    assert len({problems_digest(rows) for rows in asked}) == 3
+    assert problems_digest(other_tokens) == problems_digest(asked[0])
+
+
+def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    features = Features({"problem": Value("string"), "answer": Value("string")})
+    Dataset.from_dict({"problem": [], "answer": []}, features=features).to_parquet(tmp_path / "none.parquet")
+    write(tmp_path / "aime.parquet", [{"problem": "1?", "answer": "1"}])
+    write(tmp_path / "open.parquet", [{"problem": "1?", "answer": "1"}, {"problem": "2?", "answer": None}])
+    write(tmp_path / "other.parquet", [{"text": "1?"}])
+    messages = {
+        "aime_24": "benchmarks: aime_24 is none of aime24, .*Did you mean aime24",
+        "nowhere.jsonl": "benchmarks: nowhere.jsonl is none of .* no file",
+        "./no/where": "benchmarks: ./no/where is none of .* no file",
+        f"{tmp_path}/empty.jsonl": "benchmarks: .*empty.jsonl is an empty file",
+        f"{tmp_path}/none.parquet": "benchmarks: .*cannot read .*none.parquet: .*no data",
+        f"{tmp_path}/open.parquet": "benchmarks: .*row 1 of .*open.parquet has no problem or no answer",
+        f"{tmp_path}/other.parquet": "benchmarks: .*has the columns text, and none of the pairs",
+    }
+    for name, message in messages.items():
+        with pytest.raises(ValueError, match=message):
+            load_benchmark(name)
+    with pytest.raises(ValueError, match="benchmarks: aime24 has 1 rows in .*aime.parquet, not the 30 of the paper"):
+        load_benchmark("aime24", tmp_path)
+    with pytest.raises(ValueError, match="benchmarks: aime25: .*there is no file or folder .*aime25.parquet"):
+        load_benchmark("aime25", tmp_path)

@@ -1,0 +1,142 @@
+"""
+From stores of samples to `table.md` and `results.json`.
+
+In: stores. Out: the two files, the text of the tables, and in each store `verdicts.jsonl`. A store that lacks samples
+is named and takes no part. Left out: sampling.
+"""
+
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .estimates import LEVEL, RESAMPLES
+from .evaluation_tables import Results, detail_table, difference_table, pass_table, set_titles
+from .published import COLUMNS
+from .results import Result, average, difference, make_result
+from .samples import SampleStore
+from .verdicts import judge_samples
+from .writing import write_lines, write_whole
+
+
+PACKAGES = ("trl-real", "trl", "transformers", "torch", "vllm", "peft", "math-verify", "numpy")
+COUNTED_AS_WRONG = ("unjudged", "timeouts")
+HOW = ("temperature", "top_p", "top_k", "max_new_tokens", "dtype", "backend", "seed")
+
+
+def write_report(stores: Sequence[SampleStore], output: Path, with_paper: bool) -> str:
+    """
+    Judges the samples and writes the tables.
+
+    Args:
+        stores (`list[SampleStore]`):
+            The stores; the first model is what the others are compared with.
+        output (`Path`):
+            Folder of `table.md` and `results.json`.
+        with_paper (`bool`):
+            Whether the paper's rows stand beside.
+
+    Returns:
+        `str`: the content of `table.md`.
+    """
+    results: Results = {}
+    notes = []
+    for store in stores:
+        lacking = store.lacking()
+        if lacking:
+            notes.append(
+                f"Left out, {len(lacking)} of {len(store.wanted)} samples are missing: {store.model} on {store.set}"
+            )
+        else:
+            results.setdefault(store.model, {})[store.set] = _judge(store)
+    if not results:
+        raise ValueError("output: no set is finished. " + "; ".join(notes))
+    parts = [pass_table(results, with_paper), detail_table(results), difference_table(results)]
+    text = "\n\n".join([part for part in parts if part] + ["\n".join([*notes, *_notes(results, with_paper)])]) + "\n"
+    write_whole(output / "results.json", json.dumps(_as_json(results), indent=1, ensure_ascii=False) + "\n")
+    write_whole(output / "table.md", text)
+    return text
+
+
+def _judge(store: SampleStore) -> Result:
+    verdicts = judge_samples(store.samples(), store.problems, store.settings["judge"])
+    write_lines(store.folder / "verdicts.jsonl", verdicts)
+    return make_result(store, verdicts)
+
+
+def _notes(results: Results, with_paper: bool) -> list[str]:
+    everything = [result for sets in results.values() for result in sets.values()]
+    notes = [f"{LEVEL:.0%} intervals: bootstrap over the problems, {RESAMPLES:,} resamples."]
+    if any(each.estimates["pass@1"].low == each.estimates["pass@1"].high for each in everything):
+        notes.append("An interval without width says that all problems came out alike, not that the number is sure.")
+    ways = {", ".join(f"{name} {each.settings['sampling'][name]}" for name in HOW): None for each in everything}
+    notes += [f"Sampled with {way}." for way in ways]
+    if with_paper and any(name in COLUMNS for name in set_titles(results)):
+        notes.append("The paper: mean of 16 samples, temperature 0.6, top_p 0.95, 8,192 tokens; * cited there.")
+    for each in everything:
+        unjudged, timeouts = (each.estimates[name].value if name in each.estimates else 0 for name in COUNTED_AS_WRONG)
+        if unjudged:
+            notes.append(f"{each.model} on {each.set}: {unjudged:.1%} could not be judged and count as wrong.")
+        if timeouts:
+            notes.append(f"{each.model} on {each.set}: the verifier gave up on {timeouts:.2%}, which count as wrong.")
+    for model, sets in results.items():
+        thinks = [each for each in sets.values() if each.settings["judge"].get("require_think")]
+        if thinks and all(each.estimates["no_answer"].value == 1 for each in thinks):
+            notes.append(f"{model}: no answer stands behind </think>; --require_think false takes it from anywhere.")
+    return notes
+
+
+def _as_json(results: Results) -> dict[str, Any]:
+    models: dict[str, Any] = {}
+    titles = set_titles(results)
+    for model, sets in results.items():
+        whole = len(sets) == len(titles)  # an average over fewer sets could not be compared
+        models[model] = {
+            "average": asdict(average(list(sets.values()))) if whole else None,
+            "sets": {name: _set_json(each) for name, each in sets.items()},
+        }
+    base, *others = results
+    for model in others:
+        both = [name for name in results[base] if name in results[model]]
+        pairs = {name: difference([results[base][name]], [results[model][name]]) for name in both}
+        models[model]["difference"] = {name: pair and asdict(pair) for name, pair in pairs.items()}
+    about = {"python": platform.python_version(), "commit": _commit(), "level": LEVEL, "resamples": RESAMPLES}
+    return about | {"versions": _versions(), "first_model": base, "models": models}
+
+
+def _set_json(result: Result) -> dict[str, Any]:
+    estimates = {name: asdict(estimate) for name, estimate in result.estimates.items()}
+    return {"settings": result.settings, "estimates": estimates, "right": result.right}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of this package, if it lies in a repository of its own."""
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parents[1]),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True)
+    except OSError:  # there is no git
+        return None
+    return run.stdout.strip() or None

@@ -1,0 +1,128 @@
+"""
+The held-out set of a recipe, as an evaluation takes it.
+
+In: a recipe. Out: its held-out prompts, its way to sample while it evaluates, its reward functions as a judge, and the
+models it names: the one it starts from and, where it has been run, the one it made. Left out: training.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import GRPOConfig, ModelConfig
+
+from .dry_run import planned_config
+from .inputs import load_inputs
+from .launch import prepare_launch
+from .methods import METHODS
+from .options import RecipeArguments
+from .problems import ProblemSet
+from .recipe import build_options, read_method, read_options
+from .rewards import check_inputs, resolve_reward_func
+from .verdicts import MATH_REWARDS
+
+
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+ON_CPU = {"use_cpu": True, "deepspeed": None, "fsdp": None}  # the training is not run, so no recipe is refused
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """
+    What a recipe says of its evaluation.
+
+    Args:
+        problems (`ProblemSet`):
+            The held-out set.
+        judge (`dict[str, Any]`):
+            As in `trl_real.verdicts`.
+        settings (`dict[str, Any]`):
+            Values for fields of `trl_real.evaluation_options.EvaluationArguments`.
+    """
+
+    problems: ProblemSet
+    judge: dict[str, Any]
+    settings: dict[str, Any]
+
+
+def load_held_out(name: str, recipes: Path) -> HeldOut:
+    """
+    Reads a recipe and its held-out set.
+
+    Args:
+        name (`str`):
+            Path of the recipe, or its bare name.
+        recipes (`Path`):
+            Folder of the recipes.
+
+    Returns:
+        `HeldOut`: all of it.
+    """
+    argv = ["--config", name]
+    config_class = METHODS[read_method(argv, recipes)][1]
+    classes = [RecipeArguments, config_class, ModelConfig]
+    options, given = read_options(argv, classes, recipes)
+    options |= prepare_launch(options, given, recipes.parent)
+    classes[1] = planned_config(config_class, 1)
+    recipe, training, model = build_options(options | ON_CPU, classes)
+    if training.generation_kwargs:
+        raise ValueError(f"config: the generation_kwargs of {name} are not known here; take them out for evaluating.")
+    rows = _load_rows(recipe, training, model)
+    for function in recipe.reward_funcs:
+        check_inputs(function, resolve_reward_func(function, training.max_completion_length), rows[0])
+    prompts = [row.pop("prompt") for row in rows]
+    stem = Path(name).stem
+    return HeldOut(
+        ProblemSet(stem, stem, prompts, [_plain_columns(row) for row in rows]),
+        _make_judge(recipe, training, options),
+        _settings(training, model),
+    )
+
+
+def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> list[dict[str, Any]]:
+    """Reads as the training does; a set of its own is read without the training set, which may be large."""
+    training.eval_on_start = True
+    if recipe.eval_dataset_name is None:
+        test = load_inputs(recipe, training, model).test
+    else:
+        training.eval_on_start, training.eval_strategy = False, "no"
+        own = {"dataset_name": recipe.eval_dataset_name, "dataset_train_split": recipe.eval_dataset_split}
+        own |= {"dataset_config": None, "dataset_size": None, "test_size": None, "eval_dataset_name": None}
+        test = load_inputs(dataclasses.replace(recipe, **own), training, model).train
+    if not isinstance(test, Dataset):
+        raise ValueError("dataset_streaming: a held-out set that is streamed has no end; do not stream it.")
+    return list(test)
+
+
+def _make_judge(recipe: RecipeArguments, training: GRPOConfig, options: dict[str, Any]) -> dict[str, Any]:
+    if len(recipe.reward_funcs) == 1 and recipe.reward_funcs[0] in MATH_REWARDS:
+        return {"require_think": MATH_REWARDS[recipe.reward_funcs[0]]}
+    # GRPOConfig has no fields for labels
+    labels = {name: options.get(name) for name in ("label_threshold", "label_reward_func")}
+    weights = {"reward_funcs": recipe.reward_funcs, "reward_weights": training.reward_weights}
+    return weights | labels | {"max_completion_length": training.max_completion_length}
+
+
+def _settings(training: GRPOConfig, model: ModelConfig) -> dict[str, Any]:
+    settings = {name: getattr(training, name) for name in SAMPLING}
+    settings["max_new_tokens"] = training.max_completion_length
+    settings["samples"] = training.num_generations_eval or training.num_generations
+    settings["chat_template_kwargs"] = training.chat_template_kwargs
+    made = [Path(training.output_dir) / part for part in ("merged", ".")]
+    made = [path for path in made if (path / "config.json").exists() or (path / "adapter_config.json").exists()]
+    revision = "" if model.model_revision in (None, "main") else f"@{model.model_revision}"
+    settings["models"] = [f"{model.model_name_or_path}{revision}", *map(str, made[:1])]
+    return settings
+
+
+def _plain_columns(row: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(row)
+    except TypeError as error:
+        raise ValueError(
+            f"config: a column of the held-out set cannot be stored ({error}), such as images."
+        ) from error
+    return row
