@@ -119,8 +119,8 @@ def test_the_solved_groups_are_compared_by_what_every_run_logs() -> None:
     real, grpo = Run("REAL", example_log(16)), Run("GRPO", grpo_log(16))
     solved = panel(training(real, Run("BCE", example_log(16, 0.2))), "Fully solved")
     assert lines(solved)[0][1] == [step / 32 for step in (1, 5, 9, 13)]
-    assert lines(panel(training(real, grpo), "All right or all wrong")) == [([1, 5, 9, 13], [0.5] * 4)] * 2
-    assert lines(panel(training(grpo), "All right or all wrong")) == [([1, 5, 9, 13], [0.5] * 4)]
+    assert lines(panel(training(real, grpo), "Groups with equal rewards")) == [([1, 5, 9, 13], [0.5] * 4)] * 2
+    assert lines(panel(training(grpo), "Groups with equal rewards")) == [([1, 5, 9, 13], [0.5] * 4)]
 
 
 def test_what_was_not_logged_is_said_in_its_panel() -> None:
@@ -186,6 +186,14 @@ def test_columns_of_a_long_run_hold_whole_generations() -> None:
     assert shares[0].shape[1] <= COLUMNS and np.diff(edges[0])[0] % STEPS_PER_GENERATION == 0
     assert edges[0][0] == 0 and edges[0][-1] == 1000
     np.testing.assert_allclose(shares[0][10, :-1], 1 / STEPS_PER_GENERATION)
+
+
+def test_the_ticks_of_the_scores_are_whole_decades_at_their_edges() -> None:
+    axes = maps(example_log(16))[2].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["-1", "-0.1", "-0.01", "-0.001", "0.001", "0.01", "0.1", "1", "0"]
+    # Bin 2 of 21 ends at -1 with 1 open bin and 1 up to -3.2 below it
+    assert axes.get_yticks().tolist() == [2, 4, 6, 8, 13, 15, 17, 19, 10.5]
 
 
 def test_the_whole_run_is_the_mean_of_all_rollouts() -> None:

@@ -19,7 +19,6 @@ from .run_log import Run
 COLUMNS = 120  # more steps than this share columns
 LABELS = (("positive", "Right rollouts", BLUE, "-"), ("negative", "Wrong rollouts", VERMILLION, "--"))
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", BLUE, "#001D2E"]).with_extremes(bad="0.93")
-SCORE_TICKS = (-1.0, -0.1, -0.01, -0.001, 0.001, 0.01, 0.1, 1.0)
 
 
 def draw_scores(figure: Figure, run: Run) -> None:
@@ -37,10 +36,8 @@ def draw_scores(figure: Figure, run: Run) -> None:
     for kind, row in zip(("scores", "weights"), grid, strict=True):
         for axes, (label, title, colour, line) in zip(row, LABELS, strict=False):
             edges, shares, whole = _columns(run, f"{kind}/{label}_histogram")
-            # The square root, so that thin tails show
-            mesh = axes.pcolormesh(
-                edges, range(shares.shape[0] + 1), shares, cmap=SHADES, norm=PowerNorm(0.5, vmin=0, vmax=1)
-            )
+            norm = PowerNorm(0.5, vmin=0, vmax=1)  # the square root, so that thin tails show
+            mesh = axes.pcolormesh(edges, range(len(shares) + 1), shares, cmap=SHADES, norm=norm)
             axes.grid(False)
             axes.set_title(f"{title}: {kind}")
             row[2].stairs(whole, orientation="horizontal", color=colour, linestyle=line, linewidth=1.8, label=title)
@@ -76,9 +73,10 @@ def _steps_per_generation(run: Run) -> int:
 
 def _label_axes(grid: np.ndarray) -> None:
     scores, weights = grid
-    places = [SCORE_EDGES.index(edge) + 1 for edge in SCORE_TICKS]
-    middle = (len(SCORE_EDGES) + 1) / 2
-    scores[0].set_yticks([*places, middle], [*(f"{edge:g}" for edge in SCORE_TICKS), "0"])
+    middle = (len(SCORE_EDGES) + 1) / 2  # of the bin about 0
+    decades = [index for index, edge in enumerate(SCORE_EDGES) if index % 2 == (edge < 0) and abs(edge) > 5e-4]
+    names = [f"{SCORE_EDGES[index]:g}" for index in decades]
+    scores[0].set_yticks([*(index + 1 for index in decades), middle], [*names, "0"])
     scores[0].set_ylabel("score $\\bar{s}$ (nats per token)")
     weights[0].set_yticks([WEIGHT_BINS * quarter / 4 for quarter in range(5)], ["0", "¼", "½", "¾", "1"])
     weights[0].set_ylabel("weight $|\\partial L/\\partial \\bar{s}|$  (1 is the bound $1/\\tau$)")

@@ -29,7 +29,7 @@ HELDOUT = ("eval_reward", "Held-out pass@1 (mean reward)")
 # GRPOTrainer logs the second only
 SOLVED = (
     ("groups/all_right", "Fully solved groups (share)"),
-    ("frac_reward_zero_std", "All right or all wrong groups (share)"),
+    ("frac_reward_zero_std", "Groups with equal rewards (share)"),
 )
 
 
