@@ -129,9 +129,9 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) ->
         if recipe.save_merged:
             merge_adapter(Path(training.output_dir), model.dtype)
         if recipe.plot:
-            from trl_real.figures import plot_training
+            from trl_real.figures import plot_training, read_run
 
-            plot_training(training.output_dir, Path(training.output_dir) / "training.png")
+            plot_training([read_run(training.output_dir)], Path(training.output_dir) / "training.png")
             print(f"Drew {training.output_dir}/training.png")
         if isinstance(test_set, Dataset) and training.eval_on_start:
             print(before_and_after(log, len(test_set), trainer.num_generations_eval))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.cuts import train_cut
-from tests.test_exactness import TOLERANCE, distance, losses
+from tests.test_exactness import TOLERANCE, check_histograms, distance, losses
 
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +61,7 @@ def check(result: tuple, expected: tuple) -> None:
     (trained, log), (base, base_log) = result, expected
     assert distance(base, trained) < TOLERANCE
     assert losses(log) == pytest.approx(losses(base_log), abs=1e-4)
+    check_histograms(log, base_log)
     evaluations, base_evaluations = ([e for e in entries if "eval_loss" in e] for entries in (log, base_log))
     assert len(evaluations) == len(base_evaluations)
     for one, other in zip(evaluations, base_evaluations, strict=True):

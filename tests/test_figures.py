@@ -1,70 +1,158 @@
-"""The picture of a run, from its log files alone."""
+"""The figures of runs: lines, legends and files, from logs alone."""
 
+import importlib
 import json
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 
 matplotlib_image = pytest.importorskip("matplotlib.image", reason="needs the extra `plots`")
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
-from trl_real.figures import plot_training, read_log, smooth  # noqa: E402
+from trl_real.figure_scores import COLUMNS, draw_scores  # noqa: E402
+from trl_real.figure_training import draw_comparison, draw_training, smooth  # noqa: E402
+from trl_real.figures import main  # noqa: E402
+from trl_real.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS  # noqa: E402
+from trl_real.run_log import Run  # noqa: E402
 
 
-def example_log(steps: int) -> list[dict[str, Any]]:
-    """What a run of so many steps logs: rewards and groups at each fourth step, entropy at each, evaluations."""
+STEPS_PER_GENERATION = 4
+
+
+def example_log(steps: int, gain: float = 0.5) -> list[dict[str, Any]]:
+    """What a run of REALTrainer logs: rewards and groups with each generation, entropy and scores with each step."""
     log: list[dict[str, Any]] = [{"step": 0, "eval_reward": 0.3}]
     for step in range(1, steps + 1):
         done = step / steps
-        log.append({"step": step, "entropy": 2 - done})
-        if step % 4 == 1:
+        log.append({"step": step, "entropy": 2 - done} | example_counts(step))
+        if step % STEPS_PER_GENERATION == 1:
             groups = {"groups/all_right": done / 2, "groups/mixed": 0.5, "groups/all_wrong": 0.5 - done / 2}
-            log[-1] |= {"reward": 0.3 + done / 2, **groups}
+            log[-1] |= {"reward": 0.3 + gain * done, "frac_reward_zero_std": 0.5, **groups}
         if step % 8 == 0:
-            log.append({"step": step, "eval_reward": 0.3 + done / 2})
+            log.append({"step": step, "eval_reward": 0.3 + gain * done})
     return log + [{"step": steps, "train_loss": 1.0}]
 
 
-BLUE, VERMILLION = (0, 114, 178), (213, 94, 0)
+def example_counts(step: int) -> dict[str, list[int]]:
+    """Three right rollouts and one wrong one; at score 0 in the first step of a generation, far from it later."""
+    place = 10 if step % STEPS_PER_GENERATION == 1 else 15
+    bins = [len(SCORE_EDGES) + 1] * 2 + [WEIGHT_BINS] * 2
+    places = [place, 20 - place, 5, 10]
+    table = zip(HISTOGRAMS, bins, places, [3, 1, 3, 1], strict=True)
+    return {name: [count * (index == where) for index in range(number)] for name, number, where, count in table}
 
 
-def shows(picture: Path, colour: tuple[int, int, int]) -> bool:
-    pixels = (matplotlib_image.imread(picture)[..., :3] * 255).round()
-    return bool((pixels == colour).all(axis=-1).any())
+def grpo_log(steps: int) -> list[dict[str, Any]]:
+    """The same of GRPOTrainer, which knows neither labels nor scores."""
+    return [
+        {key: value for key, value in record.items() if not key.startswith(("groups/", "scores/", "weights/"))}
+        for record in example_log(steps, gain=0.25)
+    ]
 
 
-@pytest.mark.parametrize("steps", [16, 400])
-def test_short_and_long_runs_give_a_picture_on_white_with_all_its_colours(tmp_path: Path, steps: int) -> None:
-    picture = plot_training(example_log(steps), tmp_path / "run.png")
-    assert matplotlib_image.imread(picture)[0, 0].tolist() == [1, 1, 1, 1]
-    assert shows(picture, BLUE) and shows(picture, VERMILLION)
+def write_run(folder: Path, log: list[dict[str, Any]]) -> str:
+    folder.mkdir(parents=True)
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    return str(folder)
 
 
-def test_a_log_without_groups_and_evaluations_still_gives_a_picture(tmp_path: Path) -> None:
-    log = [{"step": 1, "reward": 0.5}, {"step": 2, "reward": None}]
-    assert shows(plot_training(log, tmp_path / "run.png"), BLUE)
-    assert not shows(plot_training([], tmp_path / "empty.png"), VERMILLION)
+def panel(figure: Figure, title: str) -> Axes:
+    [axes] = [axes for axes in figure.axes if axes.get_title().startswith(title)]
+    return axes
 
 
-def test_the_log_is_read_from_a_file_a_folder_or_the_last_checkpoint(tmp_path: Path) -> None:
-    for name, steps in (("checkpoint-8", 8), ("checkpoint-16", 16)):
-        (tmp_path / name).mkdir()
-        state = tmp_path / name / "trainer_state.json"
-        state.write_text(json.dumps({"log_history": example_log(steps)}))
-        os.utime(state, (steps, steps))
-    assert read_log(tmp_path) == example_log(16)
-    assert read_log(tmp_path / "checkpoint-8" / "trainer_state.json") == example_log(8)
-    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": example_log(20)}))
-    assert read_log(tmp_path) == example_log(20)
+def lines(axes: Axes) -> list[tuple[list[float], list[float]]]:
+    return [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()]
 
 
-def test_a_folder_without_a_log_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds no trainer_state.json"):
-        plot_training(tmp_path, tmp_path / "run.png")
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def training(*runs: Run, **options: Any) -> Figure:
+    figure = Figure()
+    draw_training(figure, list(runs), **options)
+    return figure
+
+
+# ---- training and compare -------------------------------------------------------------------------------------------
+
+
+def test_a_short_run_is_drawn_as_it_was_logged() -> None:
+    figure = training(Run("one", example_log(16)))
+    assert lines(panel(figure, "Reward")) == [([1, 5, 9, 13], [0.3 + 0.5 * step / 16 for step in (1, 5, 9, 13)])]
+    assert lines(panel(figure, "Held-out")) == [([0, 8, 16], [0.3, 0.55, 0.8])]
+    assert lines(panel(figure, "Entropy"))[0][1] == [2 - step / 16 for step in range(1, 17)]
+
+
+def test_the_groups_of_one_run_are_bars_as_wide_as_a_generation() -> None:
+    bars = panel(training(Run("one", example_log(16))), "Groups").patches
+    assert [bar.get_x() for bar in bars[:4]] == [0, 4, 8, 12] and {bar.get_width() for bar in bars} == {4}
+    assert [bar.get_height() for bar in bars[:4]] == [step / 32 for step in (1, 5, 9, 13)]
+    tops = [sum(bar.get_height() for bar in bars[first::4]) for first in range(4)]
+    assert tops == pytest.approx([1, 1, 1, 1])
+    assert panel(training(Run("one", example_log(400))), "Groups").collections  # areas
+
+
+def test_a_long_run_is_smoothed_with_the_raw_values_behind() -> None:
+    (steps, raw), (same_steps, smoothed) = lines(panel(training(Run("one", example_log(400))), "Entropy"))
+    assert steps == same_steps == list(range(1, 401)) and raw[-1] == 1
+    assert smoothed == smooth(raw, 40) and smoothed[-1] > 1
+
+
+def test_runs_of_both_trainers_share_the_panels_and_have_looks_of_their_own() -> None:
+    figure = training(Run("REAL", example_log(16)), Run("GRPO", grpo_log(16)))
+    reward = panel(figure, "Reward").get_lines()
+    assert [line.get_ydata()[-1] for line in reward] == pytest.approx([0.3 + 0.5 * 13 / 16, 0.3 + 0.25 * 13 / 16])
+    for look in ("color", "linestyle", "marker"):
+        assert len({getattr(line, f"get_{look}")() for line in reward}) == 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["REAL", "GRPO"]
+
+
+def test_the_solved_groups_are_compared_by_what_every_run_logs() -> None:
+    real, grpo = Run("REAL", example_log(16)), Run("GRPO", grpo_log(16))
+    solved = panel(training(real, Run("BCE", example_log(16, 0.2))), "Fully solved")
+    assert lines(solved)[0][1] == [step / 32 for step in (1, 5, 9, 13)]
+    assert lines(panel(training(real, grpo), "Groups with equal rewards")) == [([1, 5, 9, 13], [0.5] * 4)] * 2
+    assert lines(panel(training(grpo), "Groups with equal rewards")) == [([1, 5, 9, 13], [0.5] * 4)]
+
+
+def test_what_was_not_logged_is_said_in_its_panel() -> None:
+    silent = Run("silent", [{"step": 1, "reward": 0.5}, {"step": 2, "reward": None}])
+    figure = training(Run("REAL", example_log(16)), silent)
+    assert texts(panel(figure, "Held-out")) == texts(panel(figure, "Fully")) == ["not logged: silent"]
+    assert texts(panel(figure, "Reward")) == []
+    alone = training(silent)
+    assert texts(panel(alone, "Held-out")) == texts(panel(alone, "Entropy")) == ["not logged"]
+    assert lines(panel(alone, "Reward")) == [([1], [0.5])]
+    assert [texts(axes) for axes in training(Run("empty", [])).axes] == [["not logged"]] * 4
+
+
+def test_a_comparison_names_the_last_value_of_each_line() -> None:
+    figure = Figure()
+    draw_comparison(figure, [Run("REAL", example_log(16)), Run("GRPO", grpo_log(16)), Run("silent", [])])
+    heldout = panel(figure, "Held-out")
+    assert [text.get_text() for text in heldout.get_legend().get_texts()] == ["REAL  0.800", "GRPO  0.550"]
+    assert texts(heldout) == ["not logged: silent"]
+    draw_comparison(Figure(), [Run("silent", [])])
+
+
+def test_one_of_several_evaluation_sets_is_drawn_by_its_name() -> None:
+    log = [{"step": 1, "eval_easy_reward": 0.9, "eval_hard_reward": 0.1, "eval_rewards/judge": 5.0}]
+    heldout = panel(training(Run("one", log), eval_set="hard"), "Held-out pass@1 on hard")
+    assert lines(heldout) == [([1], [0.1])]
+    with pytest.raises(ValueError, match="^eval_set: several sets were evaluated; name one of easy, hard"):
+        training(Run("one", log))
+    with pytest.raises(ValueError, match="^eval_set: medium was not evaluated, only easy, hard"):
+        training(Run("one", log), eval_set="medium")
+    only = [{"step": 1, "eval_easy_reward": 0.9}]
+    assert lines(panel(training(Run("one", only)), "Held-out pass@1 on easy")) == [([1], [0.9])]
 
 
 def test_smoothing_keeps_a_constant_and_averages_noise() -> None:
@@ -73,12 +161,123 @@ def test_smoothing_keeps_a_constant_and_averages_noise() -> None:
     assert smooth([0.0, 1.0] * 50, 10)[-1] == pytest.approx(0.5, abs=0.1)
 
 
-def test_without_matplotlib_the_error_names_the_extra() -> None:
-    code = (
-        "import sys; sys.modules['matplotlib'] = None\n"
-        "from trl_real.figures import plot_training\n"
-        "try:\n    plot_training([], 'x.png')\n"
-        "except ImportError as error:\n    print(error)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "trl-real[plots]" in result.stdout
+# ---- scores ---------------------------------------------------------------------------------------------------------
+
+
+def maps(log: list[dict[str, Any]]) -> tuple[list[np.ndarray], list[np.ndarray], Figure]:
+    """Shares and column edges of the four maps: scores of right and wrong rollouts, then weights."""
+    figure = Figure()
+    draw_scores(figure, Run("one", log))
+    meshes = [axes.collections[0] for axes in figure.axes if axes.get_title().endswith((": scores", ": weights"))]
+    return [mesh.get_array() for mesh in meshes], [mesh.get_coordinates()[0, :, 0] for mesh in meshes], figure
+
+
+def test_a_column_has_the_shares_of_its_step() -> None:
+    shares, edges, _ = maps(example_log(16))
+    assert [table.shape for table in shares] == [(21, 16)] * 2 + [(20, 16)] * 2
+    assert all(column.tolist() == list(range(17)) for column in edges)
+    assert shares[0].argmax(axis=0).tolist() == [10, 15, 15, 15] * 4
+    assert shares[1].argmax(axis=0).tolist() == [10, 5, 5, 5] * 4
+    assert all(table.sum(axis=0).tolist() == [1] * 16 for table in shares)
+
+
+def test_columns_of_a_long_run_hold_whole_generations() -> None:
+    shares, edges, _ = maps(example_log(1000))
+    assert shares[0].shape[1] <= COLUMNS and np.diff(edges[0])[0] % STEPS_PER_GENERATION == 0
+    assert edges[0][0] == 0 and edges[0][-1] == 1000
+    np.testing.assert_allclose(shares[0][10, :-1], 1 / STEPS_PER_GENERATION)
+
+
+def test_the_ticks_of_the_scores_are_whole_decades_at_their_edges() -> None:
+    axes = maps(example_log(16))[2].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["-1", "-0.1", "-0.01", "-0.001", "0.001", "0.01", "0.1", "1", "0"]
+    # Bin 2 of 21 ends at -1 with 1 open bin and 1 up to -3.2 below it
+    assert axes.get_yticks().tolist() == [2, 4, 6, 8, 13, 15, 17, 19, 10.5]
+
+
+def test_the_whole_run_is_the_mean_of_all_rollouts() -> None:
+    figure = maps(example_log(16))[2]
+    right, wrong = [patch.get_data().values for patch in figure.axes[2].patches]
+    assert right[[10, 15]].tolist() == wrong[[10, 5]].tolist() == [0.25, 0.75]
+
+
+def test_steps_without_a_rollout_are_left_blank_and_one_record_is_enough() -> None:
+    empty = {name: [0] * len(counts) for name, counts in example_counts(1).items()}
+    shares, edges, _ = maps([{"step": 10, **empty}])
+    assert all(np.ma.getmaskarray(table).all() or np.isnan(table).all() for table in shares)
+    assert edges[0].tolist() == [0, 10]
+    shares, edges, _ = maps([{"step": 10, **example_counts(1)}, {"step": 20, **empty}])
+    assert shares[0][10, 0] == 1 and edges[0].tolist() == [0, 10, 20]
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> dict[str, str]:
+    """Folders of a run of REALTrainer and one of GRPOTrainer."""
+    return {"real": write_run(tmp_path / "real", example_log(48)), "grpo": write_run(tmp_path / "grpo", grpo_log(48))}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gradients",
+        "gradients --tau 0.5 1 --loss_type real bce --right 2 --wrong 6 --epsilon 0.1",
+        "training {real}",
+        "training {real}/trainer_state.json baseline={grpo} --title Both",
+        "compare {real} {grpo}",
+        "scores {real}",
+    ],
+)
+def test_every_command_writes_a_picture_on_opaque_white(tmp_path: Path, runs: dict[str, str], command: str) -> None:
+    picture = tmp_path / "new" / "figure.png"
+    main([*command.format(**runs).split(), "--output", str(picture)])
+    pixels = matplotlib_image.imread(picture)
+    assert (pixels[..., 3] == 1).all() and (pixels[[0, 0, -1, -1], [0, -1, 0, -1], :3] == 1).all()
+    assert (pixels[..., :3] != 1).any()
+    assert picture.stat().st_size < 150_000
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_the_suffix_decides_the_format(tmp_path: Path, runs: dict[str, str], suffix: str, start: bytes) -> None:
+    main(["scores", runs["real"], "--output", str(tmp_path / f"figure.{suffix}")])
+    assert (tmp_path / f"figure.{suffix}").read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("training nowhere", "nowhere: there is no such file or folder"),
+        ("training {real} {real}", "real: is the name of 2 runs"),
+        ("training {many}", "runs: more than 7 cannot be told apart in one figure, got 8"),
+        ("compare {real} --eval_set aime24", "eval_set: aime24 was not evaluated"),
+        ("scores {grpo}", "grpo: its log holds no `scores/positive_histogram`"),
+        ("scores {real} --output figure.gif", "output: figure.gif must end in one of .png, .pdf, .svg"),
+        ("gradients --tau 0", "`tau` must be a finite number above 0"),
+        ("gradients --loss_type grpo", "`loss_type` must be one of"),
+    ],
+)
+def test_a_bad_command_ends_in_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: dict[str, str], command: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    many = " ".join(f"{index}={runs['real']}" for index in range(8))
+    with pytest.raises(SystemExit, match=f"^error: {message}"):
+        main(command.format(**runs, many=many).split())
+    assert not list(tmp_path.glob("*.*"))
+
+
+def test_the_module_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "trl_real.figures")
+    monkeypatch.setattr(sys, "argv", ["figures", "gradients", "--output", str(tmp_path / "figure.pdf")])
+    runpy.run_module("trl_real.figures", run_name="__main__")
+    assert (tmp_path / "figure.pdf").exists()
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "trl_real.figures")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"trl-real\[plots\]"):
+        importlib.import_module("trl_real.figures")

@@ -8,7 +8,7 @@ The pipeline, in reading order:
     objective.py     scores (Eq. 5) -> weights (Eq. 9) and losses (Eq. 8, 2, 11): torch only
     generation.py    one generation in the update phase: rollouts, plan, and the weights of the current step
     regularizers.py  KL term, entropy bonus, MoE balance: what a user may add to the objective
-    metrics.py       what is logged
+    metrics.py       what is logged; histograms.py counts scores and weights
     trainer.py       REALTrainer: TRL's GRPOTrainer with the above in place of its loss
     resume.py        where a run stands after a checkpoint
     config.py        REALConfig; fields.py says what REAL makes of every field of GRPOConfig

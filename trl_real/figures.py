@@ -1,141 +1,101 @@
 """
-The picture of a run, from the trainer's log alone.
+Figures of the paper from the log files of runs, one command each:
 
-In: `trainer_state.json` (or its folder, or `trainer.state.log_history`). Out: a PNG, PDF or SVG file with four
-panels over the optimizer steps: reward, held-out pass@1, group shares, entropy. Left out: comparisons of several runs.
+    python -m trl_real.figures gradients                     Fig. 1: gradient magnitude of GRPO and REAL
+    python -m trl_real.figures training RUN [RUN ...]        Fig. 4: entropy, held-out pass@1, reward, solved groups
+    python -m trl_real.figures compare RUN [RUN ...]         Fig. 5: reward and held-out pass@1, with the last values
+    python -m trl_real.figures scores RUN                    histograms of scores and weights
+
+A RUN is an `output_dir` or a `trainer_state.json`, of REALTrainer or of GRPOTrainer; `name=RUN` gives it a name.
+`--output` takes a PNG, PDF or SVG file. Needs the extra `plots`. The drawing is in `figure_*.py`.
 """
 
-import json
-from itertools import pairwise
+import argparse
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+try:
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError("Figures need matplotlib. Run: pip install 'trl-real[plots]'") from error
 
-Log = list[dict[str, Any]]
+from .figure_gradients import GradientOptions, draw_gradients  # noqa: E402
+from .figure_scores import draw_scores  # noqa: E402
+from .figure_style import new_figure  # noqa: E402
+from .figure_training import draw_comparison, draw_training  # noqa: E402
+from .objective import LOSS_TYPES  # noqa: E402
+from .run_log import Run, read_run, read_runs  # noqa: E402
 
-# Okabe and Ito's palette: told apart by colour-blind readers, and by brightness in a black-and-white print
-BLUE, VERMILLION, GREEN, PALE = "#0072B2", "#D55E00", "#009E73", "#E4E4E4"
-GROUP_SHARES = (("all right", BLUE), ("mixed", PALE), ("all wrong", VERMILLION))
-SMOOTH_FROM = 40  # fewer points than this are drawn as they are
+
+def plot_gradients(path: str | Path, options: GradientOptions | None = None, title: str | None = None) -> None:
+    """Writes Fig. 1 to `path`; the default options are the paper's."""
+    with new_figure(path, 9, 4, title or "Gradient magnitude of GRPO and REAL") as figure:
+        draw_gradients(figure, options or GradientOptions())
 
 
-def plot_training(source: Log | str | Path, path: str | Path, title: str = "REAL training") -> Path:
-    """
-    Draws the picture of a training run.
+def plot_training(runs: list[Run], path: str | Path, title: str | None = None, eval_set: str | None = None) -> None:
+    """Writes Fig. 4 of one run or several to `path`; `eval_set` names the evaluation set if there were several."""
+    with new_figure(path, 9, 6, title or _title("Training", runs)) as figure:
+        draw_training(figure, runs, eval_set)
 
-    Args:
-        source (`list[dict]` or `str` or `Path`):
-            `trainer.state.log_history`, a `trainer_state.json`, or the `output_dir` of a run (with the state saved at
-            the end, or that of its last checkpoint).
-        path (`str` or `Path`):
-            File to write; its suffix decides the format.
-        title (`str`, *optional*, defaults to `"REAL training"`):
-            Title of the picture.
 
-    Returns:
-        `Path`: the file written.
-    """
+def plot_comparison(runs: list[Run], path: str | Path, title: str | None = None, eval_set: str | None = None) -> None:
+    """Writes Fig. 5 of several runs to `path`; `eval_set` names the evaluation set if there were several."""
+    with new_figure(path, 9, 3.8, title or _title("Comparison", runs)) as figure:
+        draw_comparison(figure, runs, eval_set)
+
+
+def plot_scores(run: Run, path: str | Path, title: str | None = None) -> None:
+    """Writes the histograms of scores and weights of a run to `path`."""
+    with new_figure(path, 9, 6, title or _title("Scores and weights", [run])) as figure:
+        draw_scores(figure, run)
+
+
+def _title(what: str, runs: list[Run]) -> str:
+    return f"{what}: {runs[0].name}" if len(runs) == 1 else what
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command and its options."""
+    parser = argparse.ArgumentParser("python -m trl_real.figures", description="Draws figures from logs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    gradients = commands.add_parser("gradients", help="Fig. 1: gradient magnitude of GRPO and REAL")
+    defaults = GradientOptions()
+    gradients.add_argument("--tau", type=float, nargs="+", default=defaults.taus, help="temperatures of REAL")
+    gradients.add_argument("--loss_type", nargs="+", default=defaults.loss_types, help=" or ".join(LOSS_TYPES))
+    gradients.add_argument("--right", type=int, default=defaults.right, help="right rollouts of the group")
+    gradients.add_argument("--wrong", type=int, default=defaults.wrong, help="wrong rollouts of the group")
+    gradients.add_argument("--epsilon", type=float, default=defaults.epsilon, help="clipping range of GRPO")
+    training = commands.add_parser("training", help="Fig. 4: entropy, held-out pass@1, reward, solved groups")
+    compare = commands.add_parser("compare", help="Fig. 5: reward and held-out pass@1")
+    scores = commands.add_parser("scores", help="histograms of scores and weights of a run of REALTrainer")
+    for command in (training, compare):
+        command.add_argument("runs", nargs="+", metavar="RUN", help="output_dir or trainer_state.json, or name=path")
+        command.add_argument("--eval_set", help="evaluation set, if there were several")
+    scores.add_argument("run", metavar="RUN", help="output_dir or trainer_state.json")
+    for name, command in commands.choices.items():
+        command.add_argument("--output", default=f"{name}.png", help="PNG, PDF or SVG file (default: %(default)s)")
+        command.add_argument("--title", help="title of the figure")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> None:
+    """Runs one command."""
+    args = parse(argv)
     try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Figures need matplotlib. Run: pip install 'trl-real[plots]'") from error
-
-    log = source if isinstance(source, list) else read_log(Path(source))
-    figure = Figure(figsize=(9, 6), dpi=150, facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    (reward, heldout), (groups, entropy) = figure.subplots(2, 2)
-    _draw_curve(reward, log, "reward", "Reward of the rollouts", BLUE)
-    _draw_curve(heldout, log, "eval_reward", "Held-out pass@1 (mean reward)", GREEN)
-    _draw_shares(groups, log)
-    _draw_curve(entropy, log, "entropy", "Entropy of the policy (nats per token)", VERMILLION)
-    last = max((record["step"] for record in log), default=1)
-    for axes in (reward, heldout, groups, entropy):
-        _finish_panel(axes, last)
-    for axes in (groups, entropy):
-        axes.set_xlabel("optimizer step", fontsize=9)
-    figure.suptitle(title, fontsize=12, fontweight="bold")
-    figure.savefig(path, facecolor="white")
-    return Path(path)
+        if args.command == "gradients":
+            group = dict(right=args.right, wrong=args.wrong, epsilon=args.epsilon)
+            plot_gradients(args.output, GradientOptions(tuple(args.tau), tuple(args.loss_type), **group), args.title)
+        elif args.command == "training":
+            plot_training(read_runs(args.runs), args.output, args.title, args.eval_set)
+        elif args.command == "compare":
+            plot_comparison(read_runs(args.runs), args.output, args.title, args.eval_set)
+        else:
+            plot_scores(read_run(args.run), args.output, args.title)
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
 
 
-def read_log(source: Path) -> Log:
-    """The log history in a `trainer_state.json`, or in the newest one of a run's `output_dir`."""
-    states = [source]
-    if source.is_dir():
-        checkpoints = sorted(source.glob("checkpoint-*/trainer_state.json"), key=lambda state: state.stat().st_mtime)
-        states = [*checkpoints, *source.glob("trainer_state.json")]
-    if not states or not states[-1].is_file():
-        raise FileNotFoundError(f"{source} holds no trainer_state.json: no checkpoint was saved there yet.")
-    return json.loads(states[-1].read_text())["log_history"]
-
-
-def smooth(values: list[float], span: int) -> list[float]:
-    """Exponential moving average over about `span` values, without the pull towards its first value."""
-    keep, total, weight, smoothed = 1 - 2 / (span + 1), 0.0, 0.0, []
-    for value in values:
-        total, weight = keep * total + value, keep * weight + 1
-        smoothed.append(total / weight)
-    return smoothed
-
-
-def _series(log: Log, key: str) -> tuple[list[int], list[float]]:
-    points = [(record["step"], record[key]) for record in log if record.get(key) is not None]
-    return [step for step, _ in points], [value for _, value in points]
-
-
-def _draw_curve(axes: "Axes", log: Log, key: str, title: str, colour: str) -> None:
-    steps, values = _series(log, key)
-    axes.set_title(title, fontsize=10)
-    if len(values) >= SMOOTH_FROM:
-        axes.plot(steps, values, color=colour, alpha=0.3, linewidth=1)
-        axes.plot(steps, smooth(values, len(values) // 10), color=colour, linewidth=2)
-    elif values:
-        axes.plot(steps, values, color=colour, linewidth=2, marker="o", markersize=4, clip_on=False)
-    else:
-        _say_missing(axes)
-    if key.endswith("reward") and values and min(values) >= 0 and max(values) <= 1:
-        axes.set_ylim(0, 1)
-    elif values:
-        axes.set_ylim(bottom=min(0, *values) if len(values) > 1 else None)
-
-
-def _draw_shares(axes: "Axes", log: Log) -> None:
-    shares = [_series(log, f"groups/{name.replace(' ', '_')}") for name, _ in GROUP_SHARES]
-    axes.set_title("Groups of rollouts", fontsize=10)
-    axes.set_ylim(0, 1)
-    steps = shares[0][0]
-    if not steps or any(series[0] != steps for series in shares):
-        _say_missing(axes)
-        return
-    _stack(axes, steps, [series[1] for series in shares])
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, fontsize=8, frameon=False)
-
-
-def _stack(axes: "Axes", steps: list[int], shares: list[list[float]]) -> None:
-    """Areas where there are many points; else one bar for each generation, as wide as the steps it was trained on."""
-    names, colours = zip(*GROUP_SHARES, strict=True)
-    if len(steps) >= SMOOTH_FROM:
-        smoothed = [smooth(values, len(steps) // 10) for values in shares]
-        axes.stackplot(steps, smoothed, colors=colours, labels=names, edgecolor="white")
-        return
-    width = min((later - step for step, later in pairwise(steps)), default=1)
-    below = [0.0] * len(steps)
-    for name, colour, values in zip(names, colours, shares, strict=True):
-        edges = [step - 1 for step in steps]
-        axes.bar(edges, values, width, below, align="edge", color=colour, label=name, edgecolor="white")
-        below = [bottom + value for bottom, value in zip(below, values, strict=True)]
-
-
-def _say_missing(axes: "Axes") -> None:
-    axes.text(0.5, 0.5, "not logged", transform=axes.transAxes, ha="center", va="center", color="0.4")
-
-
-def _finish_panel(axes: "Axes", last: int) -> None:
-    axes.set_xlim(0, last)
-    axes.grid(alpha=0.25)
-    axes.tick_params(labelsize=8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from .histograms import HISTOGRAMS, count_bins
+
 
 # mean -> (sum, count) of the accumulated quantities
 MEANS = {
@@ -41,12 +43,19 @@ class StepMetrics:
             else:
                 self._sums[name] = self._sums[name] + value
 
-    def flush(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means over all processes (one collective, one device synchronization); starts the next step at zero."""
-        names = sorted(self._sums)
-        table = accelerator.gather(torch.stack([self._sums[name] for name in names])[None])
-        totals = dict(zip(names, table.sum(dim=0).tolist(), strict=True))
-        maxima = dict(zip(names, table.amax(dim=0).tolist(), strict=True))
+    def flush(self, accelerator: Accelerator) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+        """
+        Means and histograms over all processes; starts the next step at zero.
+
+        One collective and one device synchronization.
+        """
+        names = sorted(set(self._sums).difference(HISTOGRAMS))
+        parts = [self._sums[name].reshape(-1) for name in (*names, *HISTOGRAMS)]
+        table = accelerator.gather(torch.cat(parts)[None]).cpu()  # (processes, numbers)
+        scalars, *counts = table.split([len(names), *(part.numel() for part in parts[len(names) :])], dim=1)
+        histograms = {name: count.sum(dim=0) for name, count in zip(HISTOGRAMS, counts, strict=True)}
+        totals = dict(zip(names, scalars.sum(dim=0).tolist(), strict=True))
+        maxima = dict(zip(names, scalars.amax(dim=0).tolist(), strict=True))
         self._sums = {}
         metrics = {
             name: totals[total] / totals[count]
@@ -55,10 +64,10 @@ class StepMetrics:
         }
         if totals["labelled"] > 0:
             metrics[WEIGHTS_MAX] = maxima["weights_max"]
-        return metrics | {name: totals[name] for name in LOSSES}
+        return metrics | {name: totals[name] for name in LOSSES}, histograms
 
 
-def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> dict[str, Any]:
+def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, tau: float) -> dict[str, Any]:
     """Sums over (B,) scores, labels (NaN counts nowhere) and weights, without waiting for the device."""
     positive, negative = labels == 1, labels == 0
     size = weights.abs()
@@ -70,4 +79,5 @@ def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
         "weights": size.sum(),
         "weights_max": size.max(),
         "labelled": (positive | negative).sum(),
+        **count_bins(scores, labels, weights, tau),
     }

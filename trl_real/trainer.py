@@ -35,6 +35,7 @@ from .advice import advice
 from .compat import disable_gradient_checkpointing, get_config_model_id, use_adapter
 from .config import REALConfig
 from .generation import Generation, Objective, StepWeights
+from .histograms import HistogramSums
 from .labels import group_shares, make_label_rule
 from .metrics import StepMetrics, score_sums
 from .micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
@@ -156,6 +157,7 @@ class REALTrainer(GRPOTrainer):
         self._generation: Generation | None = None
         self._step_weights: StepWeights | None = None
         self._step_metrics = StepMetrics()
+        self._histograms = HistogramSums()
         self._eval_name = ""
         self._train_sampler = None
         self.add_callback(ResumePosition(self))
@@ -412,7 +414,7 @@ class REALTrainer(GRPOTrainer):
         self._step_metrics.add(
             loss=loss,
             policy_loss=shares.sum() / num_groups,
-            **score_sums(scores.detach(), step.pick(rows, step.labels, torch.nan), weights),
+            **score_sums(scores.detach(), step.pick(rows, step.labels, torch.nan), weights, self.args.tau),
         )
         if not self.model.training or self.accelerator.sync_gradients:
             self._log_step()
@@ -456,7 +458,7 @@ class REALTrainer(GRPOTrainer):
     def _log_step(self) -> None:
         """Log the optimizer step (or evaluation batch) that ends, and let the entropy controller react to it."""
         mode = "train" if self.model.training else "eval"
-        metrics = self._step_metrics.flush(self.accelerator)
+        metrics, histograms = self._step_metrics.flush(self.accelerator)
         loss, policy_loss = metrics.pop("loss"), metrics.pop("policy_loss")
         if mode == "eval":
             # Transformers weighs the last batch by prompts, not rollouts; TRL's mean of this list is that over groups
@@ -465,6 +467,8 @@ class REALTrainer(GRPOTrainer):
             metrics["policy_loss"] = policy_loss
         for name, value in metrics.items():
             self._metrics[mode][name].append(value)
+        if mode == "train":
+            self._histograms.add(histograms)
         if mode == "train" and self._entropy_bonus_enabled:
             if self.use_adaptive_entropy and "entropy" in metrics:
                 self._adapt_entropy_coef(metrics["entropy"])
@@ -498,3 +502,5 @@ class REALTrainer(GRPOTrainer):
             self._metrics["eval"].clear()
             self._metrics["eval"].update(named)
         super().log(logs, start_time)
+        if self.model.training:  # trackers take numbers only, so the lists join the record after they saw it
+            self.state.log_history[-1].update(self._histograms.take())

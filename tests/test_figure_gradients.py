@@ -1,0 +1,88 @@
+"""Fig. 1: the curves are the paper's, by numbers."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+
+pytest.importorskip("matplotlib", reason="needs the extra `plots`")
+from matplotlib.figure import Figure  # noqa: E402
+
+from trl_real.figure_gradients import (  # noqa: E402
+    GradientOptions,
+    draw_gradients,
+    grpo_magnitude,
+    real_magnitude,
+)
+
+
+SCORES = torch.linspace(-40, 40, 4001, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("loss_type", ["real", "real_no_anchor", "bce"])
+def test_real_is_monotone_and_bounded_by_the_temperature(tau: float, loss_type: str) -> None:
+    right = real_magnitude(SCORES, 1.0, tau, loss_type, 4, 4)
+    wrong = real_magnitude(SCORES, 0.0, tau, loss_type, 4, 4)
+    assert right.max() <= 1 / tau and wrong.max() <= 1 / tau
+    assert (right.diff() <= 1e-12).all() and (wrong.diff() >= -1e-12).all()
+    torch.testing.assert_close(right, wrong.flip(0))
+    if loss_type == "real":
+        assert right[0] == pytest.approx(1 / tau)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(4, 4), (1, 7)])
+def test_real_is_equation_9_with_the_rest_of_the_group_at_zero(right: int, wrong: int) -> None:
+    """C₊ = 1 + Σ e⁰ over the other right rollouts = their number, the drawn one included; 4 in the paper's figure."""
+    scores, tau = torch.linspace(-2, 2, 41, dtype=torch.float64), 0.5
+    expected = 1 / tau / (1 + right * (scores / tau).exp())
+    torch.testing.assert_close(real_magnitude(scores, 1.0, tau, "real", right, wrong), expected)
+    expected = 1 / tau / (1 + wrong * (-scores / tau).exp())
+    torch.testing.assert_close(real_magnitude(scores, 0.0, tau, "real", right, wrong), expected)
+
+
+def test_grpo_is_equation_3_misassigned_in_right_and_unbounded_in_wrong_rollouts() -> None:
+    right, wrong = grpo_magnitude(SCORES, 1.0, 0.2), grpo_magnitude(SCORES, -1.0, 0.2)
+    torch.testing.assert_close(right, SCORES.exp() * (SCORES < math.log(1.2)))
+    torch.testing.assert_close(wrong, SCORES.exp() * (SCORES > math.log(0.8)))
+    assert right.max() < 1.2 and right[SCORES < 0].diff().min() > 0  # the less likely, the smaller
+    assert wrong.max() > 1e17
+    torch.testing.assert_close(grpo_magnitude(SCORES, -3.0, 0.2), 3 * wrong)
+
+
+def test_the_figure_has_the_paper_s_curves_in_both_panels() -> None:
+    figure = Figure()
+    draw_gradients(figure, GradientOptions())
+    at_one = [2 / (1 + 4 * math.e**2), 2 / (1 + 4 / math.e**2)]  # τ = 0.5 and C = 4
+    for axes, value in zip(figure.axes, at_one, strict=True):
+        grpo, real, bound = axes.get_lines()
+        places = [abs(real.get_xdata() - score).argmin() for score in (0, 1)]
+        assert real.get_ydata()[places].tolist() == pytest.approx([0.4, value])
+        assert grpo.get_ydata()[places[0]] == pytest.approx(1)
+        assert list(bound.get_ydata()) == [2, 2]
+    assert [axes.get_lines()[0].get_ydata().max() > 2 for axes in figure.axes] == [False, True]
+
+
+def test_every_temperature_and_loss_has_a_line_and_every_temperature_a_bound() -> None:
+    figure = Figure()
+    draw_gradients(figure, GradientOptions(taus=(0.5, 1.0), loss_types=("real", "bce")))
+    names = [line.get_label() for line in figure.axes[0].get_lines()]
+    assert [name for name in names if "BCE" in name] == [rf"REAL with BCE, $\tau$ = {tau}" for tau in ("0.5", "1")]
+    assert len(names) == 1 + 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(taus=(0.5, -1.0)), "`tau` must be a finite number above 0"),
+        (dict(loss_types=("dapo",)), "`loss_type` must be one of 'real'"),
+        (dict(taus=(0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0)), "tau: more than 6 lines"),
+        (dict(wrong=0), "right, wrong: the group needs at least 1 of each"),
+        (dict(epsilon=1.0), "epsilon: must lie between 0 and 1"),
+    ],
+)
+def test_options_without_a_meaning_are_errors_that_name_them(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GradientOptions(**options)

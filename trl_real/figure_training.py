@@ -1,0 +1,175 @@
+"""
+Fig. 4 and Fig. 5 of the paper: what happened in training, for one run or for several side by side.
+
+In: runs (run_log.py). Out: panels over the optimizer steps, smoothed with the raw values behind where there are many.
+"""
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .figure_style import BLUE, LOOKS, PALE, VERMILLION, say_missing
+from .run_log import Run
+
+
+GROUP_SHARES = (
+    ("all right", "groups/all_right", BLUE),
+    ("mixed", "groups/mixed", PALE),
+    ("all wrong", "groups/all_wrong", VERMILLION),
+)
+BELOW = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)  # a legend below its panel
+SMOOTH_FROM = 40  # fewer points than this are drawn as they are
+ENTROPY = ("entropy", "Entropy of the policy (nats per token)")
+REWARD = ("reward", "Reward of the rollouts")
+HELDOUT = ("eval_reward", "Held-out pass@1 (mean reward)")
+# GRPOTrainer logs the second only
+SOLVED = (
+    ("groups/all_right", "Fully solved groups (share)"),
+    ("frac_reward_zero_std", "Groups with equal rewards (share)"),
+)
+
+
+def draw_training(figure: Figure, runs: list[Run], eval_set: str | None = None) -> None:
+    """
+    Draws Fig. 4: entropy, held-out pass@1, reward and solved groups.
+
+    Args:
+        figure (`Figure`):
+            An empty figure.
+        runs (`list[Run]`):
+            The runs. Of a single run of REALTrainer all kinds of groups are shown.
+        eval_set (`str`, *optional*):
+            Name of the evaluation set, if there were several.
+    """
+    check_number(runs)
+    (entropy, heldout), (reward, groups) = figure.subplots(2, 2)
+    draw_lines(entropy, runs, *ENTROPY)
+    draw_lines(heldout, runs, *heldout_panel(runs, eval_set))
+    draw_lines(reward, runs, *REWARD)
+    if len(runs) == 1 and all(runs[0].logs(key) for _, key, _ in GROUP_SHARES):
+        _draw_shares(groups, runs[0])
+    else:
+        shared = [panel for panel in SOLVED if all(run.logs(panel[0]) for run in runs)]
+        draw_lines(groups, runs, *(shared or SOLVED)[0])
+    _finish(figure, runs, (reward, groups))
+    if len(runs) > 1:
+        handles = [_handle(index, run.name) for index, run in enumerate(runs)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+
+
+def draw_comparison(figure: Figure, runs: list[Run], eval_set: str | None = None) -> None:
+    """Draws Fig. 5, reward and held-out pass@1, with the last value of each run; arguments as `draw_training`."""
+    check_number(runs)
+    panels = figure.subplots(1, 2)
+    for axes, (key, title) in zip(panels, (REWARD, heldout_panel(runs, eval_set)), strict=True):
+        last = draw_lines(axes, runs, key, title)
+        names = {run.name: f"{run.name}  {last[run.name]:.3f}" for run in runs if run.name in last}
+        handles = [_handle(index, names[run.name]) for index, run in enumerate(runs) if run.name in names]
+        if handles:
+            axes.legend(handles=handles, title="Last value of the line", ncols=2, **BELOW)
+    _finish(figure, runs, panels)
+
+
+def check_number(runs: list[Run]) -> None:
+    """Raises `ValueError` if there are more runs than looks."""
+    if len(runs) > len(LOOKS):
+        raise ValueError(f"runs: more than {len(LOOKS)} cannot be told apart in one figure, got {len(runs)}.")
+
+
+def heldout_panel(runs: list[Run], eval_set: str | None) -> tuple[str, str]:
+    """
+    Key and title of the held-out reward.
+
+    Raises:
+        `ValueError`: If the evaluation set was not logged, or if none is named and there are several.
+    """
+    keys = {key for run in runs for record in run.log for key in record}
+    logged = {key.removeprefix("eval").removesuffix("reward").strip("_") for key in keys if _is_heldout(key)}
+    if eval_set is None and len(logged) > 1:
+        raise ValueError(f"eval_set: several sets were evaluated; name one of {', '.join(sorted(logged))}.")
+    if eval_set is not None and eval_set not in logged:
+        raise ValueError(f"eval_set: {eval_set} was not evaluated, only {', '.join(sorted(logged)) or 'nothing'}.")
+    name = eval_set or next(iter(logged), "")
+    return (f"eval_{name}_reward", f"Held-out pass@1 on {name} (mean reward)") if name else HELDOUT
+
+
+def _is_heldout(key: str) -> bool:
+    return key.startswith("eval_") and key.endswith("reward") and "/" not in key
+
+
+def draw_lines(axes: Axes, runs: list[Run], key: str, title: str) -> dict[str, float]:
+    """One line for each run; returns the last value of each, smoothed if the line is."""
+    axes.set_title(title)
+    last, drawn = {}, []
+    for run, look in zip(runs, LOOKS, strict=False):
+        steps, values = run.series(key)
+        if not values:
+            continue
+        drawn += values
+        if len(values) >= SMOOTH_FROM:
+            axes.plot(steps, values, color=look["color"], alpha=0.25, linewidth=0.8)
+            values = smooth(values, len(values) // 10)
+            axes.plot(steps, values, color=look["color"], linestyle=look["linestyle"], linewidth=2)
+        else:
+            axes.plot(steps, values, **look, linewidth=2, clip_on=False)
+        last[run.name] = values[-1]
+    missing = [run.name for run in runs if run.name not in last]
+    if missing:
+        say_missing(axes, missing if last else [])
+    _limit(axes, drawn)
+    return last
+
+
+def smooth(values: list[float], span: int) -> list[float]:
+    """Exponential moving average over about `span` values, without the pull towards its first value."""
+    keep, total, weight, smoothed = 1 - 2 / (span + 1), 0.0, 0.0, []
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        smoothed.append(total / weight)
+    return smoothed
+
+
+def _limit(axes: Axes, values: list[float]) -> None:
+    """Shares between tenths, at least two apart; everything else from 0 where that leaves no empty half."""
+    if not values or all(0 <= value <= 1 for value in values):
+        low, high = (math.floor(10 * min(values)), math.ceil(10 * max(values))) if values else (0, 10)
+        low, high = max(0, min(low, high - 2)), min(10, max(high, low + 2))
+        axes.set_ylim(low / 10, high / 10)
+    elif 0 < min(values) < max(values) / 2:
+        axes.set_ylim(bottom=0)
+
+
+def _draw_shares(axes: Axes, run: Run) -> None:
+    """Areas where there are many points; else one bar for each generation, as wide as the steps it was trained on."""
+    axes.set_title("Groups of rollouts (share)")
+    axes.set_ylim(0, 1)
+    steps = run.series(GROUP_SHARES[0][1])[0]
+    names, keys, colours = zip(*GROUP_SHARES, strict=True)
+    shares = [run.series(key)[1] for key in keys]
+    if len(steps) >= SMOOTH_FROM:
+        smoothed = [smooth(values, len(steps) // 10) for values in shares]
+        axes.stackplot(steps, smoothed, colors=colours, labels=names, edgecolor="white")
+    else:
+        width = min((later - step for step, later in pairwise(steps)), default=1)
+        below = [0.0] * len(steps)
+        for name, colour, values in zip(names, colours, shares, strict=True):
+            edges = [step - 1 for step in steps]
+            axes.bar(edges, values, width, below, align="edge", color=colour, label=name, edgecolor="white")
+            below = [bottom + value for bottom, value in zip(below, values, strict=True)]
+    axes.legend(ncols=3, **BELOW)
+
+
+def _handle(index: int, name: str) -> Line2D:
+    return Line2D([], [], **LOOKS[index], linewidth=2, label=name)
+
+
+def _finish(figure: Figure, runs: list[Run], lowest: Iterable[Axes]) -> None:
+    last = max(run.last_step() for run in runs)
+    for axes in figure.axes:
+        axes.set_xlim(0, max(last, 1))
+    for axes in lowest:
+        axes.set_xlabel("optimizer step")

@@ -1,0 +1,95 @@
+"""
+What a run logged, read back from its files.
+
+In: an `output_dir`, or a `trainer_state.json`. Out: the run's name and, for each logged quantity, steps and values.
+Logs of GRPOTrainer are read as well. Left out: trackers.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    One training run.
+
+    Args:
+        name (`str`):
+            What legends call it.
+        log (`list[dict]`):
+            `trainer.state.log_history`.
+    """
+
+    name: str
+    log: list[dict[str, Any]]
+
+    def series(self, key: str) -> tuple[list[int], list[Any]]:
+        """Steps at which a quantity was logged, and its values; of a step that was logged twice, the later value."""
+        points = {record["step"]: record[key] for record in self.log if record.get(key) is not None}
+        steps = sorted(points)
+        return steps, [points[step] for step in steps]
+
+    def logs(self, key: str) -> bool:
+        """Whether a quantity was logged at any step."""
+        return any(record.get(key) is not None for record in self.log)
+
+    def last_step(self) -> int:
+        """The last step at which anything was logged."""
+        return max((record["step"] for record in self.log), default=0)
+
+
+def read_run(source: str | Path) -> Run:
+    """
+    Reads a run.
+
+    Args:
+        source (`str` or `Path`):
+            The `output_dir` of a run, a checkpoint of it or a `trainer_state.json`; with a name of one's own,
+            `name=path`. Otherwise the run is called like its `output_dir`.
+
+    Returns:
+        `Run`: the run.
+
+    Raises:
+        `FileNotFoundError`: If there is no such log.
+        `ValueError`: If the file is not a trainer's state.
+    """
+    name, path = "", Path(source)
+    if not path.exists() and "=" in str(source):
+        name, _, rest = str(source).partition("=")
+        path = Path(rest)
+    state = _find_state(path)
+    try:
+        log = json.loads(state.read_text())["log_history"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{state} is not the trainer_state.json of a run: {error!r}.") from error
+    folder = state.resolve().parent
+    if folder.name.startswith("checkpoint-"):
+        folder = folder.parent
+    return Run(name or folder.name, log)
+
+
+def read_runs(sources: list[str]) -> list[Run]:
+    """Reads several runs, whose names must differ."""
+    runs = [read_run(source) for source in sources]
+    names = [run.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name}: is the name of {names.count(name)} runs; write name=path to tell them apart.")
+    return runs
+
+
+def _find_state(source: Path) -> Path:
+    """The newest state in the folder of a run: that of its end, or of a checkpoint if it went on or never ended."""
+    states = [source]
+    if source.is_dir():
+        states = [*source.glob("checkpoint-*/trainer_state.json"), *source.glob("trainer_state.json")]
+        states.sort(key=lambda state: state.stat().st_mtime)
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: there is no such file or folder; write a run's output_dir, or name=path.")
+    if not states:
+        raise FileNotFoundError(f"{source} holds no trainer_state.json: no checkpoint was saved there yet.")
+    return states[-1]
