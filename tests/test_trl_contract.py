@@ -12,6 +12,7 @@ from tests.cuts import trainer_for
 from trl_real import REALTrainer
 from trl_real.compat import SUPPORTED_TRL, check_trl_version, pad
 from trl_real.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
+from trl_real.validating import ValidatingTrainer
 
 
 @pytest.mark.parametrize("version", ["1.15.9", "1.17.0", "1.17.0.dev0", "2.0.0", "0.29.1"])
@@ -42,13 +43,16 @@ OVERRIDDEN = {
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_get_per_token_logps_and_entropies": None,
     "_compute_loss": ["self", "model", "inputs"],
+    "_generate": ["self", "prompts"],
+    "get_eval_dataloader": ["self", "eval_dataset"],
     "evaluate": ["self", "eval_dataset", "ignore_keys", "metric_key_prefix"],
-    "log": ["self", "logs", "start_time"],
+    "evaluation_loop": None,
 }
 
 
 def test_these_methods_of_trl_are_overridden_and_no_others():
-    overridden = {name for name in vars(REALTrainer) if inspect.isfunction(vars(REALTrainer)[name])}
+    members = vars(ValidatingTrainer) | vars(REALTrainer)
+    overridden = {name for name, member in members.items() if inspect.isfunction(member)}
     assert {name for name in overridden if hasattr(GRPOTrainer, name)} == OVERRIDDEN.keys()
 
 

@@ -14,7 +14,37 @@ KL_TARGETS = ("ref", "old")
 
 
 @dataclass
-class REALConfig(GRPOConfig):
+class ValidationConfig(GRPOConfig):
+    r"""
+    [`~trl.GRPOConfig`] with the sampling of evaluation.
+
+    Parameters:
+        eval_temperature (`float`, *optional*):
+            Sampling temperature in evaluation. As in training by default.
+        eval_top_p (`float`, *optional*):
+            Nucleus sampling in evaluation. As in training by default.
+    """
+
+    eval_temperature: float | None = field(
+        default=None, metadata={"help": "Sampling temperature in evaluation. As in training by default."}
+    )
+    eval_top_p: float | None = field(
+        default=None, metadata={"help": "Nucleus sampling in evaluation. As in training by default."}
+    )
+
+    def __post_init__(self):
+        if self.eval_temperature is not None and not 0 < self.eval_temperature < math.inf:
+            raise ValueError(
+                f"`eval_temperature` must be a number above 0, got {self.eval_temperature!r}. Write "
+                "eval_temperature=1e-4 for greedy answers."
+            )
+        if self.eval_top_p is not None and not 0 < self.eval_top_p <= 1:
+            raise ValueError(f"`eval_top_p` must be above 0 and at most 1, got {self.eval_top_p!r}.")
+        super().__post_init__()
+
+
+@dataclass
+class REALConfig(ValidationConfig):
     r"""
     Configuration of [`REALTrainer`]. All fields of [`~trl.GRPOConfig`] keep their meaning, give a warning where
     REAL has no use for them, or are refused with the reason: see `docs/config.md`.
@@ -37,6 +67,8 @@ class REALConfig(GRPOConfig):
         kl_target (`str`, *optional*, defaults to `"ref"`):
             Policy of the KL term that `beta` weighs: `"ref"` (the reference model) or `"old"` (the policy that
             generated).
+        eval_temperature, eval_top_p (`float`, *optional*):
+            Sampling in evaluation. As in training by default.
 
     Raises:
         `ValueError`: If a field is outside its allowed values, is refused, or cuts groups apart; the message names the

@@ -1,0 +1,46 @@
+"""Evaluates sets of every small size under several batches. As a script, under torchrun: the same on its processes."""
+
+import os
+import sys
+from typing import Any
+
+import torch
+
+from tests.cuts import trainer_for
+from tests.tiny import prompts_dataset
+
+
+# Rollouts of a prompt and rollouts at once: 3 do not go evenly on two processes, so there prompts fill up the last batch
+BATCHES = {3: (3, 6, 12), 4: (2, 4, 12)}
+SIZES = range(1, 8)
+TIMES = ("_runtime", "_per_second", "_time")
+
+
+def metrics(samples: int, sizes: range, batches: tuple[int, ...], processes: int) -> dict[str, dict[str, Any]]:
+    """The metrics of each set in each batch that so many processes can run, but for the times it took."""
+    options = dict(num_generations_eval=samples, beta=0.1)
+    trainer = trainer_for(dict(batch=8 // processes, lora=True, env_mask=True, options=options))
+    found = {}
+    for batch in batches:
+        if batch * processes % samples:
+            continue
+        trainer.args.per_device_eval_batch_size = batch
+        for size in sizes:
+            result = trainer.evaluate(prompts_dataset(size))
+            found[f"{size} prompts, {batch} rollouts at once"] = {
+                name: value for name, value in result.items() if not name.endswith(TIMES)
+            }
+    return found
+
+
+def main(output: str) -> None:
+    processes = int(os.environ["WORLD_SIZE"])
+    results = {samples: metrics(samples, SIZES, batches, processes) for samples, batches in BATCHES.items()}
+    if os.environ["RANK"] == "0":
+        torch.save(results, output)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
