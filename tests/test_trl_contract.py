@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from trl import GRPOTrainer
+from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import RepeatSampler
 
 from tests.cuts import trainer_for
@@ -87,6 +88,8 @@ def test_the_state_that_is_read_and_written_exists():
     assert not trainer._entropy_bonus_enabled and trainer.entropy_coef == 0.0
     assert trainer._last_world_entropy == float("inf") and trainer.pad_to_multiple_of is None
     assert trainer._tokenizer.pad_token_id == 0
+    assert trainer.eos_token_ids == [1] and trainer.num_generations_eval == 4 and trainer.use_vllm is False
+    assert trainer.temperature == trainer.generation_config.temperature == trainer.generation_kwargs["temperature"]
     assert GRPOTrainer.loss_is_scaled_for_ga is True  # the loss is a mean over the optimizer step already
 
 
@@ -113,6 +116,16 @@ def test_the_sampler_repeats_whole_groups_in_order_and_its_permutation_can_be_sk
     other = RepeatSampler(range(6), mini_repeat_count=2, batch_size=3, repeat_count=2, seed=3)
     torch.randperm(other.num_samples, generator=other.generator)
     assert other.shuffle and list(other) == second
+
+
+def test_vllm_reads_its_sampling_anew_in_every_generation():
+    source = inspect.getsource(VLLMGeneration.generate)
+    assert all(f"self.{name}" in source for name in ("temperature", "top_p", "generation_kwargs"))
+
+
+def test_nanstd_leaves_nan_out():
+    values = torch.tensor([[1.0, 3.0, torch.nan], [2.0, 2.0, 2.0], [5.0, torch.nan, torch.nan]])
+    assert nanstd(values, dim=1).nan_to_num(-1).tolist() == [pytest.approx(2**0.5), 0, -1]
 
 
 def test_pad_pads_on_both_sides_and_to_multiples():
