@@ -11,7 +11,7 @@ from trl.trainer.utils import RepeatSampler
 
 from tests.cuts import trainer_for
 from trl_real import REALTrainer
-from trl_real.compat import SUPPORTED_TRL, check_trl_version, pad
+from trl_real.compat import SUPPORTED_TRL, check_trl_version, nanstd, pad
 from trl_real.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
 from trl_real.validating import ValidatingTrainer
 

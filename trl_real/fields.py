@@ -91,8 +91,8 @@ NOTES: dict[str, str] = {
     "optimizer step.",
     "per_device_train_batch_size": "Most rollouts that a process runs at once. May be smaller than a group.",
     "sync_ref_model": "Only with `kl_target='ref'`.",
-    "per_device_eval_batch_size": "Most rollouts that a process samples at once. Every prompt counts once with all its "
-    "samples, whatever this, the size of the set and the number of processes are.",
+    "per_device_eval_batch_size": "Most rollouts that a process samples at once. Every prompt counts once with all "
+    "its samples, whatever this, the size of the set and the number of processes are.",
     "metric_for_best_model": "`eval_avg@8`, for example, or `eval_<set>_avg@8`, with 8 samples.",
     "dataloader_drop_last": "Evaluation drops nothing.",
 }
