@@ -89,7 +89,7 @@ def test_the_state_that_is_read_and_written_exists():
     assert trainer._last_world_entropy == float("inf") and trainer.pad_to_multiple_of is None
     assert trainer._tokenizer.pad_token_id == 0
     assert trainer.eos_token_ids == [1] and trainer.num_generations_eval == 4 and trainer.use_vllm is False
-    assert trainer.temperature == trainer.generation_config.temperature == trainer.generation_kwargs["temperature"]
+    assert trainer.temperature == trainer.generation_config.temperature == 1.0
     assert GRPOTrainer.loss_is_scaled_for_ga is True  # the loss is a mean over the optimizer step already
 
 
@@ -120,7 +120,7 @@ def test_the_sampler_repeats_whole_groups_in_order_and_its_permutation_can_be_sk
 
 def test_vllm_reads_its_sampling_anew_in_every_generation():
     source = inspect.getsource(VLLMGeneration.generate)
-    assert all(f"self.{name}" in source for name in ("temperature", "top_p", "generation_kwargs"))
+    assert all(f"self.{name}" in source for name in ("temperature", "top_p"))
 
 
 def test_nanstd_leaves_nan_out():

@@ -17,7 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 from tests.cuts import trainer_for
 from tests.dropin_helpers import config, even_start, logged, moved, trainer, weights
 from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
-from tests.validation_runs import BATCHES, SIZES, metrics
+from tests.validation_runs import BATCHES, SIZES, TIMES, metrics
 from trl_real import REALConfig, REALTrainer
 from trl_real.config import ValidationConfig
 from trl_real.validating import ValidatingTrainer
@@ -120,12 +120,13 @@ def test_every_prompt_counts_once_whatever_the_batch(tmp_path: Path, rollouts_at
     assert found["eval_prompts_at_once"] == pytest.approx((5 // full * full**2 + (5 % full) ** 2) / 5)
 
 
-def test_the_numbers_are_trls_where_trl_is_exact(tmp_path: Path) -> None:
+@pytest.mark.parametrize("env_mask", [False, True])
+def test_the_numbers_are_trls_where_trl_is_exact(tmp_path: Path, env_mask: bool) -> None:
     """In one batch of one process, TRL's means over batches are those of the set."""
     options = dict(num_generations_eval=4, per_device_eval_batch_size=24)
-    real = trainer_for(dict(batch=16, options=options)).evaluate(prompts_dataset(6))
+    real = trainer_for(dict(batch=16, env_mask=env_mask, options=options)).evaluate(prompts_dataset(6))
     arguments = dict(model=tiny_model(), reward_funcs=fixed_reward, processing_class=tiny_tokenizer())
-    arguments |= dict(train_dataset=prompts_dataset(8), rollout_func=fixed_rollouts())
+    arguments |= dict(train_dataset=prompts_dataset(8), rollout_func=fixed_rollouts(env_mask))
     args = GRPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to="none", num_generations=4, **options)
     trls = GRPOTrainer(**arguments, args=args).evaluate(prompts_dataset(6))
     shared = [name for name in trls if name.startswith(("eval_reward", "eval_frac", "eval_completions"))]
@@ -171,25 +172,58 @@ def test_a_stream_is_evaluated_as_the_set_it_streams() -> None:
         assert streamed[name] == pytest.approx(whole[name], abs=1e-6)
 
 
+def test_an_evaluation_that_failed_leaves_nothing_in_the_next_one() -> None:
+    def fails_once(prompts: list[str], **kwargs: Any) -> list[float | None]:
+        calls.append(len(prompts))
+        if len(calls) == 2:
+            raise RuntimeError("out of order")
+        return fixed_reward(prompts, **kwargs)
+
+    calls: list[int] = []
+    run, fresh = (trainer_for(dict(batch=16, options=dict(per_device_eval_batch_size=8))) for _ in range(2))
+    run.reward_funcs = [fails_once]
+    with pytest.raises(RuntimeError, match="out of order"):
+        run.evaluate(prompts_dataset(5))
+    again, expected = run.evaluate(prompts_dataset(5)), fresh.evaluate(prompts_dataset(5))
+    names = [name for name in expected if not name.endswith(TIMES)]
+    assert {name: again[name] for name in names} == pytest.approx({name: expected[name] for name in names})
+
+
 # ---- sampling -------------------------------------------------------------------------------------------------------
 
 
-def test_a_temperature_near_0_gives_greedy_answers_in_evaluation_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("continuous", [False, True])
+def test_a_temperature_near_0_gives_greedy_answers_in_evaluation_only(tmp_path: Path, continuous: bool) -> None:
     def groups(completions: list[str], trainer_state: Any, **kwargs: Any) -> list[float]:
         seen.append([len(set(completions[first : first + 4])) for first in range(0, len(completions), 4)])
         return even_start(**kwargs)
 
     seen: list[list[int]] = []
-    args = config(tmp_path, eval_temperature=1e-4, eval_strategy="steps", eval_steps=2, max_steps=4)
+    small = dict(num_blocks=16, max_batch_tokens=64)  # its cache takes all the memory there is otherwise
+    options = dict(use_transformers_continuous_batching=continuous, transformers_continuous_batching_config=small)
+    options |= dict(eval_temperature=1e-4)
+    args = config(tmp_path, eval_strategy="steps", eval_steps=2, max_steps=4, **options)
     run = trainer(tmp_path, reward_funcs=groups, args=args, eval_dataset=prompts_dataset(3))
     run.train()
     training, evaluation = [each for each in seen if len(each) == 4], [each for each in seen if len(each) == 1]
     assert len(training) == 2 and len(evaluation) == 6
     assert all(different == 1 for [different] in evaluation)
     assert all(different > 1 for each in training for different in each)
-    assert run.temperature == run.generation_config.temperature == run.generation_kwargs["temperature"] == 1.0
+    assert run.temperature == run.generation_config.temperature == 1.0
     # Entropies are those of the policy that is trained, at its own temperature
     assert min(logged(run, "eval_entropy")) > 1
+
+
+@pytest.mark.parametrize("eval_temperature", [None, 1.0])
+def test_evaluation_may_be_hotter_than_training(tmp_path: Path, eval_temperature: float | None) -> None:
+    def groups(completions: list[str], **kwargs: Any) -> list[float]:
+        different.append(len(set(completions)))
+        return even_start(**kwargs)
+
+    different: list[int] = []
+    args = config(tmp_path, temperature=1e-4, eval_temperature=eval_temperature)
+    trainer(tmp_path, reward_funcs=groups, args=args).evaluate(prompts_dataset(3))
+    assert len(different) == 3 and all((number > 1) is (eval_temperature == 1) for number in different)
 
 
 def test_the_sampling_of_training_is_back_after_an_evaluation_that_failed(tmp_path: Path) -> None:
@@ -198,13 +232,12 @@ def test_the_sampling_of_training_is_back_after_an_evaluation_that_failed(tmp_pa
         raise RuntimeError("out of order")
 
     during: list[tuple[float, ...]] = []
-    args = config(tmp_path, temperature=0.7, eval_temperature=0.3, eval_top_p=0.9, generation_kwargs=dict(top_k=5))
+    args = config(tmp_path, temperature=0.7, eval_temperature=0.3, eval_top_p=0.9)
     run = trainer(tmp_path, reward_funcs=fails, args=args)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="out of order"):
             run.evaluate(prompts_dataset(2))
         assert (run.temperature, run.generation_config.temperature, run.generation_config.top_p) == (0.7, 0.7, 1.0)
-        assert run.generation_kwargs["temperature"] == 0.7 and run.generation_kwargs["top_k"] == 5
     assert during == [(0.3, 0.3, 0.9)] * 2
 
 
@@ -220,9 +253,10 @@ def test_scores_are_0_at_any_temperature(tmp_path: Path) -> None:
         (dict(eval_temperature=0), "`eval_temperature` must be a number above 0, got 0. Write eval_temperature=1e-4"),
         (dict(eval_temperature=math.nan), "`eval_temperature` must be a number above 0"),
         (dict(eval_top_p=1.5), "`eval_top_p` must be above 0 and at most 1, got 1.5"),
+        (dict(eval_top_p=0.9, generation_kwargs=dict(top_p=0.8)), "`eval_top_p`: .* Write the field `top_p` instead"),
     ],
 )
-def test_sampling_that_cannot_be_is_refused(tmp_path: Path, options: dict[str, float], words: str) -> None:
+def test_sampling_that_cannot_be_is_refused(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         config(tmp_path, **options)
 

@@ -41,6 +41,12 @@ class ValidationConfig(GRPOConfig):
         if self.eval_top_p is not None and not 0 < self.eval_top_p <= 1:
             raise ValueError(f"`eval_top_p` must be above 0 and at most 1, got {self.eval_top_p!r}.")
         super().__post_init__()
+        for name in ("temperature", "top_p"):
+            if getattr(self, f"eval_{name}") is not None and name in (self.generation_kwargs or {}):
+                raise ValueError(
+                    f"`eval_{name}`: `generation_kwargs` has {name} too, and vLLM would take that. Write the field "
+                    f"`{name}` instead."
+                )
 
 
 @dataclass

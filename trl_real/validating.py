@@ -8,7 +8,7 @@ over batches by prompts, in which prompts that fill up a last batch count too.
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -94,6 +94,7 @@ class ValidatingTrainer(GRPOTrainer):
     def _generate(self, prompts: list) -> tuple:
         output = super()._generate(prompts)
         if self._validation is not None:
+            self.model.eval()  # TRL's continuous batching leaves it in training mode
             _, completion_ids, tool_mask, *_ = output
             end = (*self.eos_token_ids, self._tokenizer.pad_token_id)
             lengths = map(len, completion_ids) if tool_mask is None else map(sum, tool_mask)
@@ -117,25 +118,19 @@ class ValidatingTrainer(GRPOTrainer):
 @contextmanager
 def eval_sampling(trainer: GRPOTrainer) -> Iterator[None]:
     """Samples with `eval_temperature` and `eval_top_p`, where they are set, until the end of the block."""
-    wanted = {"temperature": trainer.args.eval_temperature, "top_p": trainer.args.eval_top_p}
-    wanted = {name: value for name, value in wanted.items() if value is not None}
     # Log-probabilities and entropies stay at the training temperature: TRL built it into the model's head
     backend = trainer.vllm_generation if trainer.use_vllm else trainer.generation_config
-    own = backend.generation_kwargs if trainer.use_vllm else trainer.generation_kwargs
-    with ExitStack() as stack:
-        stack.enter_context(_replaced(trainer, **wanted))  # for a `rollout_func` that reads them
-        stack.enter_context(_replaced(backend, **wanted))
-        stack.enter_context(_replaced(backend if trainer.use_vllm else trainer, generation_kwargs=own | wanted))
-        yield
-
-
-@contextmanager
-def _replaced(target: Any, **values: Any) -> Iterator[None]:
-    before = {name: getattr(target, name) for name in values}
+    wanted = {"temperature": trainer.args.eval_temperature, "top_p": trainer.args.eval_top_p}
+    changes = [
+        (target, name, value, getattr(target, name))
+        for target in (backend, trainer)  # the trainer's are for a `rollout_func` that reads them
+        for name, value in wanted.items()
+        if value is not None
+    ]
     try:
-        for name, value in values.items():
+        for target, name, value, _ in changes:
             setattr(target, name, value)
         yield
     finally:
-        for name, value in before.items():
-            setattr(target, name, value)
+        for target, name, _, before in changes:
+            setattr(target, name, before)
