@@ -83,6 +83,7 @@ def hand_made_rollouts(prompts: list[str], trainer: GRPOTrainer) -> dict[str, An
 
 def hand_made_reward(wanted: list[float | None], log_metric: Any, **kwargs: Any) -> list[float | None]:
     log_metric("prompts_at_once", len(wanted) / 2)
+    log_metric("all_scored", math.nan if None in wanted else 1.0)  # no value for the last prompt's batch
     return wanted
 
 
@@ -118,6 +119,7 @@ def test_every_prompt_counts_once_whatever_the_batch(tmp_path: Path, rollouts_at
     # What a reward function logs itself, in batches of n prompts and a rest: a mean by prompts
     full = rollouts_at_once // 2
     assert found["eval_prompts_at_once"] == pytest.approx((5 // full * full**2 + (5 % full) ** 2) / 5)
+    assert found["eval_all_scored"] == (1.0 if full < 5 else None)
 
 
 @pytest.mark.parametrize("env_mask", [False, True])
@@ -210,6 +212,7 @@ def test_a_temperature_near_0_gives_greedy_answers_in_evaluation_only(tmp_path: 
     assert all(different == 1 for [different] in evaluation)
     assert all(different > 1 for each in training for different in each)
     assert run.temperature == run.generation_config.temperature == 1.0
+    assert len(logged(run, "reward")) == 2  # the second generation is logged as training again
     # Entropies are those of the policy that is trained, at its own temperature
     assert min(logged(run, "eval_entropy")) > 1
 
