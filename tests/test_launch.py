@@ -70,6 +70,7 @@ def test_the_main_recipe_trains_under_zero3_on_two_processes_saves_resumes_and_l
     run_on_processes(2, [*words, "--max_steps", "5", "--resume_from_checkpoint", "true"])
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     assert state["global_step"] == 5
+    assert any("eval_aime24_avg@8" in record for record in state["log_history"])
     resumed = weights(tmp_path / "out")
     assert any(not torch.equal(first[name], resumed[name]) for name in first)
     assert all(tensor.isfinite().all() for tensor in resumed.values())

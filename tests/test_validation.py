@@ -212,7 +212,7 @@ def test_a_temperature_near_0_gives_greedy_answers_in_evaluation_only(tmp_path: 
     assert all(different == 1 for [different] in evaluation)
     assert all(different > 1 for each in training for different in each)
     assert run.temperature == run.generation_config.temperature == 1.0
-    assert len(logged(run, "reward")) == 2  # the second generation is logged as training again
+    assert len(logged(run, "groups/mixed")) == 2  # the second generation is logged as training again
     # Entropies are those of the policy that is trained, at its own temperature
     assert min(logged(run, "eval_entropy")) > 1
 

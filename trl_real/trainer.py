@@ -16,6 +16,7 @@ What differs from the paper, from its code, or from GRPOTrainer:
 4. The KL term, the entropy bonus and the MoE balance loss are means over rollouts of each rollout's own mean. TRL's
    are means over the tokens of a micro-batch, which depend on the batch cut.
 5. `disable_dropout` defaults to true, since a score compares two forwards of the same rollout.
+6. Metrics of evaluation are those of the whole set, in which every prompt counts once (`validating.py`).
 """
 
 import time

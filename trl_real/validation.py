@@ -111,7 +111,7 @@ class Validation:
 
     def metrics(self, names: list[str], weights: torch.Tensor) -> dict[str, float]:
         """
-        Metrics of the whole set under TRL's names and `validation.py`'s own.
+        Metrics of the whole set: avg@k, pass@k, the kinds of groups and, under TRL's names, rewards and lengths.
 
         Args:
             names (`list[str]`), weights (`torch.Tensor` of shape `(F,)`):
