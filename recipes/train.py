@@ -7,7 +7,7 @@ Trains a language model with REAL on questions whose answers can be checked.
 
 `--config` takes a path or the bare name of a file in recipes/. Every field can be overridden on the command line. The
 fields are those of `trl_real.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo` of
-`trl_real.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run and trains nothing.
+`trl_real.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run, no more.
 
 In: a recipe. Out, in `output_dir`: the model (an adapter with PEFT), checkpoints, `trainer_state.json` with everything
 that was logged and, where the recipe asks for them, `merged/` and `training.png`.

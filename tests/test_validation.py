@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trl import GRPOConfig, GRPOTrainer
 from tests.cuts import trainer_for
 from tests.dropin_helpers import config, even_start, logged, moved, trainer, weights
 from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
-from tests.validation_runs import BATCHES, SIZES, TIMES, metrics
+from tests.validation_runs import BATCHES, SIZES, TIMES, baseline, metrics, real
 from trl_real import REALConfig, REALTrainer
 from trl_real.config import ValidationConfig
 from trl_real.validating import ValidatingTrainer
@@ -26,6 +27,7 @@ from trl_real.validation import deal_batches
 
 ROOT = Path(__file__).parent.parent
 END = 1  # end-of-sequence token
+WHOLE_SET = ("eval_avg@", "eval_pass@", "eval_groups/", "eval_reward", "eval_frac", "eval_completions/")
 
 
 # ---- which rows are sampled -----------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ def test_a_rollout_cut_off_is_not_right_where_it_has_no_label(tmp_path: Path) ->
 
 
 @pytest.fixture(scope="module")
-def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, dict[str, Any]]]:
+def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Any]:
     """All sets in one launch: starting processes costs more than evaluating."""
     output = tmp_path_factory.mktemp("gloo") / "results.pt"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -157,13 +159,21 @@ def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict
 
 
 @pytest.mark.parametrize("samples", BATCHES)
-def test_two_processes_evaluate_what_one_does(samples: int, on_two_processes: dict) -> None:
-    expected = metrics(samples, SIZES, (max(BATCHES[samples]) * 2,), processes=1)
-    expected = {name.partition(" prompts")[0]: values for name, values in expected.items()}
-    alone = metrics(samples, range(6, 8), BATCHES[samples], processes=1)
-    assert len(on_two_processes[samples]) == len(SIZES) * 2
-    for name, values in (*on_two_processes[samples].items(), *alone.items()):
-        assert values == pytest.approx(expected[name.partition(" prompts")[0]], abs=1e-5), name
+@pytest.mark.parametrize("build", [real, baseline])
+def test_two_processes_evaluate_what_one_does(build: Callable, samples: int, on_two_processes: dict) -> None:
+    trainer = build(samples, processes=1)
+    widest = metrics(trainer, samples, SIZES, (max(BATCHES[samples]) * 2,), processes=1)
+    expected = {name.partition(" prompts")[0]: values for name, values in widest.items()}
+    alone = metrics(trainer, samples, range(6, 8), BATCHES[samples], processes=1)
+    together = on_two_processes[build.__name__, samples]
+    assert len(together) == len(SIZES) * 2
+    for name, found in (*together.items(), *alone.items()):
+        values = expected[name.partition(" prompts")[0]]
+        if build is baseline:  # the loss and its own metrics are GRPO's, means over batches
+            values = {name: value for name, value in values.items() if name.startswith(WHOLE_SET)}
+            assert len(values) == 18
+        assert {name: found.get(name) for name in values} == pytest.approx(values, abs=1e-5), name
+        assert build is baseline or found.keys() == values.keys()
 
 
 def test_a_stream_is_evaluated_as_the_set_it_streams() -> None:

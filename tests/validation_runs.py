@@ -2,12 +2,16 @@
 
 import os
 import sys
+import tempfile
 from typing import Any
 
 import torch
 
 from tests.cuts import trainer_for
-from tests.tiny import prompts_dataset
+from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
+from trl_real import REALTrainer
+from trl_real.config import ValidationConfig
+from trl_real.validating import ValidatingTrainer
 
 
 # Rollouts of a prompt, and at once: 3 do not go evenly on two processes, so there prompts fill up the last batch
@@ -16,10 +20,28 @@ SIZES = range(1, 8)
 TIMES = ("_runtime", "_per_second", "_time")
 
 
-def metrics(samples: int, sizes: range, batches: tuple[int, ...], processes: int) -> dict[str, dict[str, Any]]:
-    """The metrics of each set in each batch that so many processes can run, but for the times it took."""
+def real(samples: int, processes: int) -> REALTrainer:
     options = dict(num_generations_eval=samples, beta=0.1)
-    trainer = trainer_for(dict(batch=8 // processes, lora=True, env_mask=True, options=options))
+    return trainer_for(dict(batch=8 // processes, lora=True, env_mask=True, options=options))
+
+
+def baseline(samples: int, processes: int) -> ValidatingTrainer:
+    options = dict(per_device_train_batch_size=8 // processes, num_generations=4, num_generations_eval=samples)
+    options |= dict(use_cpu=True, bf16=False, report_to="none", output_dir=tempfile.gettempdir())
+    return ValidatingTrainer(
+        model=tiny_model(),
+        reward_funcs=fixed_reward,
+        args=ValidationConfig(**options),
+        train_dataset=prompts_dataset(8),
+        processing_class=tiny_tokenizer(),
+        rollout_func=fixed_rollouts(),
+    )
+
+
+def metrics(
+    trainer: ValidatingTrainer, samples: int, sizes: range, batches: tuple[int, ...], processes: int
+) -> dict[str, dict[str, Any]]:
+    """The metrics of each set in each batch that so many processes can run, but for the times it took."""
     found = {}
     for batch in batches:
         if batch * processes % samples:
@@ -35,7 +57,11 @@ def metrics(samples: int, sizes: range, batches: tuple[int, ...], processes: int
 
 def main(output: str) -> None:
     processes = int(os.environ["WORLD_SIZE"])
-    results = {samples: metrics(samples, SIZES, batches, processes) for samples, batches in BATCHES.items()}
+    results = {
+        (build.__name__, samples): metrics(build(samples, processes), samples, SIZES, batches, processes)
+        for build in (real, baseline)
+        for samples, batches in BATCHES.items()
+    }
     if os.environ["RANK"] == "0":
         torch.save(results, output)
     torch.distributed.barrier()
