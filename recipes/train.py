@@ -7,7 +7,7 @@ Trains a language model with REAL on questions whose answers can be checked.
 
 `--config` takes a path or the bare name of a file in recipes/. Every field can be overridden on the command line. The
 fields are those of `trl_real.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo` of
-`trl.GRPOConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run and trains nothing.
+`trl_real.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run, no more.
 
 In: a recipe. Out, in `output_dir`: the model (an adapter with PEFT), checkpoints, `trainer_state.json` with everything
 that was logged and, where the recipe asks for them, `merged/` and `training.png`.
@@ -25,7 +25,6 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
-from trl_real.batch import even_eval_batch
 from trl_real.dry_run import dry_run, planned_config
 from trl_real.inputs import Inputs, load_inputs
 from trl_real.launch import missing, prepare_deepspeed, prepare_launch
@@ -34,12 +33,13 @@ from trl_real.methods import METHODS
 from trl_real.options import RecipeArguments
 from trl_real.progress import ShortProgress, before_and_after
 from trl_real.recipe import build_options, read_method, read_options
+from trl_real.validation import check_best_metric
 
 
 RECIPES = Path(__file__).parent
 
 
-def check_options(recipe: RecipeArguments, model: ModelConfig) -> None:
+def check_options(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> None:
     """Finds what would only fail after the training, or in its midst."""
     if model.model_name_or_path is None:
         raise ValueError("model_name_or_path: name a model, by its hub id or its folder.")
@@ -55,6 +55,7 @@ def check_options(recipe: RecipeArguments, model: ModelConfig) -> None:
         raise ValueError("save_merged: without use_peft there is no adapter to merge; leave it out.")
     if recipe.plot and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("plot: needs matplotlib; run `pip install 'trl-real[plots]'` or leave it out.")
+    check_best_metric(training, [recipe.eval_name] if recipe.eval_name else [])
 
 
 def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) -> PretrainedConfig:
@@ -88,13 +89,6 @@ def build_trainer(
     trainer_class: type[GRPOTrainer], inputs: Inputs, recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
 ) -> GRPOTrainer:
     """Loads the model; from here on nothing in the recipe can be misspelt."""
-    if recipe.prompts_per_generation and isinstance(inputs.test, Dataset):
-        samples, largest = (
-            training.num_generations_eval or training.num_generations,
-            training.per_device_eval_batch_size,
-        )
-        even = even_eval_batch(len(inputs.test), samples, training.world_size, largest)
-        training.per_device_eval_batch_size = even or largest
     training.model_init_kwargs = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
@@ -108,7 +102,7 @@ def build_trainer(
         peft_config=get_peft_config(model),
         reward_funcs=inputs.reward_funcs,
         train_dataset=inputs.train,
-        eval_dataset=inputs.test,
+        eval_dataset={recipe.eval_name: inputs.test} if recipe.eval_name and inputs.test is not None else inputs.test,
     )
     if not training.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
@@ -118,9 +112,10 @@ def build_trainer(
 
 def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) -> None:
     """Evaluates the end if nothing has yet, saves the model and shows what the training did."""
-    training, log, test_set = trainer.args, trainer.state.log_history, trainer.eval_dataset
-    evaluated = [record["step"] for record in log if "eval_reward" in record]
-    if test_set is not None and trainer.state.global_step not in evaluated:
+    training, state, test_set = trainer.args, trainer.state, trainer.eval_dataset
+    reward = f"eval_{recipe.eval_name}_reward" if recipe.eval_name else "eval_reward"
+    evaluated = [record["step"] for record in state.log_history if reward in record]
+    if test_set is not None and state.global_step not in evaluated and not training.load_best_model_at_end:
         trainer.evaluate()
     trainer.save_model(training.output_dir)
     trainer.save_state()
@@ -133,8 +128,13 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) ->
 
             plot_training([read_run(training.output_dir)], Path(training.output_dir) / "training.png")
             print(f"Drew {training.output_dir}/training.png")
-        if isinstance(test_set, Dataset) and training.eval_on_start:
-            print(before_and_after(log, len(test_set), trainer.num_generations_eval))
+        rows = test_set[recipe.eval_name] if isinstance(test_set, dict) else test_set
+        if isinstance(rows, Dataset) and training.eval_on_start:
+            print(before_and_after(state.log_history, reward, len(rows), trainer.num_generations_eval))
+        if state.best_model_checkpoint:
+            loaded = ", which was saved" if training.load_best_model_at_end else ""
+            best = f"{training.metric_for_best_model} {state.best_metric:.3f}"
+            print(f"Best checkpoint: {state.best_model_checkpoint} ({best}){loaded}")
     if training.push_to_hub:
         trainer.push_to_hub(dataset_name=recipe.dataset_name)
     trainer.accelerator.end_training()
@@ -156,7 +156,7 @@ def plan(options: dict[str, Any], option_classes: list[type]) -> bool:
     classes = [recipes, planned_config(config_class, world_size), models]
     recipe, training, model = build_options(options | on_cpu, classes)
     checks = {
-        "options": lambda: check_options(recipe, model),
+        "options": lambda: check_options(recipe, training, model),
         "model": lambda: check_model(training, model, plan=True),
         "data": lambda: load_inputs(recipe, training, model),
     }
@@ -179,7 +179,7 @@ def prepare(argv: list[str]) -> tuple[Any, ...]:
         raise ValueError(lacks)
     prepare_deepspeed(options)
     recipe, training, model = build_options(options, classes)
-    check_options(recipe, model)
+    check_options(recipe, training, model)
     checkpoint = find_checkpoint(training)
     check_model(training, model)
     inputs = load_inputs(recipe, training, model)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trl_real.batch import Batch, derive_batch, even_eval_batch
+from trl_real.batch import Batch, derive_batch
 
 
 PAPER = dict(prompts_per_generation=128, prompts_per_step=32, num_generations=8, per_device_train_batch_size=8)
@@ -71,13 +71,3 @@ def test_the_two_targets_come_together_and_exclude_trls_fields() -> None:
             derive_batch(PAPER, ["learning_rate", name], 1)
         without = PAPER | dict(prompts_per_generation=0, prompts_per_step=0)
         assert derive_batch(without, [name], 1) == {}
-
-
-@pytest.mark.parametrize(("world_size", "size"), [(1, 24), (2, 24), (4, 30), (8, 30), (16, 15)])
-def test_30_questions_are_evaluated_in_equal_batches_on_1_to_16_gpus(world_size: int, size: int) -> None:
-    assert even_eval_batch(30, 8, world_size, 32) == size
-    assert 240 % (size * world_size) == 0 and size * world_size % 8 == 0
-
-
-def test_where_no_equal_evaluation_batches_exist_none_is_found() -> None:
-    assert even_eval_batch(31, 8, 16, 32) is None

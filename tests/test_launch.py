@@ -18,6 +18,7 @@ from tests.math_run import write_math_run
 from tests.script_helpers import ROOT, load_script
 from trl_real import launch
 from trl_real.launch import find_deepspeed, missing, prepare_launch
+from trl_real.validating import ValidatingTrainer
 
 
 train_script = load_script("train")
@@ -69,6 +70,7 @@ def test_the_main_recipe_trains_under_zero3_on_two_processes_saves_resumes_and_l
     run_on_processes(2, [*words, "--max_steps", "5", "--resume_from_checkpoint", "true"])
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     assert state["global_step"] == 5
+    assert any("eval_aime24_avg@8" in record for record in state["log_history"])
     resumed = weights(tmp_path / "out")
     assert any(not torch.equal(first[name], resumed[name]) for name in first)
     assert all(tensor.isfinite().all() for tensor in resumed.values())
@@ -103,10 +105,10 @@ def test_the_lora_recipe_trains_an_adapter_and_leaves_the_base_as_it_was(
 def test_the_baselines_train_on_trls_own_trainer(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--config", f"{name}_1p5b", *write_math_run(tmp_path, questions=32), *SMALL, "--deepspeed", "none"]
     trainer = run_here([*words, "--max_steps", "4", "--per_device_train_batch_size", "32"], monkeypatch)
-    assert type(trainer) is GRPOTrainer
+    assert type(trainer) is ValidatingTrainer
     assert (trainer.ref_model is not None) is (name == "grpo")
     assert training_log(tmp_path)[4]["loss"] == pytest.approx(0, abs=1)
-    assert "eval_reward" in str(trainer.state.log_history)
+    assert "eval_aime24_avg@8" in str(trainer.state.log_history)
 
 
 @pytest.fixture

@@ -78,6 +78,22 @@ def test_without_evaluation_the_last_step_is_evaluated_where_only_the_start_was(
     assert re.search(r"before +step +0 .*\n +after +step +4 ", capsys.readouterr().out)
 
 
+def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    options = dict(eval_name="held", metric_for_best_model="held_avg@4", load_best_model_at_end=True)
+    recipe = write_recipe(tmp_path, **options, save_strategy="best", save_total_limit=1, eval_steps=1)
+    train_script.main(["--config", str(recipe)])
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    found = {record["step"]: record["eval_held_avg@4"] for record in log if "eval_held_avg@4" in record}
+    assert list(found) == [0, 1, 2, 3, 4]
+    best = max(range(1, 5), key=found.get)
+    assert torch.equal(logits(tmp_path / "out"), logits(tmp_path / "out" / f"checkpoint-{best}"))
+    printed = capsys.readouterr().out
+    assert f"checkpoint-{best} (held_avg@4 {found[best]:.3f}), which was saved" in printed
+    assert re.search(rf"before +step +0 +{found[0]:.3f} ", printed)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -97,6 +113,8 @@ def test_without_evaluation_the_last_step_is_evaluated_where_only_the_start_was(
         ("--resume_from_checkpoint true", "resume_from_checkpoint: .*out holds no checkpoint yet"),
         ("--resume_from_checkpoint elsewhere", "resume_from_checkpoint: there is no folder elsewhere"),
         ("--save_merged", "save_merged: without use_peft"),
+        ("--metric_for_best_model avg@3", "`metric_for_best_model` is 'avg@3'.* Write one of eval_avg@4, eval_pass@4"),
+        ("--eval_temperature 0", "`eval_temperature` must be a number above 0"),
         ("--tau 0", "tau"),
         ("--num_generations 5", "number of generations"),
     ],
@@ -141,7 +159,5 @@ def test_the_quickstart_parses_and_names_what_exists(monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(ROOT)
     assert model.model_name_or_path == load_script("smollm2").DEFAULT_FOLDER
     assert train_script.load_inputs(recipe, training, model).test.num_rows == 48
-    # Whole evaluation batches, so that the mean over batches is the mean over samples
-    assert 48 * training.num_generations_eval % training.per_device_eval_batch_size == 0
     for command in re.findall(r"--config (\S+)", path.read_text()):
         assert (path.parent / command).exists()

@@ -6,12 +6,14 @@ import re
 import pytest
 import torch
 from trl import GRPOTrainer
+from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import RepeatSampler
 
 from tests.cuts import trainer_for
 from trl_real import REALTrainer
-from trl_real.compat import SUPPORTED_TRL, check_trl_version, pad
+from trl_real.compat import SUPPORTED_TRL, check_trl_version, nanstd, pad
 from trl_real.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
+from trl_real.validating import ValidatingTrainer
 
 
 @pytest.mark.parametrize("version", ["1.15.9", "1.17.0", "1.17.0.dev0", "2.0.0", "0.29.1"])
@@ -42,13 +44,16 @@ OVERRIDDEN = {
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_get_per_token_logps_and_entropies": None,
     "_compute_loss": ["self", "model", "inputs"],
+    "_generate": ["self", "prompts"],
+    "get_eval_dataloader": ["self", "eval_dataset"],
     "evaluate": ["self", "eval_dataset", "ignore_keys", "metric_key_prefix"],
-    "log": ["self", "logs", "start_time"],
+    "evaluation_loop": None,
 }
 
 
 def test_these_methods_of_trl_are_overridden_and_no_others():
-    overridden = {name for name in vars(REALTrainer) if inspect.isfunction(vars(REALTrainer)[name])}
+    members = vars(ValidatingTrainer) | vars(REALTrainer)
+    overridden = {name for name, member in members.items() if inspect.isfunction(member)}
     assert {name for name in overridden if hasattr(GRPOTrainer, name)} == OVERRIDDEN.keys()
 
 
@@ -83,6 +88,8 @@ def test_the_state_that_is_read_and_written_exists():
     assert not trainer._entropy_bonus_enabled and trainer.entropy_coef == 0.0
     assert trainer._last_world_entropy == float("inf") and trainer.pad_to_multiple_of is None
     assert trainer._tokenizer.pad_token_id == 0
+    assert trainer.eos_token_ids == [1] and trainer.num_generations_eval == 4 and trainer.use_vllm is False
+    assert trainer.temperature == trainer.generation_config.temperature == 1.0
     assert GRPOTrainer.loss_is_scaled_for_ga is True  # the loss is a mean over the optimizer step already
 
 
@@ -109,6 +116,16 @@ def test_the_sampler_repeats_whole_groups_in_order_and_its_permutation_can_be_sk
     other = RepeatSampler(range(6), mini_repeat_count=2, batch_size=3, repeat_count=2, seed=3)
     torch.randperm(other.num_samples, generator=other.generator)
     assert other.shuffle and list(other) == second
+
+
+def test_vllm_reads_its_sampling_anew_in_every_generation():
+    source = inspect.getsource(VLLMGeneration.generate)
+    assert all(f"self.{name}" in source for name in ("temperature", "top_p"))
+
+
+def test_nanstd_leaves_nan_out():
+    values = torch.tensor([[1.0, 3.0, torch.nan], [2.0, 2.0, 2.0], [5.0, torch.nan, torch.nan]])
+    assert nanstd(values, dim=1).nan_to_num(-1).tolist() == [pytest.approx(2**0.5), 0, -1]
 
 
 def test_pad_pads_on_both_sides_and_to_multiples():

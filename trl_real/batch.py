@@ -128,32 +128,6 @@ def derive_batch(options: dict[str, Any], given: Iterable[str], world_size: int)
     return {name: getattr(batch, name) for name in ("gradient_accumulation_steps", "steps_per_generation")}
 
 
-def even_eval_batch(prompts: int, num_generations: int, world_size: int, largest: int) -> int | None:
-    """
-    The largest evaluation batch per process that cuts the set into equal batches of whole groups, since an unequal
-    last batch is filled up with rows from the start, which then count twice in the mean.
-
-    Args:
-        prompts (`int`):
-            Prompts of the evaluation set.
-        num_generations (`int`):
-            Rollouts of each.
-        world_size (`int`):
-            Number of processes.
-        largest (`int`):
-            Most rollouts that a process can hold.
-
-    Returns:
-        `int` or `None`: rollouts per process, `None` if no number does.
-    """
-    rows = prompts * num_generations
-    for size in range(largest, 0, -1):
-        together = size * world_size
-        if together % num_generations == 0 and rows % together == 0:
-            return size
-    return None
-
-
 def _divisors(number: int) -> list[int]:
     return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
 

@@ -27,6 +27,7 @@ check_trl_version(version("trl"))
 from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
 from trl.trainer.utils import (  # noqa: E402
     get_config_model_id,
+    nanstd,
     pad,
     split_pixel_values_by_grid,
     unsplit_pixel_values_by_grid,
@@ -39,6 +40,7 @@ __all__ = [
     "check_trl_version",
     "disable_gradient_checkpointing",
     "get_config_model_id",
+    "nanstd",
     "pad",
     "split_pixel_values_by_grid",
     "unsplit_pixel_values_by_grid",

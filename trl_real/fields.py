@@ -91,6 +91,10 @@ NOTES: dict[str, str] = {
     "optimizer step.",
     "per_device_train_batch_size": "Most rollouts that a process runs at once. May be smaller than a group.",
     "sync_ref_model": "Only with `kl_target='ref'`.",
+    "per_device_eval_batch_size": "Most rollouts that a process samples at once. Every prompt counts once with all "
+    "its samples, whatever this, the size of the set and the number of processes are.",
+    "metric_for_best_model": "`eval_avg@8`, for example, or `eval_<set>_avg@8`, with 8 samples.",
+    "dataloader_drop_last": "Evaluation drops nothing.",
 }
 
 
@@ -108,7 +112,7 @@ AS_IN_GRPO = frozenset(
     """
     accelerator_config activation_checkpointing activation_checkpointing_kwargs adam_beta1 adam_beta2 adam_epsilon
     average_tokens_across_devices batch_eval_metrics bf16 bf16_full_eval cache_implementation cast_lm_head_to_fp32
-    chat_template_kwargs data_seed dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context
+    chat_template_kwargs data_seed dataloader_in_order dataloader_multiprocessing_context
     dataloader_num_workers dataloader_persistent_workers dataloader_pin_memory dataloader_prefetch_factor ddp_backend
     ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters ddp_static_graph ddp_timeout debug deepspeed
     disable_tqdm do_eval do_predict do_train ds3_gather_for_generation enable_jit_checkpoint entropy_coef_delta
@@ -120,9 +124,9 @@ AS_IN_GRPO = frozenset(
     learning_rate length_column_name liger_kernel_config load_best_model_at_end local_rank log_completions
     log_completions_hub_repo log_level log_level_replica log_multimodal log_on_each_node log_unique_prompts
     logging_first_step logging_nan_inf_filter logging_steps logging_strategy lr_scheduler_kwargs lr_scheduler_type
-    max_completion_length max_grad_norm max_steps max_tool_calling_iterations metric_for_best_model min_p
+    max_completion_length max_grad_norm max_steps max_tool_calling_iterations min_p
     model_init_kwargs num_completions_to_print num_generations num_generations_eval num_iterations num_train_epochs
-    optim optim_args optim_target_modules output_dir pad_to_multiple_of parallelism_config per_device_eval_batch_size
+    optim optim_args optim_target_modules output_dir pad_to_multiple_of parallelism_config
     prediction_loss_only project push_to_hub ref_model_mixup_alpha ref_model_sync_steps remove_unused_columns
     repetition_penalty report_to restore_callback_states_from_checkpoint resume_from_checkpoint run_name
     save_on_each_node save_only_model save_steps save_strategy save_total_limit seed shuffle_dataset

@@ -1,5 +1,5 @@
 """
-What a recipe's `method` stands for: REAL, or a baseline on TRL's own trainer.
+What a recipe's `method` stands for: REAL, or a baseline on TRL's own trainer with the same validation.
 
 In: the name of the method and the fields that a recipe sets. Out: its trainer and its configuration, and a
 `ValueError` for every field that belongs to the other method.
@@ -8,17 +8,16 @@ In: the name of the method and the fields that a recipe sets. Out: its trainer a
 from collections.abc import Iterable
 from typing import Any
 
-from trl import GRPOConfig, GRPOTrainer
-
-from .config import REALConfig
+from .config import REALConfig, ValidationConfig
 from .fields import INERT
 from .objective import LOSS_TYPES
 from .trainer import REALTrainer
+from .validating import ValidatingTrainer
 
 
-METHODS: dict[str, tuple[type[GRPOTrainer], type[GRPOConfig]]] = {
+METHODS: dict[str, tuple[type[ValidatingTrainer], type[ValidationConfig]]] = {
     "real": (REALTrainer, REALConfig),
-    "grpo": (GRPOTrainer, GRPOConfig),  # also DAPO, GSPO and whatever else TRL's `loss_type` has
+    "grpo": (ValidatingTrainer, ValidationConfig),  # also DAPO, GSPO and whatever else TRL's `loss_type` has
 }
 
 

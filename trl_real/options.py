@@ -37,6 +37,9 @@ class RecipeArguments(ScriptArguments):
             Evaluate on this data set instead.
         eval_dataset_split (`str`, *optional*, defaults to `"test"`):
             Split of it.
+        eval_name (`str`, *optional*):
+            Name under which the evaluation set is logged: `eval_<name>_reward`, `eval_<name>_avg@8`. Default: none,
+            `eval_reward`.
         split_seed (`int`, *optional*, defaults to `0`):
             Decides which prompts are held out, and which questions Reasoning Gym generates.
         dataset_size (`int`, *optional*):
@@ -72,6 +75,7 @@ class RecipeArguments(ScriptArguments):
     )
     eval_dataset_name: str | None = _option(None, "Evaluate on this data set instead.")
     eval_dataset_split: str = _option("test", "Split of eval_dataset_name.")
+    eval_name: str | None = _option(None, "Name under which the evaluation set is logged: eval_<name>_avg@8.")
     split_seed: int = _option(0, "Decides which prompts are held out, and which questions Reasoning Gym generates.")
     dataset_size: int | None = _option(
         None, "Number of training rows. Default: all; Reasoning Gym generates 1000, or no end if streamed."

@@ -5,6 +5,7 @@ In: the trainer's logs. Out: lines of text. All else that is logged goes to `tra
 """
 
 import math
+import re
 from typing import Any
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -14,7 +15,7 @@ from transformers.trainer_callback import ProgressCallback
 class ShortProgress(ProgressCallback):
     """The progress bar, with the few numbers one watches instead of all that are logged."""
 
-    SHOWN = ("reward", "groups/mixed", "entropy", "loss", "eval_reward")
+    SHOWN = re.compile(r"reward|groups/mixed|entropy|loss|eval_(.+_)?(reward|avg@\d+)")
 
     def on_log(
         self,
@@ -25,18 +26,21 @@ class ShortProgress(ProgressCallback):
         **kwargs: Any,
     ) -> None:
         """Called by Transformers with each record of the log."""
-        shown = [f"{name} {logs[name]:.3f}" for name in self.SHOWN if isinstance((logs or {}).get(name), float)]
+        known = {name: value for name, value in (logs or {}).items() if isinstance(value, float)}
+        shown = [f"{name} {value:.3f}" for name, value in known.items() if self.SHOWN.fullmatch(name)]
         if shown and self.training_bar is not None:
             self.training_bar.write(f"step {state.global_step:>5}   " + "   ".join(shown))
 
 
-def before_and_after(log_history: list[dict[str, Any]], questions: int, samples: int) -> str:
+def before_and_after(log_history: list[dict[str, Any]], metric: str, questions: int, samples: int) -> str:
     """
     The table of the held-out reward before training and after it.
 
     Args:
         log_history (`list[dict]`):
-            The trainer's log, with `eval_reward` in the records of evaluations.
+            The trainer's log.
+        metric (`str`):
+            Name of the reward in its records of evaluations.
         questions (`int`):
             Number of held-out questions.
         samples (`int`):
@@ -45,7 +49,7 @@ def before_and_after(log_history: list[dict[str, Any]], questions: int, samples:
     Returns:
         `str`: the table.
     """
-    evaluations = [(record["step"], record["eval_reward"]) for record in log_history if "eval_reward" in record]
+    evaluations = [(record["step"], record[metric]) for record in log_history if metric in record]
     lines = [f"Held-out reward (pass@1 where rewards are 0 or 1), {questions} questions x {samples} samples"]
     for name, (step, reward) in zip(("before", "after"), (evaluations[0], evaluations[-1]), strict=True):
         line = f"  {name:<7} step {step:>5}   {reward:.3f}"

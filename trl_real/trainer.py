@@ -16,6 +16,7 @@ What differs from the paper, from its code, or from GRPOTrainer:
 4. The KL term, the entropy bonus and the MoE balance loss are means over rollouts of each rollout's own mean. TRL's
    are means over the tokens of a micro-batch, which depend on the batch cut.
 5. `disable_dropout` defaults to true, since a score compares two forwards of the same rollout.
+6. Metrics of evaluation are those of the whole set, in which every prompt counts once (`validating.py`).
 """
 
 import time
@@ -29,7 +30,6 @@ from datasets import Dataset, IterableDataset
 from peft import PeftConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainerCallback
 from transformers.utils.quantization_config import QuantizationConfigMixin
-from trl import GRPOTrainer
 
 from .advice import advice
 from .compat import disable_gradient_checkpointing, get_config_model_id, use_adapter
@@ -45,12 +45,13 @@ from .plan import Capacity, plan_generation
 from .regularizers import Regularizers, balance_losses, capture_router_logits, per_token_kl
 from .resume import ResumePosition, skip_permutations
 from .rollouts import Rollout, check_rollout_func, exchange, token_counts, unpad
+from .validating import ValidatingTrainer
 
 
 logger = get_logger(__name__)
 
 
-class REALTrainer(GRPOTrainer):
+class REALTrainer(ValidatingTrainer):
     """
     Trainer for REAL, "Rewards as Labels: Revisiting RLVR from a Classification Perspective" (arXiv 2602.05630).
 
@@ -158,7 +159,6 @@ class REALTrainer(GRPOTrainer):
         self._step_weights: StepWeights | None = None
         self._step_metrics = StepMetrics()
         self._histograms = HistogramSums()
-        self._eval_name = ""
         self._train_sampler = None
         self.add_callback(ResumePosition(self))
         for sentence in advice(self.model, args):
@@ -268,8 +268,12 @@ class REALTrainer(GRPOTrainer):
         return self._rewards_per_func
 
     def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroStepBatch:
-        """An evaluation batch in one piece: fresh rollouts, so every score is 0."""
+        """An evaluation batch in one piece: fresh rollouts, so every score is 0; prompts that fill up are left out."""
         rollouts, labels, _ = self._rollouts_and_labels(inputs)
+        labels = labels[: self._validation.prompts_in_batch]
+        if len(self._validation.batches) == 1:
+            self._step_metrics = StepMetrics()  # sums over the whole set, without what an interrupted one left
+        rollouts = [rollout for rollout in rollouts if rollout.row < labels.numel()] or [rollouts[0].filler()]
         self._step_weights = StepWeights(labels, 0, on_policy=True)
         self._weigh(torch.zeros_like(labels))
         batch = self._collate(rollouts)
@@ -416,7 +420,7 @@ class REALTrainer(GRPOTrainer):
             policy_loss=shares.sum() / num_groups,
             **score_sums(scores.detach(), step.pick(rows, step.labels, torch.nan), weights, self.args.tau),
         )
-        if not self.model.training or self.accelerator.sync_gradients:
+        if self.model.training and self.accelerator.sync_gradients:
             self._log_step()
         return loss * self.accelerator.num_processes
 
@@ -436,9 +440,9 @@ class REALTrainer(GRPOTrainer):
         return sequence_scores(logps, old_logps, batch.mask), terms
 
     def _groups_in_step(self) -> float:
-        """Groups over which the loss is a mean; an epoch's last optimizer step may have fewer."""
+        """Groups over which the loss is a mean: the evaluation set's or the step's; an epoch's last has fewer."""
         if not self.model.training:
-            return self._step_weights.labels.size(0)
+            return self._validation.prompts
         rows = self.args.per_device_train_batch_size * self.accelerator.num_processes
         return self.current_gradient_accumulation_steps * rows / self.num_generations
 
@@ -455,24 +459,24 @@ class REALTrainer(GRPOTrainer):
 
     # ---- metrics ----------------------------------------------------------------------------------------------------
 
-    def _log_step(self) -> None:
-        """Log the optimizer step (or evaluation batch) that ends, and let the entropy controller react to it."""
-        mode = "train" if self.model.training else "eval"
+    def _step_means(self) -> tuple[dict[str, float], dict[str, Any]]:
+        """Metrics and histograms of the objective over an optimizer step, or over an evaluation set."""
         metrics, histograms = self._step_metrics.flush(self.accelerator)
-        loss, policy_loss = metrics.pop("loss"), metrics.pop("policy_loss")
-        if mode == "eval":
-            # Transformers weighs the last batch by prompts, not rollouts; TRL's mean of this list is that over groups
-            self._metrics["eval"]["loss"].extend([loss] * self._step_weights.labels.size(0))
-        if self._trains_every_rollout:
-            metrics["policy_loss"] = policy_loss
+        if not self._trains_every_rollout:
+            del metrics["policy_loss"]
+        return metrics, histograms
+
+    def _log_step(self) -> None:
+        """Log the optimizer step that ends, and let the entropy controller react to it."""
+        metrics, histograms = self._step_means()
+        self._histograms.add(histograms)
+        del metrics["loss"]  # logged by Transformers
         for name, value in metrics.items():
-            self._metrics[mode][name].append(value)
-        if mode == "train":
-            self._histograms.add(histograms)
-        if mode == "train" and self._entropy_bonus_enabled:
+            self._metrics["train"][name].append(value)
+        if self._entropy_bonus_enabled:
             if self.use_adaptive_entropy and "entropy" in metrics:
                 self._adapt_entropy_coef(metrics["entropy"])
-            self._metrics[mode]["entropy_coef"].append(self.entropy_coef)
+            self._metrics["train"]["entropy_coef"].append(self.entropy_coef)
 
     def _entropy_weight(self) -> float:
         """Coefficient of the entropy bonus in this step."""
@@ -489,18 +493,10 @@ class REALTrainer(GRPOTrainer):
             self.entropy_coef = max(self.entropy_coef - args.entropy_coef_delta, args.entropy_coef_min)
         self._last_world_entropy = entropy
 
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        self._eval_name = metric_key_prefix.removeprefix("eval").removeprefix("_")
-        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+    def _whole_set_metrics(self) -> dict[str, float]:
+        return super()._whole_set_metrics() | self._step_means()[0]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        # TRL logs the metrics of every evaluation set under the same names, so the last set would win
-        if not self.model.training and self._eval_name:
-            named = {f"{self._eval_name}_{name}": values for name, values in self._metrics["eval"].items()}
-            self._metrics["eval"].clear()
-            self._metrics["eval"].update(named)
         super().log(logs, start_time)
         if self.model.training:  # trackers take numbers only, so the lists join the record after they saw it
             self.state.log_history[-1].update(self._histograms.take())

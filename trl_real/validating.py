@@ -1,0 +1,136 @@
+"""
+GRPOTrainer with exact validation; `REALTrainer` and the baselines of the recipes share it. Training is TRL's.
+
+In: one evaluation set or several. Out: metrics of each whole set, under its name, in the log and from `evaluate`; with
+`metric_for_best_model`, the best checkpoint by one of them. What reward functions and tools log themselves is a mean
+over batches by prompts, in which prompts that fill up a last batch count too.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from datasets import IterableDataset
+from torch.utils.data import DataLoader
+from transformers.trainer_utils import EvalLoopOutput
+from trl import GRPOTrainer
+
+from .labels import LabelRule
+from .validation import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
+
+
+class ValidatingTrainer(GRPOTrainer):
+    """
+    [`~trl.GRPOTrainer`] whose evaluation is exact, has its own sampling and logs avg@k and pass@k.
+
+    Arguments as for [`~trl.GRPOTrainer`], with a [`ValidationConfig`]. A rollout is right when the weighted sum of its
+    rewards exceeds 0.5.
+    """
+
+    _label_rule = LabelRule(0.5)
+    _validation: Validation | None = None  # while a set is being evaluated
+    _lengths: torch.Tensor  # of the latest batch's completions, and whether they were cut off (N, 2)
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        check_best_metric(self.args, self.eval_dataset if isinstance(self.eval_dataset, dict) else ())
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """The batches of this process, in the order of the set."""
+        chosen = self.eval_dataset if eval_dataset is None else eval_dataset
+        rows = self.eval_dataset[chosen] if isinstance(chosen, str) else chosen
+        if rows is None:
+            raise ValueError("`eval_dataset` is missing: pass one to the trainer or to `evaluate`.")
+        rows = StreamRows(rows) if isinstance(rows, IterableDataset) else rows
+        processes, samples = self.accelerator.num_processes, self.num_generations_eval
+        batches = deal_batches(len(rows), samples, self.args.per_device_eval_batch_size, processes)
+        return DataLoader(
+            rows,
+            batch_sampler=batches[self.accelerator.process_index :: processes],
+            collate_fn=self._get_collator_with_removed_columns(self.data_collator, "Evaluation"),
+            num_workers=self.args.dataloader_num_workers,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+        )
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Evaluates one set, or each of several; the metrics, under the names that are logged."""
+        metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        if eval_dataset is None and self.is_in_train:
+            check_best_metric_logged(self.args.metric_for_best_model, metrics)
+        return metrics
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """One set; Transformers calls it for each of several."""
+        self._validation = Validation(len(dataloader.dataset), self.num_generations_eval)
+        try:
+            with eval_sampling(self):
+                output = super().evaluation_loop(
+                    dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+                )
+            metrics = self._validation.batch_means(self._metrics["eval"]) | self._whole_set_metrics()
+        finally:
+            self._validation = None
+            self._metrics["eval"].clear()  # TRL would log means over batches, of every set under the same names
+        # As TRL's log, which JSON and trackers must be able to take
+        known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in known.items()})
+        return output
+
+    def _whole_set_metrics(self) -> dict[str, float]:
+        return self._validation.metrics(self.reward_func_names, self.reward_weights.to(self.accelerator.device))
+
+    def _generate(self, prompts: list) -> tuple:
+        output = super()._generate(prompts)
+        if self._validation is not None:
+            self.model.eval()  # TRL's continuous batching leaves it in training mode
+            _, completion_ids, tool_mask, *_ = output
+            end = (*self.eos_token_ids, self._tokenizer.pad_token_id)
+            lengths = map(len, completion_ids) if tool_mask is None else map(sum, tool_mask)
+            truncated = [ids[-1] not in end for ids in completion_ids]
+            local = torch.tensor([*zip(lengths, truncated, strict=True)], device=self.accelerator.device)
+            self._lengths = self.accelerator.gather(local)
+        return output
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        rewards = super()._calculate_rewards(*args, **kwargs)
+        if self._validation is not None:
+            length, truncated = self._lengths.T
+            # TRL takes the tokens of a truncated completion out of the loss only after this
+            counted = length * (1 - truncated) if self.mask_truncated_completions else length
+            deciding = self._label_rule.rewards(rewards, self.reward_weights.to(rewards.device))
+            label = self._label_rule.labels(deciding, counted)
+            self._validation.add(rewards=rewards, label=label, length=length, truncated=truncated)
+        return rewards
+
+
+@contextmanager
+def eval_sampling(trainer: GRPOTrainer) -> Iterator[None]:
+    """Samples with `eval_temperature` and `eval_top_p`, where they are set, until the end of the block."""
+    # Log-probabilities and entropies stay at the training temperature: TRL built it into the model's head
+    backend = trainer.vllm_generation if trainer.use_vllm else trainer.generation_config
+    wanted = {"temperature": trainer.args.eval_temperature, "top_p": trainer.args.eval_top_p}
+    changes = [
+        (target, name, value, getattr(target, name))
+        for target in (backend, trainer)  # the trainer's are for a `rollout_func` that reads them
+        for name, value in wanted.items()
+        if value is not None
+    ]
+    try:
+        for target, name, value, _ in changes:
+            setattr(target, name, value)
+        yield
+    finally:
+        for target, name, _, before in changes:
+            setattr(target, name, before)

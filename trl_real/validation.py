@@ -1,0 +1,200 @@
+"""
+Exact validation: every prompt of a set counts once with all its samples, whatever the batches and processes.
+
+In: the size of a set, and batch by batch the rewards, labels and lengths of its rollouts. Out: the batches of every
+process, and metrics of the whole set. A last batch that the processes cannot share evenly is filled up with prompts
+from the start, which are sampled and then left out of every metric. Left out: how rollouts are sampled and scored
+(TRL), the value of the objective (`trainer.py`).
+
+Legend: P prompts, k samples of each, N rows of a batch over all processes, F reward functions.
+"""
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from trl import GRPOConfig
+
+from .compat import nanstd
+from .labels import group_shares
+
+
+def deal_batches(prompts: int, samples: int, largest: int, processes: int) -> list[list[int]]:
+    """
+    The batches of an evaluation set, whose processes always have equally many rows and together whole groups.
+
+    Args:
+        prompts (`int`):
+            Prompts of the set.
+        samples (`int`):
+            Rollouts of each.
+        largest (`int`):
+            Most rollouts that a process holds at once.
+        processes (`int`):
+            Number of processes.
+
+    Returns:
+        `list[list[int]]`: a prompt for each row; process p has the batches p, p + processes, ... Prompts after the
+        first P, in this order, fill up.
+    """
+    if prompts == 0:
+        raise ValueError("`eval_dataset` is empty: give it at least one prompt, or set eval_strategy='no'.")
+    unit = processes // math.gcd(samples, processes)  # fewest prompts whose rollouts can be dealt out evenly
+    at_once = largest * processes // (samples * unit) * unit
+    if at_once == 0:
+        raise ValueError(
+            f"`per_device_eval_batch_size` is {largest}: {processes} process(es) cannot hold whole groups of "
+            f"num_generations_eval={samples} rollouts. Write per_device_eval_batch_size={samples * unit // processes} "
+            "or more."
+        )
+    filled = -(-prompts // unit) * unit
+    batches = []
+    for first in range(0, filled, at_once):
+        rows = [number % prompts for number in range(first, min(first + at_once, filled)) for _ in range(samples)]
+        size = len(rows) // processes
+        batches += [rows[start : start + size] for start in range(0, len(rows), size)]
+    return batches
+
+
+class StreamRows:
+    """The rows of a stream, read once; each access gives a copy, as a data set does, since TRL writes into rows."""
+
+    def __init__(self, stream: Iterable[dict[str, Any]]):
+        self._rows = list(stream)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return copy.deepcopy(self._rows[index])
+
+
+@dataclass
+class Validation:
+    """
+    What is known so far of one evaluation of one set, the same on every process.
+
+    Args:
+        prompts (`int`):
+            Prompts of the set, each of which counts once.
+        samples (`int`):
+            Rollouts of each.
+    """
+
+    prompts: int
+    samples: int
+    batches: list[dict[str, torch.Tensor]] = field(default_factory=list)
+
+    @property
+    def prompts_in_batch(self) -> int:
+        """How many prompts of the latest batch count."""
+        return len(self.batches[-1]["label"]) // self.samples
+
+    def add(self, **columns: torch.Tensor) -> None:
+        """Takes a batch of N rows of all processes: `rewards` (N, F), `label`, `length` and `truncated` (N,)."""
+        done = sum(len(batch["label"]) for batch in self.batches)
+        self.batches.append({name: rows[: self.prompts * self.samples - done] for name, rows in columns.items()})
+
+    def batch_means(self, metrics: dict[str, list[float]]) -> dict[str, float]:
+        """Means over prompts of what is known of each batch only; NaN, no value, is in no mean."""
+        counts = [len(batch["label"]) // self.samples for batch in self.batches]
+        means = {}
+        for name, values in metrics.items():
+            weights = counts if len(values) == len(counts) else [1] * len(values)  # not logged in every batch
+            known = [(value, weight) for value, weight in zip(values, weights, strict=True) if not math.isnan(value)]
+            total = sum(weight for _, weight in known)
+            means[name] = sum(value * weight for value, weight in known) / total if total else math.nan
+        return means
+
+    def metrics(self, names: list[str], weights: torch.Tensor) -> dict[str, float]:
+        """
+        Metrics of the whole set: avg@k, pass@k, the kinds of groups and, under TRL's names, rewards and lengths.
+
+        Args:
+            names (`list[str]`), weights (`torch.Tensor` of shape `(F,)`):
+                Of the reward functions.
+
+        Returns:
+            `dict[str, float]`: NaN where nothing was scored.
+        """
+        table = {name: torch.cat([batch[name] for batch in self.batches]) for name in self.batches[0]}
+        return (
+            accuracy(table["label"].view(-1, self.samples))
+            | {f"groups/{name}": share for name, share in group_shares(table["label"].view(-1, self.samples)).items()}
+            | reward_metrics(table["rewards"], names, weights, self.samples)
+            | length_metrics(table["length"].float(), table["truncated"].bool())
+        )
+
+
+def accuracy(labels: torch.Tensor) -> dict[str, float]:
+    """
+    avg@k, the share of right rollouts, and pass@k, the share of prompts with a right one, from labels (P, k).
+
+    A rollout without a label is not right: otherwise an answer that cannot be scored would raise the accuracy.
+    """
+    right, samples = (labels == 1).float(), labels.size(1)
+    return {f"avg@{samples}": right.mean().item(), f"pass@{samples}": right.amax(dim=1).mean().item()}
+
+
+def reward_metrics(
+    rewards_per_func: torch.Tensor, names: list[str], weights: torch.Tensor, samples: int
+) -> dict[str, float]:
+    """TRL's metrics of rewards (N, F); a rollout without any reward is in none of them."""
+    unscored = rewards_per_func.isnan().all(dim=1)
+    rewards = (rewards_per_func * weights).nansum(dim=1).masked_fill(unscored, torch.nan)
+    groups = rewards.view(-1, samples)
+    spread = nanstd(groups, dim=1) if samples > 1 else torch.zeros(len(groups))
+    metrics = {
+        "reward": rewards.nanmean(),
+        "reward_std": nanstd(rewards),
+        "frac_reward_zero_std": torch.isclose(spread, torch.zeros_like(spread)).float().mean(),
+    }
+    for name, column in zip(names, rewards_per_func.T, strict=True):
+        metrics |= {f"rewards/{name}/mean": column.nanmean(), f"rewards/{name}/std": nanstd(column)}
+    return {name: value.item() for name, value in metrics.items()}
+
+
+def length_metrics(lengths: torch.Tensor, truncated: torch.Tensor) -> dict[str, float]:
+    """TRL's metrics of completion lengths (N,), and of those (N,) that ended by themselves."""
+    ended = lengths[~truncated] if not truncated.all() else torch.zeros(1)
+    metrics = {"completions/clipped_ratio": truncated.float().mean().item()}
+    for name, values in (("length", lengths), ("terminated_length", ended)):
+        for kind in ("mean", "min", "max"):
+            metrics[f"completions/{kind}_{name}"] = getattr(values, kind)().item()
+    return metrics
+
+
+def check_best_metric(args: GRPOConfig, sets: Iterable[str] = ()) -> None:
+    """
+    Finds a `metric_for_best_model` that evaluation cannot log, as far as this can be known before the first one.
+
+    Args:
+        args ([`~trl.GRPOConfig`]):
+            Configuration.
+        sets (`Iterable[str]`, *optional*):
+            Names of the evaluation sets; none for a single set without a name.
+    """
+    if args.metric_for_best_model is None or args.eval_strategy == "no":
+        return
+    wanted, samples = _full_name(args.metric_for_best_model), args.num_generations_eval or args.num_generations
+    prefixes = [f"eval_{name}_" for name in sets] or ["eval_"]
+    known = [f"{prefix}{name}" for prefix in prefixes for name in (f"avg@{samples}", f"pass@{samples}", "reward")]
+    if not wanted.startswith(tuple(prefixes)) or ("@" in wanted and wanted not in known):
+        raise ValueError(_unknown_metric(args.metric_for_best_model, [*known, *(f"{each}..." for each in prefixes)]))
+
+
+def check_best_metric_logged(wanted: str | None, logged: Iterable[str]) -> None:
+    """Finds a `metric_for_best_model` that the evaluation just done has not logged."""
+    if wanted is not None and _full_name(wanted) not in logged:
+        raise ValueError(_unknown_metric(wanted, sorted(logged)))
+
+
+def _full_name(metric: str) -> str:
+    return metric if metric.startswith("eval_") else f"eval_{metric}"
+
+
+def _unknown_metric(wanted: str, known: Iterable[str]) -> str:
+    return f"`metric_for_best_model` is {wanted!r}, which evaluation does not log. Write one of {', '.join(known)}."
