@@ -1,0 +1,76 @@
+"""What is measured of a training run: seconds per generation, tokens computed, peak memory. No trainer in here."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+
+def now() -> float:
+    """Seconds, after everything that the device was asked to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def reset_peak() -> int:
+    """Start a new peak of memory; bytes in use now."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins at what is resident now
+    return _resident("VmRSS")
+
+
+def peak() -> int:
+    """Bytes in use at the peak: of the GPU where there is one, else of this process."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident("VmHWM")
+
+
+def _resident(name: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", status)[1])
+
+
+class Clock(TrainerCallback):
+    """Every generation from its first micro-step to the end of its last optimizer step: seconds, and bytes above what
+    was in use at its start (the model, the optimizer) where `memory` is asked for."""
+
+    def __init__(self, steps: int, memory: bool = False):
+        self.steps, self.memory = steps, memory
+        self.seconds: list[float] = []
+        self.bytes: list[int] = []
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.steps == 0:
+            self.in_use = reset_peak() if self.memory else 0
+            self.start = now()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.steps == 0:
+            self.seconds.append(now() - self.start)
+            if self.memory:
+                self.bytes.append(peak() - self.in_use)
+
+
+class TokenCounter:
+    """Tokens that the model computes, with and without gradient, padding included."""
+
+    def __init__(self, model: torch.nn.Module):
+        self.grad = self.no_grad = 0
+        model.model.register_forward_pre_hook(self.count, with_kwargs=True)
+
+    def count(self, module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Called before every forward."""
+        tokens = kwargs["input_ids"].numel()
+        if torch.is_grad_enabled():
+            self.grad += tokens
+        else:
+            self.no_grad += tokens
+
+    def per_generation(self, generations: int) -> tuple[int, int]:
+        """With and without gradient, where all generations are alike."""
+        return self.grad // generations, self.no_grad // generations

@@ -1,0 +1,167 @@
+"""The runs that are compared: GRPOTrainer, REALTrainer, and the model alone on the informative tokens.
+
+In: fixed rollouts and a `Setting`. Out: what `measure.py` saw of the run.
+"""
+
+import gc
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from datasets import Dataset
+from fixed_rollouts import Rollouts, Setting, build_model, build_tokenizer
+from measure import Clock, TokenCounter, now
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
+
+from trl_real import REALConfig, REALTrainer
+from trl_real.packing import packed_attention, row_boundaries
+
+
+TRAINERS = {"GRPO": (GRPOTrainer, GRPOConfig, {"loss_type": "grpo"}), "REAL": (REALTrainer, REALConfig, {})}
+GPU = torch.cuda.is_available()
+
+
+def build_trainer(
+    method: str, setting: Setting, steps: int, dataset: Dataset, fields: dict[str, Any], **others: Any
+) -> GRPOTrainer:
+    """
+    GRPOTrainer or REALTrainer with the same settings.
+
+    Args:
+        method (`str`):
+            `"GRPO"` or `"REAL"`.
+        setting ([`Setting`]):
+            Model and generation.
+        steps (`int`):
+            Optimizer steps per generation.
+        dataset (`Dataset`):
+            One prompt for each group.
+        fields (`dict[str, Any]`):
+            More fields of the configuration, `max_steps` among them.
+        **others:
+            Reward function and `rollout_func`, as both trainers take them.
+    """
+    trainer_class, config_class, own = TRAINERS[method]
+    per_generation = setting.rollouts // setting.batch
+    config = config_class(
+        output_dir=tempfile.gettempdir(),  # nothing is saved
+        per_device_train_batch_size=setting.batch,
+        gradient_accumulation_steps=per_generation // steps,
+        steps_per_generation=per_generation,
+        num_generations=setting.group,
+        gradient_checkpointing=setting.gradient_checkpointing,
+        bf16=GPU,
+        use_cpu=not GPU,
+        disable_tqdm=True,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        **(own | fields),
+    )
+    trainer = trainer_class(
+        model=build_model(setting),
+        args=config,
+        train_dataset=dataset,
+        processing_class=build_tokenizer(setting.vocabulary),
+        **others,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+class UpdatePhase:
+    """
+    A trainer on fixed rollouts.
+
+    Args:
+        method (`str`), rollouts ([`Rollouts`]), setting ([`Setting`]), steps (`int`):
+            As for [`build_trainer`].
+        generations (`int`, *optional*, defaults to `1`):
+            Generations in each call of [`~UpdatePhase.train`].
+        memory (`bool`, *optional*, defaults to `False`):
+            Whether the clock looks at memory.
+    """
+
+    def __init__(
+        self, method: str, rollouts: Rollouts, setting: Setting, steps: int, generations: int = 1, memory: bool = False
+    ):
+        dataset = Dataset.from_dict({"prompt": ["w1"] * (setting.rollouts // setting.group)})
+        functions = {"reward_funcs": rollouts.reward, "rollout_func": rollouts.rollout_func}
+        fields = {"max_steps": steps * generations}
+        self.trainer = build_trainer(method, setting, steps, dataset, fields, **functions)
+        self.clock, self.tokens = Clock(steps, memory), TokenCounter(self.trainer.model)
+        self.trainer.add_callback(self.clock)
+
+    def train(self) -> float:
+        """Seconds of the last generation, from its rollouts to its last optimizer step."""
+        self.trainer.train()
+        return self.clock.seconds[-1]
+
+
+def peak_bytes(method: str, rollouts: Rollouts, setting: Setting, steps: int) -> int:
+    """Peak of the generations after the first, above what was in use at the start of each."""
+    phase = UpdatePhase(method, rollouts, setting, steps, setting.generations + 1, memory=True)
+    phase.train()
+    return max(phase.clock.bytes[1:])
+
+
+class Limit:
+    """
+    The least that the objective needs of this model: a forward and backward of every rollout with a gradient, and the
+    forward without gradient that old log-probabilities need in all but the first optimizer step. Without padding,
+    trainer, loss and optimizer.
+    """
+
+    def __init__(self, rollouts: Rollouts, setting: Setting, steps: int):
+        self.model = build_model(setting)
+        add_fused_lm_head(self.model, outputs=("log_probs", "entropy"))  # the head that TRL's trainers run
+        self.model.to("cuda" if GPU else "cpu")
+        if setting.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()
+        self.rollouts, self.setting = rollouts, setting
+        self.rows = rollouts.informative
+        self.later = [row for row in self.rows if row >= setting.rollouts // steps]
+        self.tokens = sum(len(rollouts.prompt) + rollouts.lengths[row] for row in self.rows + self.later)
+
+    def forward(self, rows: list[int]) -> torch.Tensor:
+        """Mean log-probability of the completions of these rollouts, one behind the other in a single row."""
+        prompt = self.rollouts.prompt
+        completions = [self.rollouts.completions[row] for row in rows]
+        lengths = [len(prompt) + len(completion) for completion in completions]
+        ids = [token for completion in completions for token in prompt + completion]
+        labels = [label for completion in completions for label in [-100] * len(prompt) + completion]
+        positions = [position for length in lengths for position in range(length)]
+        ids, labels, positions = torch.tensor([[ids], [labels], [positions]], device=self.model.device)
+        apart = row_boundaries(self.model, lengths, ids.device)
+        with packed_attention(self.model), torch.autocast(ids.device.type, torch.bfloat16, enabled=GPU):
+            output = self.model(input_ids=ids, position_ids=positions, labels=labels, fused_lm_head=True, **apart)
+        return output.log_probs.mean()
+
+    def generation(self, rows_at_once: int) -> float:
+        """Seconds, with so many rollouts in each forward."""
+        start = now()
+        with torch.no_grad():
+            for part in chunks(self.later, rows_at_once):
+                self.forward(part)
+        for part in chunks(self.rows, rows_at_once):
+            self.forward(part).backward()
+        self.model.zero_grad()
+        return now() - start
+
+
+def chunks(rows: list[int], size: int) -> list[list[int]]:
+    """The rows in pieces of that size."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def in_turn(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every run in every round, after one round to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            gc.collect()
+            seconds[name].append(run())
+    return {name: values[1:] for name, values in seconds.items()}
