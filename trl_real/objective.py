@@ -59,6 +59,7 @@ def group_losses(
     tau: float = 0.5,
     loss_type: str = "real",
     degenerate_groups: str = "drop",
+    balance_classes: bool = False,
 ) -> torch.Tensor:
     """
     Loss of every group of rollouts, differentiable in the scores.
@@ -75,6 +76,10 @@ def group_losses(
             the number of labelled rollouts of the group).
         degenerate_groups (`str`, *optional*, defaults to `"drop"`):
             `"drop"`: a group with one class only has loss 0 and no gradient. `"keep"`: the formula as printed.
+        balance_classes (`bool`, *optional*, defaults to `False`):
+            Experimental, not in the paper. Scale the two sides of a group's loss so that, at score 0, right and wrong
+            rollouts have the same total weight, and both together the weight they had. Not for `"real_no_anchor"`,
+            where they have it anyway.
 
     Returns:
         `torch.Tensor` of shape `(N,)`: Losses, in the dtype of the scores (float32 at least).
@@ -82,17 +87,21 @@ def group_losses(
     Raises:
         `ValueError`: If an argument is outside its allowed values; the message names both.
     """
-    scores, positive, negative, both = _prepare(scores, labels, tau, loss_type, degenerate_groups)
+    scores, positive, negative, both = _prepare(scores, labels, tau, loss_type, degenerate_groups, balance_classes)
     logits = scores / tau
+    pull_scale, push_scale = _class_scales(positive, negative, loss_type) if balance_classes else (1.0, 1.0)
     if loss_type == "real":
-        losses = _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)
+        losses = pull_scale * _anchored_logsumexp(-logits, positive) + push_scale * _anchored_logsumexp(
+            logits, negative
+        )
     elif loss_type == "real_no_anchor":
         # One class alone gives log(1 + 0) = 0; the where keeps its empty logsumexp (-inf) out of the gradient
         pairs = _logsumexp(-logits, positive | ~both[:, None]) + _logsumexp(logits, negative | ~both[:, None])
         losses = torch.where(both, -F.logsigmoid(-pairs), 0.0)
     else:
-        terms = -F.logsigmoid(logits) * positive - F.logsigmoid(-logits) * negative
-        losses = terms.sum(-1) / (positive | negative).sum(-1).clamp(min=1)
+        pulls, pushes = -F.logsigmoid(logits) * positive, -F.logsigmoid(-logits) * negative
+        losses = pull_scale * pulls.sum(-1) + push_scale * pushes.sum(-1)
+        losses = losses / (positive | negative).sum(-1).clamp(min=1)
     return torch.where(both, losses, 0.0) if degenerate_groups == "drop" else losses
 
 
@@ -102,16 +111,17 @@ def score_weights(
     tau: float = 0.5,
     loss_type: str = "real",
     degenerate_groups: str = "drop",
+    balance_classes: bool = False,
 ) -> torch.Tensor:
     """
     Derivative of `group_losses(...).sum()` with respect to every score, in closed form (Eq. 9 for `"real"`).
 
     Negative for positives (their score is pushed up), positive for negatives, 0 without a label. Bounded by 1/τ
-    (Proposition 5.1). With these weights as constants, `(weights * scores).sum()` has the gradient of the loss however
-    the rollouts are spread over batches.
+    (Proposition 5.1), with `balance_classes` by 1.5/τ. With these weights as constants, `(weights * scores).sum()`
+    has the gradient of the loss however the rollouts are spread over batches.
 
     Args:
-        scores, labels, tau, loss_type, degenerate_groups:
+        scores, labels, tau, loss_type, degenerate_groups, balance_classes:
             As for [`group_losses`].
 
     Returns:
@@ -120,7 +130,9 @@ def score_weights(
     Raises:
         `ValueError`: As for [`group_losses`].
     """
-    scores, positive, negative, both = _prepare(scores.detach(), labels, tau, loss_type, degenerate_groups)
+    scores, positive, negative, both = _prepare(
+        scores.detach(), labels, tau, loss_type, degenerate_groups, balance_classes
+    )
     logits = scores / tau
     if loss_type == "real":
         pull = (-logits - _anchored_logsumexp(-logits, positive)[:, None]).exp()
@@ -135,6 +147,9 @@ def score_weights(
         count = (positive | negative).sum(-1, keepdim=True).clamp(min=1)
         pull = torch.sigmoid(-logits) / count
         push = torch.sigmoid(logits) / count
+    if balance_classes:
+        pull_scale, push_scale = _class_scales(positive, negative, loss_type)
+        pull, push = pull * pull_scale[:, None], push * push_scale[:, None]
     weights = (push.masked_fill(~negative, 0.0) - pull.masked_fill(~positive, 0.0)) / tau
     return weights.masked_fill(~both[:, None], 0.0) if degenerate_groups == "drop" else weights
 
@@ -150,11 +165,25 @@ def _anchored_logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Te
     return torch.cat([anchor, logits.masked_fill(~members, -torch.inf)], dim=-1).logsumexp(-1)
 
 
+def _class_scales(positive: torch.Tensor, negative: torch.Tensor, loss_type: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors (N,) of the two sides with which both have half of their joint weight at score 0; 1 for one class."""
+    positives, negatives = positive.sum(-1).float(), negative.sum(-1).float()
+    # In units of 1/τ; of bce's sum, whose factor 1/2 and count are the same on both sides
+    pull, push = (n / (1 + n) if loss_type == "real" else n for n in (positives, negatives))
+    half, both = (pull + push) / 2, (positives > 0) & (negatives > 0)
+    return torch.where(both, half / pull, 1.0), torch.where(both, half / push, 1.0)
+
+
 def _prepare(
-    scores: torch.Tensor, labels: torch.Tensor, tau: float, loss_type: str, degenerate_groups: str
+    scores: torch.Tensor,
+    labels: torch.Tensor,
+    tau: float,
+    loss_type: str,
+    degenerate_groups: str,
+    balance_classes: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Check the arguments; return scores with unlabelled ones zeroed, the two classes, which groups have both."""
-    check_options(tau, loss_type, degenerate_groups)
+    check_options(tau, loss_type, degenerate_groups, balance_classes)
     if scores.dim() != 2 or scores.shape != labels.shape:
         raise ValueError(
             f"`scores` and `labels` must both have shape (N, G), got {tuple(scores.shape)} and {tuple(labels.shape)}."
@@ -166,7 +195,7 @@ def _prepare(
     return scores, positive, negative, positive.any(-1) & negative.any(-1)
 
 
-def check_options(tau: float, loss_type: str, degenerate_groups: str) -> None:
+def check_options(tau: float, loss_type: str, degenerate_groups: str, balance_classes: bool = False) -> None:
     """Raise `ValueError` with the name and the allowed values if an option of the objective is wrong."""
     if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not math.isfinite(tau) or tau <= 0:
         raise ValueError(f"`tau` must be a finite number above 0 (the paper uses 0.5), got {tau!r}.")
@@ -175,3 +204,8 @@ def check_options(tau: float, loss_type: str, degenerate_groups: str) -> None:
     if degenerate_groups not in DEGENERATE_GROUPS:
         allowed = ", ".join(map(repr, DEGENERATE_GROUPS))
         raise ValueError(f"`degenerate_groups` must be one of {allowed}, got {degenerate_groups!r}.")
+    if balance_classes and loss_type == "real_no_anchor":
+        raise ValueError(
+            "`balance_classes` changes nothing with loss_type='real_no_anchor', whose classes weigh the same already; "
+            "leave it out."
+        )

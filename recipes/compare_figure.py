@@ -1,0 +1,5 @@
+"""The figure of a comparison."""
+
+
+def draw(studies, titles, path):
+    pass

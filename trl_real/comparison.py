@@ -1,0 +1,149 @@
+"""
+Statistics of runs that differ in method, learning rate and seed, and their table.
+
+In: one record per run, as recipes/compare.py writes them. Out: means with 95% intervals over seeds, the learning rate
+that the validation prompts choose, paired differences, and a Markdown table. Plain Python; drawing is left out.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+Record = dict[str, Any]
+
+# 97.5% quantiles of Student's t with 1, 2, ... 30 degrees of freedom
+T_QUANTILES = (
+    [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228]
+    + [2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086]
+    + [2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042]
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean, half the width of its 95% interval (`nan` for one value) and the number of values."""
+
+    mean: float
+    half_width: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" + ("" if math.isnan(self.half_width) else f" ± {self.half_width:.3f}")
+
+
+def t_interval(values: Sequence[float]) -> Interval:
+    """Mean and 95% interval of Student's t; `ValueError` without values."""
+    count = len(values)
+    if not count:
+        raise ValueError("`values` must hold at least one number.")
+    mean = sum(values) / count
+    if count == 1:
+        return Interval(mean, math.nan, 1)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
+    freedom = count - 1
+    quantile = T_QUANTILES[freedom - 1] if freedom <= len(T_QUANTILES) else 1.96 + 2.4 / freedom
+    return Interval(mean, quantile * deviation / math.sqrt(count), count)
+
+
+def select(records: Iterable[Record], **wanted: Any) -> list[Record]:
+    """The records with these values, by seed."""
+    found = [record for record in records if all(record[name] == value for name, value in wanted.items())]
+    return sorted(found, key=lambda record: record["seed"])
+
+
+def distinct(records: Iterable[Record], name: str) -> list[Any]:
+    """The different values of a field, in order of first appearance."""
+    return list(dict.fromkeys(record[name] for record in records))
+
+
+def best_learning_rate(records: Sequence[Record]) -> float:
+    """The learning rate with the highest mean pass@1 on the validation prompts, which are not those reported."""
+    rates = distinct(records, "learning_rate")
+    return max(
+        rates, key=lambda rate: mean_of(select(records, learning_rate=rate), lambda record: record["validation"])
+    )
+
+
+def mean_of(records: Sequence[Record], read: Any) -> float:
+    """Mean of what `read` gives for each record, without those where it gives `None`; `nan` if none is left."""
+    values = [value for value in map(read, records) if value is not None]
+    return sum(values) / len(values) if values else math.nan
+
+
+def paired_difference(first: Sequence[Record], second: Sequence[Record]) -> Interval | None:
+    """Mean difference in test pass@1 over the seeds that both have; `None` if they share none."""
+    others = {record["seed"]: record["test"] for record in second}
+    differences = [record["test"] - others[record["seed"]] for record in first if record["seed"] in others]
+    return t_interval(differences) if differences else None
+
+
+def curve_mean(name: str) -> Any:
+    """Reads the mean over a run of one of its curves; `None` if it was not logged."""
+
+    def read(record: Record) -> float | None:
+        points = [value for value in record["curve"].get(name, []) if value is not None]
+        return sum(points) / len(points) if points else None
+
+    return read
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def table_row(records: Sequence[Record], reference: Sequence[Record]) -> list[str]:
+    """One method of one study, at the learning rate chosen for it, against another method at its own."""
+    rate = best_learning_rate(records)
+    best = select(records, learning_rate=rate)
+    yardstick = select(reference, learning_rate=best_learning_rate(reference))
+    difference = paired_difference(best, yardstick)
+    is_reference = best[0]["method"] == yardstick[0]["method"]
+    rates = sorted(distinct(records, "learning_rate"))
+    at_rates = [t_interval([record["test"] for record in select(records, learning_rate=each)]) for each in rates]
+    return [
+        best[0]["method"],
+        f"{rate:g}",
+        str(t_interval([record["test"] for record in best])),
+        "" if is_reference or difference is None else f"{difference.mean:+.3f} ± {difference.half_width:.3f}",
+        "; ".join(f"{each:g}: {interval.mean:.3f}" for each, interval in zip(rates, at_rates, strict=True)),
+        str(len(best)),
+        _number(mean_of(best, lambda record: record["entropy"]), 3),
+        _number(mean_of(best, curve_mean("grad_norm")), 2),
+        _number(mean_of(best, lambda record: record.get("clipped_steps")), 2),
+        _number(mean_of(best, curve_mean("abs_score")), 3),
+        _number(mean_of(best, curve_mean("clip")), 3),
+        _number(mean_of(best, lambda record: record["cpu_seconds"]), 0),
+        _number(mean_of(best, lambda record: record["trained_tokens"] / 1000), 0),
+    ]
+
+
+COLUMNS = [
+    "method",
+    "lr",
+    "test pass@1",
+    "minus first row",
+    "at every lr",
+    "seeds",
+    "entropy",
+    "grad norm",
+    "clipped steps",
+    "mean abs score",
+    "clip share",
+    "CPU s",
+    "k tokens",
+]
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def study_table(records: Sequence[Record]) -> str:
+    """The table of one study: a row for every method, the first of which is the yardstick."""
+    methods = distinct(records, "method")
+    reference = select(records, method=methods[0])
+    return markdown_table(COLUMNS, [table_row(select(records, method=method), reference) for method in methods])
