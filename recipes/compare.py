@@ -4,8 +4,9 @@ Compares methods over learning rates and seeds on a task that trains in seconds 
     python recipes/compare.py --config recipes/studies/chain5.yaml --workers 2
     python recipes/compare.py --config recipes/studies/chain5.yaml --report docs/results/chain5.jsonl
 
-In: a YAML file with tasks, methods and studies. A study is a task, some options, and every combination of its methods,
-learning rates and seeds; each combination is a cell, one training with the real trainers. Out, in `--output_dir`: a
+In: a YAML file with tasks, methods and studies. A study is a task, some options, and combinations of its methods,
+learning rates and seeds; each combination is a cell, one training with the real trainers. Seeds that are not among the
+`sweep_seeds` are only trained with the learning rate that the sweep chose. Out, in `--output_dir`: a
 JSON file per cell, written when it is done; `cells.jsonl` with all of them, `tables.md` and `figure.png`. Cells that
 are there are not trained again, so an interrupted comparison goes on where it stopped. `--report` trains nothing and
 makes tables and figure from a `cells.jsonl`.
@@ -16,6 +17,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -26,14 +28,14 @@ from typing import Any
 
 import yaml
 
-from trl_real.comparison import Record, study_table
+from trl_real.comparison import Record, best_learning_rate, select, study_table
 
 
 Cell = dict[str, Any]
 Plan = dict[str, Any]
 
 SECTIONS = ("scoring", "tasks", "common", "methods", "studies")
-STUDY_FIELDS = ("title", "task", "methods", "learning_rates", "seeds", "options")
+STUDY_FIELDS = ("title", "task", "methods", "learning_rates", "sweep_seeds", "seeds", "options")
 TASK_FIELDS = ("model", "length", "teacher", "warm_up_steps", "reward_noise")
 
 
@@ -70,21 +72,39 @@ def check_names(what: str, names: Any, known: Any, all_needed: bool = False) -> 
         raise ValueError(f"{missing[0]}: is missing as {what}.")
 
 
-def plan_cells(plan: Plan) -> list[Cell]:
-    """Every cell, study by study; within a study seed by seed, so that an interrupted one is even over methods."""
-    cells = []
-    for name, study in plan["studies"].items():
-        for seed in study["seeds"]:
-            for rate in study["learning_rates"]:
-                for method in study["methods"]:
-                    own = dict(plan["methods"][method])
-                    trainer = own.pop("trainer", "real")
-                    options = plan["common"] | own | (study.get("options") or {})
-                    task = plan["tasks"][study["task"]] | plan["scoring"]
-                    cell = dict(study=name, method=method, learning_rate=float(rate), seed=seed, trainer=trainer)
-                    settings = settings_digest(trainer, options, task)
-                    cells.append(cell | dict(options=options, task=task, settings=settings))
+def plan_cells(plan: Plan, study: str, seeds: list[int] | None = None) -> list[Cell]:
+    """Every cell of a study, seed by seed, so that an interrupted study is even over methods."""
+    about, cells = plan["studies"][study], []
+    for seed in seeds or about["seeds"]:
+        for rate in about["learning_rates"]:
+            for method in about["methods"]:
+                own = dict(plan["methods"][method])
+                trainer = own.pop("trainer")
+                options = plan["common"] | own | (about.get("options") or {})
+                task = plan["tasks"][about["task"]] | plan["scoring"]
+                cell = dict(study=study, method=method, learning_rate=float(rate), seed=seed, trainer=trainer)
+                settings = settings_digest(trainer, options, task)
+                cells.append(cell | dict(options=options, task=task, settings=settings))
     return cells
+
+
+def chosen_cells(plan: Plan, study: str, records: list[Record]) -> list[Cell]:
+    """The cells of the seeds after the sweep, each method at the learning rate that its validation prompts choose."""
+    about = plan["studies"][study]
+    rest = [seed for seed in about["seeds"] if seed not in sweep_seeds(about)]
+    swept = [record for record in records if record["seed"] in sweep_seeds(about)]
+    best = {
+        method: best_learning_rate(select(swept, method=method))
+        for method in about["methods"]
+        if select(swept, method=method)
+    }
+    cells = plan_cells(plan, study, rest) if rest else []
+    return [cell for cell in cells if cell["learning_rate"] == best.get(cell["method"])]
+
+
+def sweep_seeds(study: dict[str, Any]) -> list[int]:
+    """The seeds with which every learning rate is trained; by default all."""
+    return study.get("sweep_seeds") or study["seeds"]
 
 
 def settings_digest(trainer: str, options: dict[str, Any], task: dict[str, Any]) -> str:
@@ -111,7 +131,7 @@ def check_cells(cells: list[Cell]) -> None:
         build_config(cell, "unused")
 
 
-def prepare_cells(cells: list[Cell]) -> None:
+def prepare_cells(cells: list[Cell]) -> list[Cell]:
     """Writes the base models that are missing, and stamps every cell with its base and the commit."""
     import chain
     from compare_cell import base_digest
@@ -133,6 +153,7 @@ def prepare_cells(cells: list[Cell]) -> None:
         ):
             raise ValueError(f"model: {folder} was warmed up on another task; remove it or name another folder.")
         cell |= dict(base=about["digest"], commit=commit)
+    return cells
 
 
 def current_commit() -> str:
@@ -175,29 +196,40 @@ def train_and_save(cell: Cell, folder: Path) -> Record:
     return record
 
 
-def run_cells(cells: list[Cell], folder: Path, workers: int) -> list[str]:
-    """Trains what is not there yet; returns what went wrong, cell by cell."""
+def run_studies(plan: Plan, studies: list[str], folder: Path, workers: int) -> list[str]:
+    """Trains what is not there yet, study after study; returns what went wrong, cell by cell."""
     from pebble import ProcessPool
 
-    different = list({record_path(folder, cell): cell for cell in reversed(cells)}.values())[::-1]
-    waiting = [cell for cell in different if not is_done(folder, cell)]
-    print(f"{len(different)} trainings, {len(different) - len(waiting)} of them done", flush=True)
-    failures, start = [], time.monotonic()
     # One thread each: more than one per core only slows a small model down
     os.environ |= dict(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", TOKENIZERS_PARALLELISM="false")
-    with ProcessPool(max_workers=workers) as pool:
-        futures = {pool.schedule(train_and_save, args=[cell, folder]): cell for cell in waiting}
-        for done, future in enumerate(as_completed(futures), start=1):
-            cell = futures[future]
-            name = f"{cell['study']}, {cell['method']}, lr {cell['learning_rate']:g}, seed {cell['seed']}"
-            try:
-                record = future.result()
-                said = f"{record['test']:.3f}, {record['wall_seconds']:.0f} s"
-            except Exception as error:  # one bad cell must not end the others
-                said = f"failed: {type(error).__name__}: {error}"
-                failures.append(f"{name}: {said}")
-            left = (time.monotonic() - start) / done * (len(waiting) - done) / 60
-            print(f"[{done}/{len(waiting)}] {name}: {said} ({left:.0f} min left)", flush=True)
+    failures: list[str] = []
+    with ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn")) as pool:
+        for study in studies:
+            sweep = plan_cells(plan, study, sweep_seeds(plan["studies"][study]))
+            failures += run_cells(pool, prepare_cells(sweep), folder)
+            mine = by_study(plan, read_records(folder)).get(study, [])
+            failures += run_cells(pool, prepare_cells(chosen_cells(plan, study, mine)), folder)
+    return failures
+
+
+def run_cells(pool: Any, cells: list[Cell], folder: Path) -> list[str]:
+    """Trains the cells that are not done; returns what went wrong, cell by cell."""
+    waiting = [cell for cell in cells if not is_done(folder, cell)]
+    if cells:
+        print(f"{cells[0]['study']}: {len(cells)} cells, {len(cells) - len(waiting)} of them done", flush=True)
+    failures, start = [], time.monotonic()
+    futures = {pool.schedule(train_and_save, args=[cell, folder]): cell for cell in waiting}
+    for done, future in enumerate(as_completed(futures), start=1):
+        cell = futures[future]
+        name = f"{cell['study']}, {cell['method']}, lr {cell['learning_rate']:g}, seed {cell['seed']}"
+        try:
+            record = future.result()
+            said = f"{record['test']:.3f}, {record['wall_seconds']:.0f} s"
+        except Exception as error:  # one bad cell must not end the others
+            said = f"failed: {type(error).__name__}: {error}"
+            failures.append(f"{name}: {said}")
+        left = (time.monotonic() - start) / done * (len(waiting) - done) / 60
+        print(f"[{done}/{len(waiting)}] {name}: {said} ({left:.0f} min left)", flush=True)
     return failures
 
 
@@ -212,7 +244,7 @@ def by_study(plan: Plan, records: list[Record]) -> dict[str, list[Record]]:
     """The records of every study that has any, in the order of the plan, under the study's names of the methods."""
     known = {(record["settings"], record["learning_rate"], record["seed"]): record for record in records}
     found: dict[str, list[Record]] = {}
-    for cell in plan_cells(plan):
+    for cell in (cell for study in plan["studies"] for cell in plan_cells(plan, study)):
         record = known.get((cell["settings"], cell["learning_rate"], cell["seed"]))
         if record:
             found.setdefault(cell["study"], []).append(record | dict(method=cell["method"]))
@@ -253,11 +285,9 @@ def main(argv: list[str]) -> None:
         plan = read_plan(arguments.config)
         check_names("a study", arguments.studies or [], plan["studies"])
         if not arguments.report:
-            wanted = arguments.studies or plan["studies"]
-            cells = [cell for cell in plan_cells(plan) if cell["study"] in wanted]
-            check_cells(cells)
-            prepare_cells(cells)
-            failures = run_cells(cells, folder, arguments.workers)
+            studies = arguments.studies or list(plan["studies"])
+            check_cells([cell for study in studies for cell in plan_cells(plan, study)])
+            failures = run_studies(plan, studies, folder, arguments.workers)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
     records = read_records(arguments.report or folder)

@@ -187,7 +187,6 @@ def run_cell(cell: dict[str, Any]) -> dict[str, Any]:
 
         probe = Probe(lambda model: score(validation[: task["probe_prompts"]], 1, model), task["probe_steps"])
         trainer.add_callback(probe)
-        base_pass, base_entropy = score(test, task["samples"])
         wall, cpu = time.perf_counter(), time.process_time()
         trainer.train()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -195,8 +194,7 @@ def run_cell(cell: dict[str, Any]) -> dict[str, Any]:
         test_pass, entropy = score(test, task["samples"])
     log, args = trainer.state.log_history, trainer.args
     norms = [record["grad_norm"] for record in log if "grad_norm" in record]
-    numbers = dict(base_test=base_pass, base_entropy=base_entropy, validation=validation_pass, test=test_pass)
-    numbers |= dict(entropy=entropy, wall_seconds=wall, cpu_seconds=cpu)
+    numbers = dict(validation=validation_pass, test=test_pass, entropy=entropy, wall_seconds=wall, cpu_seconds=cpu)
     if args.max_grad_norm:
         numbers["clipped_steps"] = sum(norm > args.max_grad_norm for norm in norms) / len(norms)
     named = {name: cell[name] for name in ("method", "learning_rate", "seed", "settings", "base", "commit")}
