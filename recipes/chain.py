@@ -31,7 +31,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 OPERATORS = "+-*"
 TEACHER = (0.90, 0.65, 0.50)  # how often it does +, - and * right
 LONGEST_CHAIN = 40
-WARM_UP = dict(steps=900, batch=128, learning_rate=2e-3, seed=0)
+WARM_UP = dict(steps=1000, batch=128, learning_rate=2e-3, anneal=False, seed=0)
 
 
 def true_value(a: int, operator: str, b: int) -> int:
@@ -105,7 +105,7 @@ def untrained_model(tokenizer: PreTrainedTokenizerFast, width: int = 96, layers:
     return GPT2LMHeadModel(config)
 
 
-def warm_up(
+def train_on_teacher(
     model: GPT2LMHeadModel,
     tokenizer: PreTrainedTokenizerFast,
     length: int,
@@ -113,12 +113,15 @@ def warm_up(
     steps: int,
     batch: int,
     learning_rate: float,
+    anneal: bool,
     seed: int,
 ) -> float:
-    """Supervised training on the teacher's answers; returns the mean loss of the last 50 steps."""
+    """Supervised training on the teacher's answers; returns the mean loss of the last 50 steps. With `anneal`, the
+    learning rate goes to 0 over the last 100 steps."""
     luck, losses = random.Random(f"warm-up {seed}"), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    ramp = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 50, (steps - step) / 100))
+    last = 100 if anneal else 1
+    ramp = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 50, (steps - step) / last))
     model.train()
     for _ in range(steps):
         prompts = [draw_prompt(length, luck) for _ in range(batch)]
@@ -136,18 +139,18 @@ def warm_up(
     return sum(losses[-50:]) / len(losses[-50:])
 
 
-def write_base(folder: Path, length: int, teacher: Sequence[float], warm_up_options: dict[str, Any]) -> None:
+def write_base(folder: Path, length: int, teacher: Sequence[float], warm_up: dict[str, Any]) -> None:
     """Writes beside the target and renames at the end, so that a half-written folder never looks finished."""
     tokenizer = chain_tokenizer()
-    torch.manual_seed(warm_up_options["seed"])
+    torch.manual_seed(warm_up["seed"])
     model = untrained_model(tokenizer)
-    loss = warm_up(model, tokenizer, length, teacher, **warm_up_options)
+    loss = train_on_teacher(model, tokenizer, length, teacher, **warm_up)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        about = dict(length=length, teacher=list(teacher), warm_up=warm_up_options, loss=round(loss, 4))
+        about = dict(length=length, teacher=list(teacher), warm_up=warm_up, loss=round(loss, 4))
         (temporary / "chain.json").write_text(json.dumps(about))
         temporary.chmod(0o755)
         temporary.rename(folder)
@@ -160,6 +163,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=5, help=f"operations in a prompt, up to {LONGEST_CHAIN}")
     parser.add_argument("--teacher", type=float, nargs=3, default=TEACHER, help="how often it does + - * right")
     parser.add_argument("--steps", type=int, default=WARM_UP["steps"], help="steps of the warm-up")
+    parser.add_argument("--anneal", action="store_true", help="let the learning rate of the warm-up end at 0")
     parser.add_argument("--output_dir", type=Path)
     arguments = parser.parse_args()
     folder = arguments.output_dir or Path(f"models/chain{arguments.length}")
@@ -168,7 +172,9 @@ def main() -> None:
         return
     if folder.exists():
         raise SystemExit(f"{folder} exists but holds no model. Remove it or choose another --output_dir.")
-    write_base(folder, arguments.length, arguments.teacher, WARM_UP | dict(steps=arguments.steps))
+    write_base(
+        folder, arguments.length, arguments.teacher, WARM_UP | dict(steps=arguments.steps, anneal=arguments.anneal)
+    )
     print(f"Wrote {folder}")
 
 

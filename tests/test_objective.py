@@ -11,10 +11,12 @@ from trl_real.objective import DEGENERATE_GROUPS, LOSS_TYPES
 
 
 OPTIONS = [
-    (tau, loss_type, degenerate_groups)
+    (tau, loss_type, degenerate_groups, balance_classes)
     for tau in (0.1, 0.5, 1.0)
     for loss_type in LOSS_TYPES
     for degenerate_groups in DEGENERATE_GROUPS
+    for balance_classes in (False, True)
+    if not (balance_classes and loss_type == "real_no_anchor")
 ]
 
 
@@ -28,24 +30,24 @@ def random_groups(seed: int, groups: int = 40, size: int = 8) -> tuple[torch.Ten
     return scores, labels
 
 
-@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
-def test_losses_are_those_of_the_paper(tau, loss_type, degenerate_groups):
+@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups", "balance"), OPTIONS)
+def test_losses_are_those_of_the_paper(tau, loss_type, degenerate_groups, balance):
     scores, labels = random_groups(seed=1)
-    losses = group_losses(scores, labels, tau, loss_type, degenerate_groups)
+    losses = group_losses(scores, labels, tau, loss_type, degenerate_groups, balance)
     expected = [
-        reference.group_loss(s, y, tau, loss_type, degenerate_groups)
+        reference.group_loss(s, y, tau, loss_type, degenerate_groups, balance)
         for s, y in zip(scores.tolist(), labels.tolist(), strict=True)
     ]
     assert losses.dtype == torch.float64
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
-def test_closed_form_weights_are_the_gradient(tau, loss_type, degenerate_groups):
+@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups", "balance"), OPTIONS)
+def test_closed_form_weights_are_the_gradient(tau, loss_type, degenerate_groups, balance):
     scores, labels = random_groups(seed=2)
     scores.requires_grad_()
-    group_losses(scores, labels, tau, loss_type, degenerate_groups).sum().backward()
-    weights = score_weights(scores, labels, tau, loss_type, degenerate_groups)
+    group_losses(scores, labels, tau, loss_type, degenerate_groups, balance).sum().backward()
+    weights = score_weights(scores, labels, tau, loss_type, degenerate_groups, balance)
     assert not weights.requires_grad
     torch.testing.assert_close(weights, scores.grad, rtol=1e-10, atol=1e-12)
     assert (weights[labels.isnan()] == 0).all()
@@ -82,6 +84,29 @@ def test_hand_worked_group():
     assert weights == pytest.approx([-2 / 3, -2 / 3, 4 / 3])
 
 
+def test_balanced_classes_worked_by_hand():
+    # One right and three wrong at score 0, tau 0.5: the sides weigh 1/2 and 3/4, together 5/4, so 5/8 each
+    scores, labels = torch.zeros(1, 4), torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    weights = score_weights(scores, labels, balance_classes=True)[0]
+    assert weights.tolist() == pytest.approx([-1.25] + [1.25 / 3] * 3)
+    loss = group_losses(scores, labels, balance_classes=True).item()
+    assert loss == pytest.approx(5 / 4 * math.log(2) + 5 / 6 * math.log(4))
+    # bce: 1/8 and 3/8 in units of 1/tau, so 1/4 each
+    weights = score_weights(scores, labels, loss_type="bce", balance_classes=True)[0]
+    assert weights.tolist() == pytest.approx([-0.5] + [0.5 / 3] * 3)
+
+
+@pytest.mark.parametrize("loss_type", ["real", "bce"])
+def test_balanced_classes_keep_the_weight_of_a_group_and_leave_even_groups_alone(loss_type):
+    for positives in range(1, 8):
+        labels = torch.tensor([[1.0] * positives + [0.0] * (8 - positives)])
+        plain = score_weights(torch.zeros(1, 8), labels, loss_type=loss_type)
+        balanced = score_weights(torch.zeros(1, 8), labels, loss_type=loss_type, balance_classes=True)
+        assert balanced.sum().item() == pytest.approx(0, abs=1e-6)
+        assert balanced.abs().sum().item() == pytest.approx(plain.abs().sum().item())
+        assert torch.allclose(balanced, plain) == (positives == 4)
+
+
 @pytest.mark.parametrize("label", [1.0, 0.0])
 @pytest.mark.parametrize("tau", [0.1, 0.5, 1.0])
 def test_weights_are_bounded_and_monotone(tau, label):
@@ -97,17 +122,17 @@ def test_weights_are_bounded_and_monotone(tau, label):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
-def test_extreme_scores_stay_finite(tau, loss_type, degenerate_groups, dtype):
+@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups", "balance"), OPTIONS)
+def test_extreme_scores_stay_finite(tau, loss_type, degenerate_groups, balance, dtype):
     scores = torch.tensor([[1e4, -1e4, 1e4, -1e4], [-1e4, -1e4, 1e4, 1e4], [1e4, -1e4, 0.0, 0.0]], dtype=dtype)
     labels = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, torch.nan, 1.0]], dtype=dtype)
     scores.requires_grad_()
-    losses = group_losses(scores, labels, tau, loss_type, degenerate_groups)
+    losses = group_losses(scores, labels, tau, loss_type, degenerate_groups, balance)
     losses.sum().backward()
-    weights = score_weights(scores, labels, tau, loss_type, degenerate_groups)
+    weights = score_weights(scores, labels, tau, loss_type, degenerate_groups, balance)
     assert losses.dtype == weights.dtype == dtype
     assert losses.isfinite().all() and weights.isfinite().all() and scores.grad.isfinite().all()
-    assert (weights.abs() <= 1 / tau * (1 + 1e-6)).all()
+    assert (weights.abs() <= (1.5 if balance else 1) / tau * (1 + 1e-6)).all()
 
 
 def test_nan_scores_without_a_label_do_not_spread():
@@ -152,6 +177,7 @@ def test_scores_are_means_over_counted_tokens():
         (dict(tau="0.5"), ["tau", "number"]),
         (dict(loss_type="dapo"), ["loss_type", "'real_no_anchor'", "'bce'", "'dapo'"]),
         (dict(degenerate_groups="skip"), ["degenerate_groups", "'drop'", "'keep'"]),
+        (dict(loss_type="real_no_anchor", balance_classes=True), ["balance_classes", "leave it out"]),
         (dict(labels=torch.full((2, 3), 0.5)), ["labels", "1.0", "NaN"]),
         (dict(labels=torch.ones(2, 4)), ["scores", "labels", "(N, G)"]),
         (dict(scores=torch.zeros(6), labels=torch.ones(6)), ["(N, G)"]),

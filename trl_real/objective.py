@@ -89,18 +89,17 @@ def group_losses(
     """
     scores, positive, negative, both = _prepare(scores, labels, tau, loss_type, degenerate_groups, balance_classes)
     logits = scores / tau
-    pull_scale, push_scale = _class_scales(positive, negative, loss_type) if balance_classes else (1.0, 1.0)
+    scales = _class_scales(positive, negative, loss_type).to(scores.dtype) if balance_classes else (1.0, 1.0)
     if loss_type == "real":
-        losses = pull_scale * _anchored_logsumexp(-logits, positive) + push_scale * _anchored_logsumexp(
-            logits, negative
-        )
+        pull, push = _anchored_logsumexp(-logits, positive), _anchored_logsumexp(logits, negative)
+        losses = scales[0] * pull + scales[1] * push
     elif loss_type == "real_no_anchor":
         # One class alone gives log(1 + 0) = 0; the where keeps its empty logsumexp (-inf) out of the gradient
         pairs = _logsumexp(-logits, positive | ~both[:, None]) + _logsumexp(logits, negative | ~both[:, None])
         losses = torch.where(both, -F.logsigmoid(-pairs), 0.0)
     else:
         pulls, pushes = -F.logsigmoid(logits) * positive, -F.logsigmoid(-logits) * negative
-        losses = pull_scale * pulls.sum(-1) + push_scale * pushes.sum(-1)
+        losses = scales[0] * pulls.sum(-1) + scales[1] * pushes.sum(-1)
         losses = losses / (positive | negative).sum(-1).clamp(min=1)
     return torch.where(both, losses, 0.0) if degenerate_groups == "drop" else losses
 
@@ -148,8 +147,8 @@ def score_weights(
         pull = torch.sigmoid(-logits) / count
         push = torch.sigmoid(logits) / count
     if balance_classes:
-        pull_scale, push_scale = _class_scales(positive, negative, loss_type)
-        pull, push = pull * pull_scale[:, None], push * push_scale[:, None]
+        scales = _class_scales(positive, negative, loss_type).to(scores.dtype)[:, :, None]
+        pull, push = scales[0] * pull, scales[1] * push
     weights = (push.masked_fill(~negative, 0.0) - pull.masked_fill(~positive, 0.0)) / tau
     return weights.masked_fill(~both[:, None], 0.0) if degenerate_groups == "drop" else weights
 
@@ -165,13 +164,12 @@ def _anchored_logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Te
     return torch.cat([anchor, logits.masked_fill(~members, -torch.inf)], dim=-1).logsumexp(-1)
 
 
-def _class_scales(positive: torch.Tensor, negative: torch.Tensor, loss_type: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors (N,) of the two sides with which both have half of their joint weight at score 0; 1 for one class."""
-    positives, negatives = positive.sum(-1).float(), negative.sum(-1).float()
-    # In units of 1/τ; of bce's sum, whose factor 1/2 and count are the same on both sides
-    pull, push = (n / (1 + n) if loss_type == "real" else n for n in (positives, negatives))
-    half, both = (pull + push) / 2, (positives > 0) & (negatives > 0)
-    return torch.where(both, half / pull, 1.0), torch.where(both, half / push, 1.0)
+def _class_scales(positive: torch.Tensor, negative: torch.Tensor, loss_type: str) -> torch.Tensor:
+    """Factors (2, N) with which both sides have half of their joint weight at score 0; 1 for groups of one class."""
+    counts = torch.stack([positive.sum(-1), negative.sum(-1)]).double()
+    # In units of 1/τ; of bce without its factor 1/2 and its division by the count, which both sides share
+    weights = counts / (1 + counts) if loss_type == "real" else counts
+    return torch.where((counts > 0).all(0), weights.mean(0) / weights, 1.0)
 
 
 def _prepare(
