@@ -22,6 +22,7 @@ Plan = dict[str, Any]
 
 SECTIONS = ("scoring", "tasks", "common", "methods", "studies")
 STUDY_FIELDS = ("title", "task", "methods", "learning_rates", "sweep_seeds", "seeds", "options")
+SCORING_FIELDS = ("validation_prompts", "test_prompts", "samples", "probe_prompts", "probe_steps")
 TASK_FIELDS = ("model", "length", "teacher", "warm_up_steps", "anneal", "reward_noise")
 
 
@@ -34,6 +35,10 @@ def read_plan(path: Path) -> Plan:
     for name in SECTIONS:
         if name not in plan:
             raise ValueError(f"{name}: the section is missing in {path}.")
+    check_names("a field of scoring", plan["scoring"], SCORING_FIELDS, all_needed=True)
+    for name, method in plan["methods"].items():
+        if "trainer" not in method:
+            raise ValueError(f"trainer: is missing in method {name}; write real or grpo.")
     for name, task in plan["tasks"].items():
         check_names(f"a field of task {name}", task, TASK_FIELDS, all_needed=True)
     for name, study in plan["studies"].items():

@@ -24,7 +24,7 @@ def test_an_interval_is_students() -> None:
     interval = t_interval([1.0, 2.0, 3.0])
     assert (interval.mean, interval.count) == (2.0, 3)
     assert interval.half_width == pytest.approx(4.303 / math.sqrt(3))
-    assert str(interval) == "2.000 ± 2.484"
+    assert f"{interval}" == "2.000 ± 2.484" and f"{interval:+.1f}" == "+2.0 ± 2.484"
 
 
 def test_beyond_the_table_the_quantile_goes_on() -> None:
@@ -36,7 +36,7 @@ def test_beyond_the_table_the_quantile_goes_on() -> None:
 
 
 def test_one_value_has_no_interval_and_none_is_an_error() -> None:
-    assert str(t_interval([0.5])) == "0.500"
+    assert f"{t_interval([0.5])}" == "0.500"
     with pytest.raises(ValueError, match="at least one"):
         t_interval([])
 

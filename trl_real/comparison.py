@@ -29,8 +29,9 @@ class Interval:
     half_width: float
     count: int
 
-    def __str__(self) -> str:
-        return f"{self.mean:.3f}" + ("" if math.isnan(self.half_width) else f" ± {self.half_width:.3f}")
+    def __format__(self, specification: str) -> str:
+        width = "" if math.isnan(self.half_width) else f" ± {self.half_width:.3f}"
+        return f"{self.mean:{specification or '.3f'}}{width}"
 
 
 def t_interval(values: Sequence[float]) -> Interval:
@@ -105,8 +106,8 @@ def table_row(records: Sequence[Record], reference: Sequence[Record]) -> list[st
     return [
         best[0]["method"],
         f"{rate:g}",
-        str(t_interval([record["test"] for record in best])),
-        "" if is_reference or difference is None else f"{difference.mean:+.3f} ± {difference.half_width:.3f}",
+        f"{t_interval([record['test'] for record in best])}",
+        "" if is_reference or difference is None else f"{difference:+.3f}",
         "; ".join(f"{each:g}: {interval.mean:.3f}" for each, interval in zip(rates, at_rates, strict=True)),
         str(len(best)),
         _number(mean_of(best, lambda record: record["entropy"]), 3),
