@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import chain
 import torch
@@ -23,6 +24,15 @@ from trl import GRPOConfig, GRPOTrainer
 from trl_real.methods import METHODS
 
 
+class WholeGroupsTrainer(GRPOTrainer):
+    """GRPOTrainer without its shuffling of single rollouts over the optimizer steps of a generation, as in REAL."""
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        with patch("trl.trainer.grpo_trainer.shuffle_sequence_dict", lambda batch: batch):
+            return super()._prepare_inputs(generation_batch)
+
+
+TRAINERS = METHODS | {"grpo_whole_groups": (WholeGroupsTrainer, GRPOConfig)}
 POINTS = 30  # of a curve, so that the records of a whole comparison stay small
 # What is kept of the trainer's log
 CURVES = {
@@ -140,7 +150,7 @@ def build_config(cell: dict[str, Any], output_dir: str) -> GRPOConfig:
     """The configuration of the trainer, which checks every option."""
     options = dict(cell["options"], learning_rate=cell["learning_rate"], seed=cell["seed"], output_dir=output_dir)
     quiet = dict(report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True)
-    return METHODS[cell["trainer"]][1](**options, **quiet, max_completion_length=cell["task"]["length"] + 3)
+    return TRAINERS[cell["trainer"]][1](**options, **quiet, max_completion_length=cell["task"]["length"] + 3)
 
 
 def build_trainer(cell: dict[str, Any], output_dir: str) -> GRPOTrainer:
@@ -152,7 +162,7 @@ def build_trainer(cell: dict[str, Any], output_dir: str) -> GRPOTrainer:
     number = prompts * math.ceil(args.max_steps / steps)
     rows = chain.draw_prompts(task["length"], number, f"train {cell['seed']}", without)
     share = task["reward_noise"]
-    trainer = METHODS[cell["trainer"]][0](
+    trainer = TRAINERS[cell["trainer"]][0](
         model=AutoModelForCausalLM.from_pretrained(task["model"], dtype=torch.float32),
         args=args,
         reward_funcs=noisy(chain.last_digit_reward, share) if share else chain.last_digit_reward,

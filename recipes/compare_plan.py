@@ -38,7 +38,7 @@ def read_plan(path: Path) -> Plan:
     check_names("a field of scoring", plan["scoring"], SCORING_FIELDS, all_needed=True)
     for name, method in plan["methods"].items():
         if "trainer" not in method:
-            raise ValueError(f"trainer: is missing in method {name}; write real or grpo.")
+            raise ValueError(f"trainer: is missing in method {name}; write real, grpo or grpo_whole_groups.")
     for name, task in plan["tasks"].items():
         check_names(f"a field of task {name}", task, TASK_FIELDS, all_needed=True)
     for name, study in plan["studies"].items():
@@ -106,9 +106,7 @@ def settings_digest(trainer: str, options: dict[str, Any], task: dict[str, Any])
 
 def check_cells(cells: list[Cell]) -> None:
     """Builds the configuration of every setting once, so that nothing in the YAML fails hours later."""
-    from compare_cell import build_config
-
-    from trl_real.methods import METHODS
+    from compare_cell import TRAINERS, build_config
 
     seen = set()
     for cell in cells:
@@ -116,8 +114,8 @@ def check_cells(cells: list[Cell]) -> None:
         if key in seen:
             continue
         seen.add(key)
-        check_names("a trainer", [cell["trainer"]], METHODS)
-        fields = [field.name for field in dataclasses.fields(METHODS[cell["trainer"]][1])]
+        check_names("a trainer", [cell["trainer"]], TRAINERS)
+        fields = [field.name for field in dataclasses.fields(TRAINERS[cell["trainer"]][1])]
         check_names(f"a field of {cell['method']}'s configuration", cell["options"], fields)
         build_config(cell, "unused")
 

@@ -60,11 +60,14 @@ def distinct(records: Iterable[Record], name: str) -> list[Any]:
 
 
 def best_learning_rate(records: Sequence[Record]) -> float:
-    """The learning rate with the highest mean pass@1 on the validation prompts, which are not those reported."""
+    """
+    The learning rate with the highest mean pass@1 on the validation prompts, which are not those reported, over the
+    seeds that every learning rate has.
+    """
     rates = distinct(records, "learning_rate")
-    return max(
-        rates, key=lambda rate: mean_of(select(records, learning_rate=rate), lambda record: record["validation"])
-    )
+    seeds = set.intersection(*({run["seed"] for run in select(records, learning_rate=rate)} for rate in rates))
+    swept = [record for record in records if record["seed"] in seeds] or records
+    return max(rates, key=lambda rate: mean_of(select(swept, learning_rate=rate), lambda run: run["validation"]))
 
 
 def mean_of(records: Sequence[Record], read: Any) -> float:
