@@ -33,6 +33,7 @@ from trl import GRPOTrainer
 from .advice import advice
 from .compat import disable_gradient_checkpointing, get_config_model_id, use_adapter
 from .config import REALConfig
+from .drift import DriftWatch
 from .generation import Generation, Objective, StepWeights
 from .labels import group_shares, make_label_rule
 from .metrics import StepMetrics, score_sums
@@ -160,6 +161,7 @@ class REALTrainer(GRPOTrainer):
         self._generation: Generation | None = None
         self._step_weights: StepWeights | None = None
         self._step_metrics = StepMetrics()
+        self._drift_watch = DriftWatch(args.tau)
         self._eval_name = ""
         self._train_sampler = None
         self.add_callback(ResumePosition(self))
@@ -409,6 +411,8 @@ class REALTrainer(GRPOTrainer):
         """Log the optimizer step (or evaluation batch) that ends, and let the entropy controller react to it."""
         mode = "train" if self.model.training else "eval"
         metrics = self._step_metrics.flush(self.accelerator)
+        if mode == "train" and (warning := self._drift_watch.warning(metrics)):
+            logger.warning(warning)
         loss, policy_loss = metrics.pop("loss"), metrics.pop("policy_loss")
         if mode == "eval":
             # Transformers weighs the last batch by prompts, not rollouts; TRL's mean of this list is that over groups
