@@ -32,6 +32,9 @@ class REALConfig(GRPOConfig):
         balance_classes (`bool`, *optional*, defaults to `False`):
             Experimental, not in the paper: scale the right and the wrong side of every group so that both have the
             same total weight at score 0. Weights are then bounded by 1.5/τ.
+        score_clip (`float`, *optional*):
+            Experimental, not in the paper: no gradient for a right rollout whose score is above this, nor for a wrong
+            one whose score is below minus this. Scores are nats per token, so the value depends on the task.
         label_threshold (`float`, *optional*):
             A rollout is right when its reward exceeds this. Defaults to 0.5 with one reward function or with
             `label_reward_func`; with several functions it is compared with their weighted sum and has no default.
@@ -69,6 +72,13 @@ class REALConfig(GRPOConfig):
             "weight at score 0."
         },
     )
+    score_clip: float | None = field(
+        default=None,
+        metadata={
+            "help": "Experimental, not in the paper: no gradient for a right rollout whose score is above this, nor "
+            "for a wrong one whose score is below minus this (nats per token)."
+        },
+    )
     label_threshold: float | None = field(
         default=None,
         metadata={
@@ -103,7 +113,7 @@ class REALConfig(GRPOConfig):
         self._check_cut()
 
     def _check_options(self) -> None:
-        check_options(self.tau, self.loss_type, self.degenerate_groups, self.balance_classes)
+        check_options(self.tau, self.loss_type, self.degenerate_groups, self.balance_classes, self.score_clip)
         if self.kl_target not in KL_TARGETS:
             raise ValueError(f"`kl_target` must be one of 'ref', 'old', got {self.kl_target!r}.")
         if self.label_threshold is not None and not math.isfinite(self.label_threshold):

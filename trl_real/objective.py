@@ -60,6 +60,7 @@ def group_losses(
     loss_type: str = "real",
     degenerate_groups: str = "drop",
     balance_classes: bool = False,
+    score_clip: float | None = None,
 ) -> torch.Tensor:
     """
     Loss of every group of rollouts, differentiable in the scores.
@@ -80,6 +81,9 @@ def group_losses(
             Experimental, not in the paper. Scale the two sides of a group's loss so that, at score 0, right and wrong
             rollouts have the same total weight, and both together the weight they had. Not for `"real_no_anchor"`,
             where they have it anyway.
+        score_clip (`float`, *optional*):
+            Experimental, not in the paper. A right rollout's score counts as at most this, a wrong one's as at least
+            minus this, so that beyond it a rollout has no gradient.
 
     Returns:
         `torch.Tensor` of shape `(N,)`: Losses, in the dtype of the scores (float32 at least).
@@ -87,8 +91,9 @@ def group_losses(
     Raises:
         `ValueError`: If an argument is outside its allowed values; the message names both.
     """
-    scores, positive, negative, both = _prepare(scores, labels, tau, loss_type, degenerate_groups, balance_classes)
-    logits = scores / tau
+    check_options(tau, loss_type, degenerate_groups, balance_classes, score_clip)
+    scores, positive, negative, both = _prepare(scores, labels)
+    logits = _clip(scores, positive, negative, score_clip) / tau
     scales = _class_scales(positive, negative, loss_type).to(scores.dtype) if balance_classes else (1.0, 1.0)
     if loss_type == "real":
         pull, push = _anchored_logsumexp(-logits, positive), _anchored_logsumexp(logits, negative)
@@ -111,6 +116,7 @@ def score_weights(
     loss_type: str = "real",
     degenerate_groups: str = "drop",
     balance_classes: bool = False,
+    score_clip: float | None = None,
 ) -> torch.Tensor:
     """
     Derivative of `group_losses(...).sum()` with respect to every score, in closed form (Eq. 9 for `"real"`).
@@ -120,7 +126,7 @@ def score_weights(
     has the gradient of the loss however the rollouts are spread over batches.
 
     Args:
-        scores, labels, tau, loss_type, degenerate_groups, balance_classes:
+        scores, labels, tau, loss_type, degenerate_groups, balance_classes, score_clip:
             As for [`group_losses`].
 
     Returns:
@@ -129,10 +135,10 @@ def score_weights(
     Raises:
         `ValueError`: As for [`group_losses`].
     """
-    scores, positive, negative, both = _prepare(
-        scores.detach(), labels, tau, loss_type, degenerate_groups, balance_classes
-    )
-    logits = scores / tau
+    check_options(tau, loss_type, degenerate_groups, balance_classes, score_clip)
+    scores, positive, negative, both = _prepare(scores.detach(), labels)
+    clipped = _clip(scores, positive, negative, score_clip)
+    logits = clipped / tau
     if loss_type == "real":
         pull = (-logits - _anchored_logsumexp(-logits, positive)[:, None]).exp()
         push = (logits - _anchored_logsumexp(logits, negative)[:, None]).exp()
@@ -150,6 +156,7 @@ def score_weights(
         scales = _class_scales(positive, negative, loss_type).to(scores.dtype)[:, :, None]
         pull, push = scales[0] * pull, scales[1] * push
     weights = (push.masked_fill(~negative, 0.0) - pull.masked_fill(~positive, 0.0)) / tau
+    weights = weights.masked_fill(clipped != scores, 0.0)
     return weights.masked_fill(~both[:, None], 0.0) if degenerate_groups == "drop" else weights
 
 
@@ -172,16 +179,18 @@ def _class_scales(positive: torch.Tensor, negative: torch.Tensor, loss_type: str
     return torch.where((counts > 0).all(0), weights.mean(0) / weights, 1.0)
 
 
+def _clip(scores: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, limit: float | None) -> torch.Tensor:
+    """Scores that went further than the limit in the direction they are trained in, held there without gradient."""
+    if limit is None:
+        return scores
+    beyond = (positive & (scores > limit)) | (negative & (scores < -limit))
+    return torch.where(beyond, scores.detach().clamp(-limit, limit), scores)
+
+
 def _prepare(
-    scores: torch.Tensor,
-    labels: torch.Tensor,
-    tau: float,
-    loss_type: str,
-    degenerate_groups: str,
-    balance_classes: bool,
+    scores: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Check the arguments; return scores with unlabelled ones zeroed, the two classes, which groups have both."""
-    check_options(tau, loss_type, degenerate_groups, balance_classes)
+    """Check the tensors; return scores with unlabelled ones zeroed, the two classes, which groups have both."""
     if scores.dim() != 2 or scores.shape != labels.shape:
         raise ValueError(
             f"`scores` and `labels` must both have shape (N, G), got {tuple(scores.shape)} and {tuple(labels.shape)}."
@@ -193,7 +202,13 @@ def _prepare(
     return scores, positive, negative, positive.any(-1) & negative.any(-1)
 
 
-def check_options(tau: float, loss_type: str, degenerate_groups: str, balance_classes: bool = False) -> None:
+def check_options(
+    tau: float,
+    loss_type: str,
+    degenerate_groups: str,
+    balance_classes: bool = False,
+    score_clip: float | None = None,
+) -> None:
     """Raise `ValueError` with the name and the allowed values if an option of the objective is wrong."""
     if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not math.isfinite(tau) or tau <= 0:
         raise ValueError(f"`tau` must be a finite number above 0 (the paper uses 0.5), got {tau!r}.")
@@ -207,3 +222,5 @@ def check_options(tau: float, loss_type: str, degenerate_groups: str, balance_cl
             "`balance_classes` changes nothing with loss_type='real_no_anchor', whose classes weigh the same already; "
             "leave it out."
         )
+    if score_clip is not None and not (math.isfinite(score_clip) and score_clip > 0):
+        raise ValueError(f"`score_clip` must be a finite number above 0, or None for no clip, got {score_clip!r}.")
