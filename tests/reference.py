@@ -21,10 +21,12 @@ def group_loss(
     loss_type: str,
     degenerate_groups: str,
     balance_classes: bool = False,
+    score_clip: float | None = None,
 ) -> float:
     """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean. Balanced: the two sums scaled to equal weights."""
-    positives = [s for s, y in zip(scores, labels, strict=True) if y == 1.0]
-    negatives = [s for s, y in zip(scores, labels, strict=True) if y == 0.0]
+    limit = math.inf if score_clip is None else score_clip
+    positives = [min(s, limit) for s, y in zip(scores, labels, strict=True) if y == 1.0]
+    negatives = [max(s, -limit) for s, y in zip(scores, labels, strict=True) if y == 0.0]
     if degenerate_groups == "drop" and (not positives or not negatives):
         return 0.0
     right, wrong = 1.0, 1.0

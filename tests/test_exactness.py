@@ -25,6 +25,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "no anchor": dict(options=dict(loss_type="real_no_anchor")),
     "bce": dict(options=dict(loss_type="bce")),
     "balanced classes": dict(options=dict(balance_classes=True)),
+    "clipped scores": dict(options=dict(score_clip=0.05)),
     "tau 0.1": dict(options=dict(tau=0.1)),
     "one-class groups kept": dict(options=dict(degenerate_groups="keep")),
     "lora": dict(lora=True),
