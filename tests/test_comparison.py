@@ -45,6 +45,8 @@ def test_the_learning_rate_is_chosen_on_the_validation_prompts() -> None:
     records = [record("A", 1e-3, seed, test=0.9, validation=0.4) for seed in range(2)]
     records += [record("A", 1e-4, seed, test=0.1, validation=0.3 + 0.3 * seed) for seed in range(2)]  # mean 0.45
     assert best_learning_rate(records) == 1e-4
+    # A seed that only one learning rate has says nothing about which is better
+    assert best_learning_rate([*records, record("A", 1e-3, 7, test=0.9, validation=0.9)]) == 1e-4
 
 
 def test_differences_are_paired_by_seed() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from tests.cuts import trainer_for
 from trl_real.drift import WINDOW, DriftWatch
+from trl_real.metrics import MEANS, score_sums
 
 
 def sentences(steps: list[tuple[float, float]], tau: float = 0.5) -> list[tuple[int, str]]:
@@ -46,6 +47,14 @@ def test_steps_on_policy_or_without_a_right_rollout_do_not_count():
         assert watch.warning({"scores/positive_mean": 0.0, "scores/abs_mean": 0.0}) is None
         assert watch.warning({"entropy": 1.0}) is None
     assert watch.warning({"scores/positive_mean": -0.1, "scores/abs_mean": 0.2})
+
+
+def test_the_size_of_a_score_counts_labelled_rollouts_alone():
+    scores, labels = torch.tensor([0.2, -0.4, 0.9]), torch.tensor([1.0, 0.0, torch.nan])
+    sums = score_sums(scores, labels, torch.zeros(3))
+    assert sums["abs_scores"].item() == pytest.approx(0.6) and sums["labelled"] == 2
+    total, count = MEANS["scores/abs_mean"]
+    assert (total, count) == ("abs_scores", "labelled")
 
 
 @pytest.mark.parametrize(("rate", "warned"), [(0.3, True), (1e-5, False)])

@@ -75,6 +75,14 @@ def test_parameters_do_not_depend_on_the_cut(name, batch, widest):
     assert losses(log) == pytest.approx(losses(base_log), abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ["balanced classes", "clipped scores"])
+def test_an_experimental_option_reaches_the_objective(name, widest):
+    cut = dict(batch=ROWS, steps=4)
+    if name not in widest:
+        widest[name] = (*train_cut(cut | FEATURES[name]), None)
+    assert distance(widest[name][0], train_cut(cut)[0]) > 10 * TOLERANCE
+
+
 def test_the_widest_cut_is_the_paper_in_a_plain_loop():
     cut = dict(batch=ROWS, steps=4)
     tokenizer, dataset = tiny_tokenizer(), prompts_dataset(32)
