@@ -35,7 +35,7 @@ from compare_plan import (
     sweep_seeds,
 )
 
-from trl_real.comparison import Record, study_table
+from trl_real.comparison import Record, drift_table, study_table
 
 
 def prepare_cells(cells: list[Cell]) -> list[Cell]:
@@ -151,6 +151,7 @@ def write_report(plan: Plan, records: list[Record], folder: Path) -> None:
     studies = by_study(plan, records)
     titles = {name: plan["studies"][name].get("title", name) for name in studies}
     parts = [f"### {titles[name]}\n\n{study_table(mine)}\n" for name, mine in studies.items()]
+    parts.append(f"### Scores in every run of REAL\n\n{drift_table(studies)}\n")
     (folder / "tables.md").write_text("\n".join(parts))
     draw(studies, titles, folder / "figure.png")
     print(f"Wrote {folder / 'tables.md'} and {folder / 'figure.png'}")

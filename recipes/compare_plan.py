@@ -127,7 +127,9 @@ def by_study(plan: Plan, records: list[Record]) -> dict[str, list[Record]]:
     for cell in (cell for study in plan["studies"] for cell in plan_cells(plan, study)):
         record = known.get((cell["settings"], cell["learning_rate"], cell["seed"]))
         if record:
-            found.setdefault(cell["study"], []).append(record | dict(method=cell["method"]))
+            options = cell["options"]
+            named = dict(method=cell["method"], tau=None if "score_clip" in options else options.get("tau"))
+            found.setdefault(cell["study"], []).append(record | named)
     for name, mine in found.items():
         mine.sort(key=lambda record, name=name: plan["studies"][name]["methods"].index(record["method"]))
     return found

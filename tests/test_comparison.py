@@ -8,6 +8,7 @@ import pytest
 from trl_real.comparison import (
     best_learning_rate,
     curve_mean,
+    drift_table,
     paired_difference,
     study_table,
     t_interval,
@@ -15,7 +16,7 @@ from trl_real.comparison import (
 
 
 def record(method: str, rate: float, seed: int, test: float, validation: float = 0.5, **others: Any) -> dict[str, Any]:
-    numbers = dict(entropy=0.25, clipped_steps=1.0, cpu_seconds=14.4, trained_tokens=36000, curve={})
+    numbers = dict(entropy=0.25, clipped_steps=1.0, cpu_seconds=14.4, trained_tokens=36000, curve={}, settings=method)
     return dict(method=method, learning_rate=rate, seed=seed, test=test, validation=validation) | numbers | others
 
 
@@ -73,6 +74,26 @@ def test_the_table_has_a_row_for_every_method_with_the_first_as_the_yardstick() 
         lines[0][:4] == ["method", "lr", "test pass@1", "minus first row"] and len({len(line) for line in lines}) == 1
     )
     # Tests of 0.5 and 0.6: deviation 0.0707, 12.706 * 0.0707 / sqrt(2)
-    assert lines[2][:6] == ["REAL", "0.001", "0.550 ± 0.635", "", "0.0001: 0.200; 0.001: 0.550", "2"]
+    assert lines[2][:5] == ["REAL", "0.001", "0.550 ± 0.635", "", "0.0001: 0.200 (1); 0.001: 0.550 (2)"]
     assert lines[3][:4] == ["GRPO", "0.001", "0.750 ± 0.635", "+0.200 ± 0.000"]
-    assert (lines[2][9:11], lines[3][9:11]) == (["0.100", ""], ["", "0.010"])
+    assert (lines[2][8:10], lines[3][8:10]) == (["0.100", ""], ["", "0.010"])
+
+
+def test_the_drift_table_counts_the_runs_that_would_be_warned() -> None:
+    probe = dict(step=[0, 60, 120])
+    fine = dict(abs_score=[0.008] * 30, positive_score=[0.001] * 29 + [None])
+    sinking = dict(abs_score=[0.04] * 30, positive_score=[-0.01] * 30)
+    far = dict(abs_score=[0.12] * 30, positive_score=[0.02] * 30)
+    runs = [
+        record("REAL", 1e-3, seed, 0.5, curve=curve, probe=probe, tau=0.5)
+        for seed, curve in enumerate((fine, sinking, far))
+    ]
+    runs += [record("GRPO", 1e-3, 0, 0.7, curve=dict(clip=[0.1] * 30), probe=probe, tau=None)]
+    lines = drift_table({"main": runs}).splitlines()
+    assert len(lines) == 3  # GRPO has no scores
+    # Means over the runs: (0.008 + 0.04 + 0.12) / 3 and (0.001 - 0.01 + 0.02) / 3
+    assert lines[2] == "| main | REAL | 0.001 | 0.500 ± 0.000 | 0.0560 | +0.0037 | 2 of 3 |"
+    calm = drift_table({"main": [run | dict(tau=1.0) for run in runs]}).splitlines()
+    assert calm[2].endswith("1 of 3 |")  # 0.12 is not a fifth of 1.0
+    off = drift_table({"main": [run | dict(tau=None) for run in runs], "same runs again": runs}).splitlines()
+    assert len(off) == 3 and off[2].endswith("| off |")

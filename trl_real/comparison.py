@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .drift import DriftWatch
+
 
 Record = dict[str, Any]
 
@@ -111,8 +113,7 @@ def table_row(records: Sequence[Record], reference: Sequence[Record]) -> list[st
         f"{rate:g}",
         f"{t_interval([record['test'] for record in best])}",
         "" if is_reference or difference is None else f"{difference:+.3f}",
-        "; ".join(f"{each:g}: {interval.mean:.3f}" for each, interval in zip(rates, at_rates, strict=True)),
-        str(len(best)),
+        "; ".join(f"{each:g}: {it.mean:.3f} ({it.count})" for each, it in zip(rates, at_rates, strict=True)),
         _number(mean_of(best, lambda record: record["entropy"]), 3),
         _number(mean_of(best, curve_mean("grad_norm")), 2),
         _number(mean_of(best, lambda record: record.get("clipped_steps")), 2),
@@ -128,8 +129,7 @@ COLUMNS = [
     "lr",
     "test pass@1",
     "minus first row",
-    "at every lr",
-    "seeds",
+    "at every lr (seeds)",
     "entropy",
     "grad norm",
     "clipped steps",
@@ -138,6 +138,51 @@ COLUMNS = [
     "CPU s",
     "k tokens",
 ]
+
+
+def is_warned(record: Record, tau: float, steps: int) -> bool:
+    """Whether [`DriftWatch`] would have warned, nearly: it sees the points of a curve, means over so many steps."""
+    watch = DriftWatch(tau)
+    for right, size in zip(record["curve"]["positive_score"], record["curve"]["abs_score"], strict=True):
+        if right is None:
+            continue
+        metrics = {"scores/positive_mean": right, "scores/abs_mean": size}
+        if any(watch.warning(metrics) for _ in range(steps)):
+            return True
+    return False
+
+
+def drift_table(studies: dict[str, list[Record]]) -> str:
+    """
+    How far scores went with every method and learning rate of REAL, and how many of the runs would have been warned.
+
+    Args:
+        studies (`dict[str, list[Record]]`):
+            Records by study, each with the `tau` it was trained with; `None` if the warning is off.
+    """
+    rows, seen = [], set()
+    for study, records in studies.items():
+        scored = [record for record in records if "abs_score" in record["curve"]]
+        for method in distinct(scored, "method"):
+            for rate in sorted(distinct(select(scored, method=method), "learning_rate")):
+                runs = select(scored, method=method, learning_rate=rate)
+                if (runs[0]["settings"], rate) in seen:
+                    continue  # the same runs as in an earlier study
+                seen.add((runs[0]["settings"], rate))
+                size, right = (mean_of(runs, curve_mean(name)) for name in ("abs_score", "positive_score"))
+                warned = sum(is_warned(run, run["tau"], steps_per_point(run)) for run in runs if run["tau"])
+                test = t_interval([run["test"] for run in runs])
+                named = [study, method, f"{rate:g}", f"{test:.3f}"]
+                rows.append(
+                    [*named, f"{size:.4f}", f"{right:+.4f}", f"{warned} of {len(runs)}" if runs[0]["tau"] else "off"]
+                )
+    columns = ["study", "method", "lr", "test pass@1", "mean abs score", "mean score of right ones", "warned"]
+    return markdown_table(columns, rows)
+
+
+def steps_per_point(record: Record) -> int:
+    """Optimizer steps that a point of the record's curves is a mean over."""
+    return max(1, record["probe"]["step"][-1] // max(map(len, record["curve"].values())))
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

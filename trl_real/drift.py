@@ -2,7 +2,8 @@
 Notices when updates overshoot, from the scores alone.
 
 In: the metrics of one optimizer step after the other. Out: one sentence for the log, once in a run. The two limits
-separate the runs of docs/results.md that learned from those that did not; they are rules of thumb, not theory.
+separate the runs of docs/results.md that learned from those that did not; they are rules of thumb, not theory. With
+`score_clip` right rollouts may sink without harm, so the trainer does not ask.
 """
 
 from collections import deque
@@ -42,13 +43,14 @@ class DriftWatch:
             sentence = (
                 f"Right rollouts have become less likely since they were sampled: their mean score over the last "
                 f"{WINDOW} off-policy steps is {right:.2g}, where the mean size of a score is {size:.2g}. Updates "
-                "overshoot; lower `learning_rate`, or train on more prompts in an optimizer step."
+                "overshoot; lower `learning_rate`, or try the experimental `score_clip`."
             )
         elif size > FAR * self._tau:
             sentence = (
                 f"The policy is far from the one that generated: the mean size of a score over the last {WINDOW} "
                 f"off-policy steps is {size:.2g}, with tau={self._tau:g}. Lower `learning_rate`, or the optimizer "
-                "steps per generation (`num_iterations`, `steps_per_generation`)."
+                "steps per generation (`num_iterations`, `steps_per_generation`), or try the experimental "
+                "`score_clip`."
             )
         self._warned = sentence is not None
         return sentence

@@ -163,7 +163,7 @@ class REALTrainer(GRPOTrainer):
         self._generation: Generation | None = None
         self._step_weights: StepWeights | None = None
         self._step_metrics = StepMetrics()
-        self._drift_watch = DriftWatch(args.tau)
+        self._drift_watch = DriftWatch(args.tau) if args.score_clip is None else None
         self._eval_name = ""
         self._train_sampler = None
         self.add_callback(ResumePosition(self))
@@ -413,7 +413,7 @@ class REALTrainer(GRPOTrainer):
         """Log the optimizer step (or evaluation batch) that ends, and let the entropy controller react to it."""
         mode = "train" if self.model.training else "eval"
         metrics = self._step_metrics.flush(self.accelerator)
-        if mode == "train" and (warning := self._drift_watch.warning(metrics)):
+        if mode == "train" and self._drift_watch and (warning := self._drift_watch.warning(metrics)):
             logger.warning(warning)
         loss, policy_loss = metrics.pop("loss"), metrics.pop("policy_loss")
         if mode == "eval":
