@@ -20,28 +20,21 @@ def group_loss(
     tau: float,
     loss_type: str,
     degenerate_groups: str,
-    balance_classes: bool = False,
     score_clip: float | None = None,
 ) -> float:
-    """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean. Balanced: the two sums scaled to equal weights."""
+    """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean."""
     limit = math.inf if score_clip is None else score_clip
     positives = [min(s, limit) for s, y in zip(scores, labels, strict=True) if y == 1.0]
     negatives = [max(s, -limit) for s, y in zip(scores, labels, strict=True) if y == 0.0]
     if degenerate_groups == "drop" and (not positives or not negatives):
         return 0.0
-    right, wrong = 1.0, 1.0
-    if balance_classes and positives and negatives:
-        p, n = len(positives), len(negatives)
-        total = p / (1 + p) + n / (1 + n) if loss_type == "real" else p + n
-        right, wrong = (total / 2 / (k / (1 + k) if loss_type == "real" else k) for k in (p, n))
     if loss_type == "real":
         positive_part = math.log(1 + sum(math.exp(0.0) * math.exp(-s / tau) for s in positives))
-        return right * positive_part + wrong * math.log(1 + sum(math.exp(s / tau) for s in negatives))
+        return positive_part + math.log(1 + sum(math.exp(s / tau) for s in negatives))
     if loss_type == "real_no_anchor":
         return math.log(1 + sum(math.exp((n - p) / tau) for p in positives for n in negatives))
     # -log sigma(x) = log(1 + e^-x) and -log(1 - sigma(x)) = log(1 + e^x), without the cancellation of 1 - sigma
-    terms = [right * math.log1p(math.exp(-s / tau)) for s in positives]
-    terms += [wrong * math.log1p(math.exp(s / tau)) for s in negatives]
+    terms = [math.log1p(math.exp(-s / tau)) for s in positives] + [math.log1p(math.exp(s / tau)) for s in negatives]
     return sum(terms) / max(len(terms), 1)
 
 

@@ -93,7 +93,6 @@ def test_refused_values_name_the_field_the_reason_and_the_way_out(name):
     [
         (dict(tau=-1.0), ["tau", "above 0"]),
         (dict(loss_type="dapo"), ["loss_type", "'real'", "'bce'", "'dapo'"]),
-        (dict(balance_classes=True, loss_type="real_no_anchor"), ["balance_classes", "leave it out"]),
         (dict(score_clip=-0.1), ["score_clip", "above 0"]),
         (dict(degenerate_groups="maybe"), ["degenerate_groups", "'drop'", "'keep'"]),
         (dict(kl_target="policy"), ["kl_target", "'ref'", "'old'"]),

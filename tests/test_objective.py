@@ -11,12 +11,11 @@ from trl_real.objective import DEGENERATE_GROUPS, LOSS_TYPES
 
 
 OPTIONS = [
-    dict(tau=tau, loss_type=loss_type, degenerate_groups=degenerate_groups, balance_classes=balance, score_clip=clip)
+    dict(tau=tau, loss_type=loss_type, degenerate_groups=degenerate_groups, score_clip=clip)
     for tau in (0.1, 0.5, 1.0)
     for loss_type in LOSS_TYPES
     for degenerate_groups in DEGENERATE_GROUPS
-    for balance, clip in ((False, None), (True, None), (False, 0.3), (True, 0.3))
-    if not (balance and loss_type == "real_no_anchor")
+    for clip in (None, 0.3)
 ]
 each_option = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
 
@@ -82,29 +81,6 @@ def test_hand_worked_group():
     assert weights == pytest.approx([-2 / 3, -2 / 3, 4 / 3])
 
 
-def test_balanced_classes_worked_by_hand():
-    # One right and three wrong at score 0, tau 0.5: the sides weigh 1/2 and 3/4, together 5/4, so 5/8 each
-    scores, labels = torch.zeros(1, 4), torch.tensor([[1.0, 0.0, 0.0, 0.0]])
-    weights = score_weights(scores, labels, balance_classes=True)[0]
-    assert weights.tolist() == pytest.approx([-1.25] + [1.25 / 3] * 3)
-    loss = group_losses(scores, labels, balance_classes=True).item()
-    assert loss == pytest.approx(5 / 4 * math.log(2) + 5 / 6 * math.log(4))
-    # bce: 1/8 and 3/8 in units of 1/tau, so 1/4 each
-    weights = score_weights(scores, labels, loss_type="bce", balance_classes=True)[0]
-    assert weights.tolist() == pytest.approx([-0.5] + [0.5 / 3] * 3)
-
-
-@pytest.mark.parametrize("loss_type", ["real", "bce"])
-def test_balanced_classes_keep_the_weight_of_a_group_and_leave_even_groups_alone(loss_type):
-    for positives in range(1, 8):
-        labels = torch.tensor([[1.0] * positives + [0.0] * (8 - positives)])
-        plain = score_weights(torch.zeros(1, 8), labels, loss_type=loss_type)
-        balanced = score_weights(torch.zeros(1, 8), labels, loss_type=loss_type, balance_classes=True)
-        assert balanced.sum().item() == pytest.approx(0, abs=1e-6)
-        assert balanced.abs().sum().item() == pytest.approx(plain.abs().sum().item())
-        assert torch.allclose(balanced, plain) == (positives == 4)
-
-
 def test_a_clipped_score_worked_by_hand():
     # Right at 0.5 and -0.5, wrong at -0.5 and 0.5, tau 0.5, clip 0.25: the first of each has moved far enough
     scores, labels = torch.tensor([[0.5, -0.5, -0.5, 0.5]]), torch.tensor([[1.0, 1.0, 0.0, 0.0]])
@@ -147,7 +123,7 @@ def test_extreme_scores_stay_finite(options, dtype):
     weights = score_weights(scores, labels, **options)
     assert losses.dtype == weights.dtype == dtype
     assert losses.isfinite().all() and weights.isfinite().all() and scores.grad.isfinite().all()
-    assert (weights.abs() <= (1.5 if options["balance_classes"] else 1) / options["tau"] * (1 + 1e-6)).all()
+    assert (weights.abs() <= 1 / options["tau"] * (1 + 1e-6)).all()
 
 
 def test_nan_scores_without_a_label_do_not_spread():
@@ -192,9 +168,9 @@ def test_scores_are_means_over_counted_tokens():
         (dict(tau="0.5"), ["tau", "number"]),
         (dict(loss_type="dapo"), ["loss_type", "'real_no_anchor'", "'bce'", "'dapo'"]),
         (dict(degenerate_groups="skip"), ["degenerate_groups", "'drop'", "'keep'"]),
-        (dict(loss_type="real_no_anchor", balance_classes=True), ["balance_classes", "leave it out"]),
         (dict(score_clip=0.0), ["score_clip", "above 0", "None"]),
         (dict(score_clip=math.inf), ["score_clip", "finite"]),
+        (dict(score_clip="0.02"), ["score_clip", "number"]),
         (dict(labels=torch.full((2, 3), 0.5)), ["labels", "1.0", "NaN"]),
         (dict(labels=torch.ones(2, 4)), ["scores", "labels", "(N, G)"]),
         (dict(scores=torch.zeros(6), labels=torch.ones(6)), ["(N, G)"]),

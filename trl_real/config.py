@@ -29,9 +29,6 @@ class REALConfig(GRPOConfig):
         degenerate_groups (`str`, *optional*, defaults to `"drop"`):
             What to do with groups that are all right or all wrong: `"drop"` (no gradient, counted in the mean, as in
             the authors' code) or `"keep"` (Eq. 8 as printed).
-        balance_classes (`bool`, *optional*, defaults to `False`):
-            Experimental, not in the paper: scale the right and the wrong side of every group so that both have the
-            same total weight at score 0. Weights are then bounded by 1.5/τ.
         score_clip (`float`, *optional*):
             Experimental, not in the paper: no gradient for a right rollout whose score is above this, nor for a wrong
             one whose score is below minus this. Scores are nats per token, so the value depends on the task.
@@ -63,13 +60,6 @@ class REALConfig(GRPOConfig):
         default="drop",
         metadata={
             "help": "Groups that are all right or all wrong: 'drop' (no gradient) or 'keep' (Eq. 8 as printed)."
-        },
-    )
-    balance_classes: bool = field(
-        default=False,
-        metadata={
-            "help": "Experimental, not in the paper: give the right and the wrong rollouts of a group the same total "
-            "weight at score 0."
         },
     )
     score_clip: float | None = field(
@@ -113,7 +103,7 @@ class REALConfig(GRPOConfig):
         self._check_cut()
 
     def _check_options(self) -> None:
-        check_options(self.tau, self.loss_type, self.degenerate_groups, self.balance_classes, self.score_clip)
+        check_options(self.tau, self.loss_type, self.degenerate_groups, self.score_clip)
         if self.kl_target not in KL_TARGETS:
             raise ValueError(f"`kl_target` must be one of 'ref', 'old', got {self.kl_target!r}.")
         if self.label_threshold is not None and not math.isfinite(self.label_threshold):

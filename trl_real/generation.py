@@ -21,7 +21,6 @@ class Objective:
     tau: float
     loss_type: str
     degenerate_groups: str
-    balance_classes: bool = False
     score_clip: float | None = None
 
     def informative(self, labels: torch.Tensor) -> torch.Tensor:
@@ -40,7 +39,7 @@ class Objective:
             `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of
             the group; both are 0 for a rollout without a label.
         """
-        options = (self.tau, self.loss_type, self.degenerate_groups, self.balance_classes, self.score_clip)
+        options = (self.tau, self.loss_type, self.degenerate_groups, self.score_clip)
         labelled = ~labels.isnan()
         shares = group_losses(scores, labels, *options) / labelled.sum(dim=1).clamp(min=1)
         return score_weights(scores, labels, *options), shares[:, None] * labelled

@@ -59,7 +59,6 @@ def group_losses(
     tau: float = 0.5,
     loss_type: str = "real",
     degenerate_groups: str = "drop",
-    balance_classes: bool = False,
     score_clip: float | None = None,
 ) -> torch.Tensor:
     """
@@ -77,10 +76,6 @@ def group_losses(
             the number of labelled rollouts of the group).
         degenerate_groups (`str`, *optional*, defaults to `"drop"`):
             `"drop"`: a group with one class only has loss 0 and no gradient. `"keep"`: the formula as printed.
-        balance_classes (`bool`, *optional*, defaults to `False`):
-            Experimental, not in the paper. Scale the two sides of a group's loss so that, at score 0, right and wrong
-            rollouts have the same total weight, and both together the weight they had. Not for `"real_no_anchor"`,
-            where they have it anyway.
         score_clip (`float`, *optional*):
             Experimental, not in the paper. A right rollout's score counts as at most this, a wrong one's as at least
             minus this, so that beyond it a rollout has no gradient.
@@ -91,21 +86,18 @@ def group_losses(
     Raises:
         `ValueError`: If an argument is outside its allowed values; the message names both.
     """
-    check_options(tau, loss_type, degenerate_groups, balance_classes, score_clip)
+    check_options(tau, loss_type, degenerate_groups, score_clip)
     scores, positive, negative, both = _prepare(scores, labels)
     logits = _clip(scores, positive, negative, score_clip) / tau
-    scales = _class_scales(positive, negative, loss_type).to(scores.dtype) if balance_classes else (1.0, 1.0)
     if loss_type == "real":
-        pull, push = _anchored_logsumexp(-logits, positive), _anchored_logsumexp(logits, negative)
-        losses = scales[0] * pull + scales[1] * push
+        losses = _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)
     elif loss_type == "real_no_anchor":
         # One class alone gives log(1 + 0) = 0; the where keeps its empty logsumexp (-inf) out of the gradient
         pairs = _logsumexp(-logits, positive | ~both[:, None]) + _logsumexp(logits, negative | ~both[:, None])
         losses = torch.where(both, -F.logsigmoid(-pairs), 0.0)
     else:
-        pulls, pushes = -F.logsigmoid(logits) * positive, -F.logsigmoid(-logits) * negative
-        losses = scales[0] * pulls.sum(-1) + scales[1] * pushes.sum(-1)
-        losses = losses / (positive | negative).sum(-1).clamp(min=1)
+        terms = -F.logsigmoid(logits) * positive - F.logsigmoid(-logits) * negative
+        losses = terms.sum(-1) / (positive | negative).sum(-1).clamp(min=1)
     return torch.where(both, losses, 0.0) if degenerate_groups == "drop" else losses
 
 
@@ -115,18 +107,17 @@ def score_weights(
     tau: float = 0.5,
     loss_type: str = "real",
     degenerate_groups: str = "drop",
-    balance_classes: bool = False,
     score_clip: float | None = None,
 ) -> torch.Tensor:
     """
     Derivative of `group_losses(...).sum()` with respect to every score, in closed form (Eq. 9 for `"real"`).
 
     Negative for positives (their score is pushed up), positive for negatives, 0 without a label. Bounded by 1/τ
-    (Proposition 5.1), with `balance_classes` by 1.5/τ. With these weights as constants, `(weights * scores).sum()`
-    has the gradient of the loss however the rollouts are spread over batches.
+    (Proposition 5.1). With these weights as constants, `(weights * scores).sum()` has the gradient of the loss however
+    the rollouts are spread over batches.
 
     Args:
-        scores, labels, tau, loss_type, degenerate_groups, balance_classes, score_clip:
+        scores, labels, tau, loss_type, degenerate_groups, score_clip:
             As for [`group_losses`].
 
     Returns:
@@ -135,7 +126,7 @@ def score_weights(
     Raises:
         `ValueError`: As for [`group_losses`].
     """
-    check_options(tau, loss_type, degenerate_groups, balance_classes, score_clip)
+    check_options(tau, loss_type, degenerate_groups, score_clip)
     scores, positive, negative, both = _prepare(scores.detach(), labels)
     clipped = _clip(scores, positive, negative, score_clip)
     logits = clipped / tau
@@ -152,9 +143,6 @@ def score_weights(
         count = (positive | negative).sum(-1, keepdim=True).clamp(min=1)
         pull = torch.sigmoid(-logits) / count
         push = torch.sigmoid(logits) / count
-    if balance_classes:
-        scales = _class_scales(positive, negative, loss_type).to(scores.dtype)[:, :, None]
-        pull, push = scales[0] * pull, scales[1] * push
     weights = (push.masked_fill(~negative, 0.0) - pull.masked_fill(~positive, 0.0)) / tau
     weights = weights.masked_fill(clipped != scores, 0.0)
     return weights.masked_fill(~both[:, None], 0.0) if degenerate_groups == "drop" else weights
@@ -169,14 +157,6 @@ def _anchored_logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Te
     """log(1 + Σ exp) over the members of each row: the anchor logit 0 of Eq. 6 and Eq. 7."""
     anchor = logits.new_zeros(logits.shape[0], 1)
     return torch.cat([anchor, logits.masked_fill(~members, -torch.inf)], dim=-1).logsumexp(-1)
-
-
-def _class_scales(positive: torch.Tensor, negative: torch.Tensor, loss_type: str) -> torch.Tensor:
-    """Factors (2, N) with which both sides have half of their joint weight at score 0; 1 for groups of one class."""
-    counts = torch.stack([positive.sum(-1), negative.sum(-1)]).double()
-    # In units of 1/τ; of bce without its factor 1/2 and its division by the count, which both sides share
-    weights = counts / (1 + counts) if loss_type == "real" else counts
-    return torch.where((counts > 0).all(0), weights.mean(0) / weights, 1.0)
 
 
 def _clip(scores: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, limit: float | None) -> torch.Tensor:
@@ -202,25 +182,18 @@ def _prepare(
     return scores, positive, negative, positive.any(-1) & negative.any(-1)
 
 
-def check_options(
-    tau: float,
-    loss_type: str,
-    degenerate_groups: str,
-    balance_classes: bool = False,
-    score_clip: float | None = None,
-) -> None:
+def check_options(tau: float, loss_type: str, degenerate_groups: str, score_clip: float | None = None) -> None:
     """Raise `ValueError` with the name and the allowed values if an option of the objective is wrong."""
-    if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not math.isfinite(tau) or tau <= 0:
+    if not _is_positive(tau):
         raise ValueError(f"`tau` must be a finite number above 0 (the paper uses 0.5), got {tau!r}.")
     if loss_type not in LOSS_TYPES:
         raise ValueError(f"`loss_type` must be one of {', '.join(map(repr, LOSS_TYPES))}, got {loss_type!r}.")
     if degenerate_groups not in DEGENERATE_GROUPS:
         allowed = ", ".join(map(repr, DEGENERATE_GROUPS))
         raise ValueError(f"`degenerate_groups` must be one of {allowed}, got {degenerate_groups!r}.")
-    if balance_classes and loss_type == "real_no_anchor":
-        raise ValueError(
-            "`balance_classes` changes nothing with loss_type='real_no_anchor', whose classes weigh the same already; "
-            "leave it out."
-        )
-    if score_clip is not None and not (math.isfinite(score_clip) and score_clip > 0):
+    if score_clip is not None and not _is_positive(score_clip):
         raise ValueError(f"`score_clip` must be a finite number above 0, or None for no clip, got {score_clip!r}.")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0

@@ -148,9 +148,7 @@ class REALTrainer(GRPOTrainer):
             )
         finally:
             args.beta = beta
-        self._objective = Objective(
-            args.tau, args.loss_type, args.degenerate_groups, args.balance_classes, args.score_clip
-        )
+        self._objective = Objective(args.tau, args.loss_type, args.degenerate_groups, args.score_clip)
         self._label_rule = make_label_rule(self.reward_func_names, args.label_threshold, args.label_reward_func)
         self._trains_every_rollout = beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
         self._regularizers = Regularizers(
