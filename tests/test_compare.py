@@ -1,6 +1,7 @@
 """recipes/compare.py: cells are trained once, a failure stops nothing else, the end is a table and a figure."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,14 @@ def test_a_wrong_plan_is_named_before_anything_is_trained(
 def test_the_committed_plan_is_right() -> None:
     plan = compare_plan.read_plan(ROOT / "recipes" / "studies" / "chain5.yaml")
     compare_plan.check_cells([cell for name in plan["studies"] for cell in compare_plan.plan_cells(plan, name)])
+
+
+def test_the_committed_tables_are_what_the_committed_records_give(tmp_path: Path) -> None:
+    results, plan = ROOT / "docs" / "results", ROOT / "recipes" / "studies" / "chain5.yaml"
+    compare.main(["--config", str(plan), "--report", str(results / "chain5.jsonl"), "--output_dir", str(tmp_path)])
+    assert (tmp_path / "tables.md").read_text() == (results / "tables.md").read_text()
+    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    rows = [line.split(" | ") for line in (results / "tables.md").read_text().splitlines() if line.startswith("| ")]
+    intervals = {cell for row in rows for cell in row if " ± " in cell}
+    quoted = set(re.findall(r"[+-]?0\.\d{3} ± \d\.\d{3}", text))
+    assert quoted and quoted <= intervals
