@@ -14,10 +14,18 @@ def score(logps: Iterable[float], old_logps: Iterable[float], counted: Iterable[
     return sum(ratios) / len(ratios) if ratios else 0.0
 
 
-def group_loss(scores: list[float], labels: list[float], tau: float, loss_type: str, degenerate_groups: str) -> float:
+def group_loss(
+    scores: list[float],
+    labels: list[float],
+    tau: float,
+    loss_type: str,
+    degenerate_groups: str,
+    score_clip: float | None = None,
+) -> float:
     """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean."""
-    positives = [s for s, y in zip(scores, labels, strict=True) if y == 1.0]
-    negatives = [s for s, y in zip(scores, labels, strict=True) if y == 0.0]
+    limit = math.inf if score_clip is None else score_clip
+    positives = [min(s, limit) for s, y in zip(scores, labels, strict=True) if y == 1.0]
+    negatives = [max(s, -limit) for s, y in zip(scores, labels, strict=True) if y == 0.0]
     if degenerate_groups == "drop" and (not positives or not negatives):
         return 0.0
     if loss_type == "real":

@@ -93,6 +93,7 @@ def test_refused_values_name_the_field_the_reason_and_the_way_out(name):
     [
         (dict(tau=-1.0), ["tau", "above 0"]),
         (dict(loss_type="dapo"), ["loss_type", "'real'", "'bce'", "'dapo'"]),
+        (dict(score_clip=-0.1), ["score_clip", "above 0"]),
         (dict(degenerate_groups="maybe"), ["degenerate_groups", "'drop'", "'keep'"]),
         (dict(kl_target="policy"), ["kl_target", "'ref'", "'old'"]),
         (dict(label_threshold=float("nan")), ["label_threshold", "finite"]),

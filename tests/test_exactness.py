@@ -26,6 +26,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "1 step per generation": dict(steps=1),
     "no anchor": dict(options=dict(loss_type="real_no_anchor")),
     "bce": dict(options=dict(loss_type="bce")),
+    "clipped scores": dict(options=dict(score_clip=0.05)),
     "tau 0.1": dict(options=dict(tau=0.1)),
     "one-class groups kept": dict(options=dict(degenerate_groups="keep")),
     "lora": dict(lora=True),
@@ -87,6 +88,11 @@ def test_parameters_do_not_depend_on_the_cut(name, batch, widest):
     assert distance(base, trained) < TOLERANCE
     assert losses(log) == pytest.approx(losses(base_log), abs=1e-4)
     check_histograms(log, base_log)
+
+
+def test_the_clip_reaches_the_objective():
+    cut = dict(batch=ROWS, steps=4)
+    assert distance(train_cut(cut | FEATURES["clipped scores"])[0], train_cut(cut)[0]) > 10 * TOLERANCE
 
 
 def test_the_widest_cut_is_the_paper_in_a_plain_loop():

@@ -11,11 +11,13 @@ from trl_real.objective import DEGENERATE_GROUPS, LOSS_TYPES
 
 
 OPTIONS = [
-    (tau, loss_type, degenerate_groups)
+    dict(tau=tau, loss_type=loss_type, degenerate_groups=degenerate_groups, score_clip=clip)
     for tau in (0.1, 0.5, 1.0)
     for loss_type in LOSS_TYPES
     for degenerate_groups in DEGENERATE_GROUPS
+    for clip in (None, 0.3)
 ]
+each_option = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(map(str, options.values())))
 
 
 def random_groups(seed: int, groups: int = 40, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,24 +30,21 @@ def random_groups(seed: int, groups: int = 40, size: int = 8) -> tuple[torch.Ten
     return scores, labels
 
 
-@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
-def test_losses_are_those_of_the_paper(tau, loss_type, degenerate_groups):
+@each_option
+def test_losses_are_those_of_the_paper(options):
     scores, labels = random_groups(seed=1)
-    losses = group_losses(scores, labels, tau, loss_type, degenerate_groups)
-    expected = [
-        reference.group_loss(s, y, tau, loss_type, degenerate_groups)
-        for s, y in zip(scores.tolist(), labels.tolist(), strict=True)
-    ]
+    losses = group_losses(scores, labels, **options)
+    expected = [reference.group_loss(s, y, **options) for s, y in zip(scores.tolist(), labels.tolist(), strict=True)]
     assert losses.dtype == torch.float64
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
-def test_closed_form_weights_are_the_gradient(tau, loss_type, degenerate_groups):
+@each_option
+def test_closed_form_weights_are_the_gradient(options):
     scores, labels = random_groups(seed=2)
     scores.requires_grad_()
-    group_losses(scores, labels, tau, loss_type, degenerate_groups).sum().backward()
-    weights = score_weights(scores, labels, tau, loss_type, degenerate_groups)
+    group_losses(scores, labels, **options).sum().backward()
+    weights = score_weights(scores, labels, **options)
     assert not weights.requires_grad
     torch.testing.assert_close(weights, scores.grad, rtol=1e-10, atol=1e-12)
     assert (weights[labels.isnan()] == 0).all()
@@ -82,6 +81,23 @@ def test_hand_worked_group():
     assert weights == pytest.approx([-2 / 3, -2 / 3, 4 / 3])
 
 
+def test_a_clipped_score_worked_by_hand():
+    # Right at 0.5 and -0.5, wrong at -0.5 and 0.5, tau 0.5, clip 0.25: the first of each has moved far enough
+    scores, labels = torch.tensor([[0.5, -0.5, -0.5, 0.5]]), torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    loss = group_losses(scores, labels, score_clip=0.25).item()
+    assert loss == pytest.approx(2 * math.log(1 + math.exp(-0.5) + math.exp(1)))
+    share = math.exp(1) / (1 + math.exp(-0.5) + math.exp(1))
+    weights = score_weights(scores, labels, score_clip=0.25)[0].tolist()
+    assert weights == pytest.approx([0.0, -2 * share, 0.0, 2 * share])
+
+
+def test_a_clip_that_no_score_reaches_changes_nothing():
+    scores, labels = random_groups(seed=4)
+    widest = scores.abs().max().item()
+    assert torch.equal(score_weights(scores, labels, score_clip=widest), score_weights(scores, labels))
+    assert not torch.equal(score_weights(scores, labels, score_clip=widest / 2), score_weights(scores, labels))
+
+
 @pytest.mark.parametrize("label", [1.0, 0.0])
 @pytest.mark.parametrize("tau", [0.1, 0.5, 1.0])
 def test_weights_are_bounded_and_monotone(tau, label):
@@ -97,17 +113,17 @@ def test_weights_are_bounded_and_monotone(tau, label):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("tau", "loss_type", "degenerate_groups"), OPTIONS)
-def test_extreme_scores_stay_finite(tau, loss_type, degenerate_groups, dtype):
+@each_option
+def test_extreme_scores_stay_finite(options, dtype):
     scores = torch.tensor([[1e4, -1e4, 1e4, -1e4], [-1e4, -1e4, 1e4, 1e4], [1e4, -1e4, 0.0, 0.0]], dtype=dtype)
     labels = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, torch.nan, 1.0]], dtype=dtype)
     scores.requires_grad_()
-    losses = group_losses(scores, labels, tau, loss_type, degenerate_groups)
+    losses = group_losses(scores, labels, **options)
     losses.sum().backward()
-    weights = score_weights(scores, labels, tau, loss_type, degenerate_groups)
+    weights = score_weights(scores, labels, **options)
     assert losses.dtype == weights.dtype == dtype
     assert losses.isfinite().all() and weights.isfinite().all() and scores.grad.isfinite().all()
-    assert (weights.abs() <= 1 / tau * (1 + 1e-6)).all()
+    assert (weights.abs() <= 1 / options["tau"] * (1 + 1e-6)).all()
 
 
 def test_nan_scores_without_a_label_do_not_spread():
@@ -152,6 +168,9 @@ def test_scores_are_means_over_counted_tokens():
         (dict(tau="0.5"), ["tau", "number"]),
         (dict(loss_type="dapo"), ["loss_type", "'real_no_anchor'", "'bce'", "'dapo'"]),
         (dict(degenerate_groups="skip"), ["degenerate_groups", "'drop'", "'keep'"]),
+        (dict(score_clip=0.0), ["score_clip", "above 0", "None"]),
+        (dict(score_clip=math.inf), ["score_clip", "finite"]),
+        (dict(score_clip="0.02"), ["score_clip", "number"]),
         (dict(labels=torch.full((2, 3), 0.5)), ["labels", "1.0", "NaN"]),
         (dict(labels=torch.ones(2, 4)), ["scores", "labels", "(N, G)"]),
         (dict(scores=torch.zeros(6), labels=torch.ones(6)), ["(N, G)"]),

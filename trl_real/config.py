@@ -65,6 +65,9 @@ class REALConfig(ValidationConfig):
         degenerate_groups (`str`, *optional*, defaults to `"drop"`):
             What to do with groups that are all right or all wrong: `"drop"` (no gradient, counted in the mean, as in
             the authors' code) or `"keep"` (Eq. 8 as printed).
+        score_clip (`float`, *optional*):
+            Experimental, not in the paper: no gradient for a right rollout whose score is above this, nor for a wrong
+            one whose score is below minus this. Scores are nats per token, so the value depends on the task.
         label_threshold (`float`, *optional*):
             A rollout is right when its reward exceeds this. Defaults to 0.5 with one reward function or with
             `label_reward_func`; with several functions it is compared with their weighted sum and has no default.
@@ -99,6 +102,13 @@ class REALConfig(ValidationConfig):
         default="drop",
         metadata={
             "help": "Groups that are all right or all wrong: 'drop' (no gradient) or 'keep' (Eq. 8 as printed)."
+        },
+    )
+    score_clip: float | None = field(
+        default=None,
+        metadata={
+            "help": "Experimental, not in the paper: no gradient for a right rollout whose score is above this, nor "
+            "for a wrong one whose score is below minus this (nats per token)."
         },
     )
     label_threshold: float | None = field(
@@ -142,7 +152,7 @@ class REALConfig(ValidationConfig):
         self._check_cut()
 
     def _check_options(self) -> None:
-        check_options(self.tau, self.loss_type, self.degenerate_groups)
+        check_options(self.tau, self.loss_type, self.degenerate_groups, self.score_clip)
         if self.kl_target not in KL_TARGETS:
             raise ValueError(f"`kl_target` must be one of 'ref', 'old', got {self.kl_target!r}.")
         if self.label_threshold is not None and not math.isfinite(self.label_threshold):

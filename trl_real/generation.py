@@ -21,6 +21,7 @@ class Objective:
     tau: float
     loss_type: str
     degenerate_groups: str
+    score_clip: float | None = None
 
     def informative(self, labels: torch.Tensor) -> torch.Tensor:
         """Which rollouts (N, G) have a gradient from the objective: those whose weight at score 0 is not 0."""
@@ -38,7 +39,7 @@ class Objective:
             `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of
             the group; both are 0 for a rollout without a label.
         """
-        options = (self.tau, self.loss_type, self.degenerate_groups)
+        options = (self.tau, self.loss_type, self.degenerate_groups, self.score_clip)
         labelled = ~labels.isnan()
         shares = group_losses(scores, labels, *options) / labelled.sum(dim=1).clamp(min=1)
         return score_weights(scores, labels, *options), shares[:, None] * labelled

@@ -17,6 +17,7 @@ MEANS = {
     "entropy": ("entropy", "tokens"),
     "kl": ("kl", "tokens"),
     "kl_old": ("kl_old", "tokens"),
+    "scores/abs_mean": ("abs_scores", "labelled"),
     "scores/positive_mean": ("positive_scores", "positives"),
     "scores/negative_mean": ("negative_scores", "negatives"),
     "weights/mean": ("weights", "labelled"),
@@ -72,6 +73,7 @@ def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
     positive, negative = labels == 1, labels == 0
     size = weights.abs()
     return {
+        "abs_scores": scores.abs().where(positive | negative, 0.0).sum(),
         "positive_scores": scores.where(positive, 0.0).sum(),
         "positives": positive.sum(),
         "negative_scores": scores.where(negative, 0.0).sum(),

@@ -59,6 +59,7 @@ def group_losses(
     tau: float = 0.5,
     loss_type: str = "real",
     degenerate_groups: str = "drop",
+    score_clip: float | None = None,
 ) -> torch.Tensor:
     """
     Loss of every group of rollouts, differentiable in the scores.
@@ -75,6 +76,9 @@ def group_losses(
             the number of labelled rollouts of the group).
         degenerate_groups (`str`, *optional*, defaults to `"drop"`):
             `"drop"`: a group with one class only has loss 0 and no gradient. `"keep"`: the formula as printed.
+        score_clip (`float`, *optional*):
+            Experimental, not in the paper. A right rollout's score counts as at most this, a wrong one's as at least
+            minus this, so that beyond it a rollout has no gradient.
 
     Returns:
         `torch.Tensor` of shape `(N,)`: Losses, in the dtype of the scores (float32 at least).
@@ -82,8 +86,9 @@ def group_losses(
     Raises:
         `ValueError`: If an argument is outside its allowed values; the message names both.
     """
-    scores, positive, negative, both = _prepare(scores, labels, tau, loss_type, degenerate_groups)
-    logits = scores / tau
+    check_options(tau, loss_type, degenerate_groups, score_clip)
+    scores, positive, negative, both = _prepare(scores, labels)
+    logits = _clip(scores, positive, negative, score_clip) / tau
     if loss_type == "real":
         losses = _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)
     elif loss_type == "real_no_anchor":
@@ -102,6 +107,7 @@ def score_weights(
     tau: float = 0.5,
     loss_type: str = "real",
     degenerate_groups: str = "drop",
+    score_clip: float | None = None,
 ) -> torch.Tensor:
     """
     Derivative of `group_losses(...).sum()` with respect to every score, in closed form (Eq. 9 for `"real"`).
@@ -111,7 +117,7 @@ def score_weights(
     the rollouts are spread over batches.
 
     Args:
-        scores, labels, tau, loss_type, degenerate_groups:
+        scores, labels, tau, loss_type, degenerate_groups, score_clip:
             As for [`group_losses`].
 
     Returns:
@@ -120,8 +126,10 @@ def score_weights(
     Raises:
         `ValueError`: As for [`group_losses`].
     """
-    scores, positive, negative, both = _prepare(scores.detach(), labels, tau, loss_type, degenerate_groups)
-    logits = scores / tau
+    check_options(tau, loss_type, degenerate_groups, score_clip)
+    scores, positive, negative, both = _prepare(scores.detach(), labels)
+    clipped = _clip(scores, positive, negative, score_clip)
+    logits = clipped / tau
     if loss_type == "real":
         pull = (-logits - _anchored_logsumexp(-logits, positive)[:, None]).exp()
         push = (logits - _anchored_logsumexp(logits, negative)[:, None]).exp()
@@ -136,6 +144,7 @@ def score_weights(
         pull = torch.sigmoid(-logits) / count
         push = torch.sigmoid(logits) / count
     weights = (push.masked_fill(~negative, 0.0) - pull.masked_fill(~positive, 0.0)) / tau
+    weights = weights.masked_fill(clipped != scores, 0.0)
     return weights.masked_fill(~both[:, None], 0.0) if degenerate_groups == "drop" else weights
 
 
@@ -150,11 +159,18 @@ def _anchored_logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Te
     return torch.cat([anchor, logits.masked_fill(~members, -torch.inf)], dim=-1).logsumexp(-1)
 
 
+def _clip(scores: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, limit: float | None) -> torch.Tensor:
+    """Scores that went further than the limit in the direction they are trained in, held there without gradient."""
+    if limit is None:
+        return scores
+    beyond = (positive & (scores > limit)) | (negative & (scores < -limit))
+    return torch.where(beyond, scores.detach().clamp(-limit, limit), scores)
+
+
 def _prepare(
-    scores: torch.Tensor, labels: torch.Tensor, tau: float, loss_type: str, degenerate_groups: str
+    scores: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Check the arguments; return scores with unlabelled ones zeroed, the two classes, which groups have both."""
-    check_options(tau, loss_type, degenerate_groups)
+    """Check the tensors; return scores with unlabelled ones zeroed, the two classes, which groups have both."""
     if scores.dim() != 2 or scores.shape != labels.shape:
         raise ValueError(
             f"`scores` and `labels` must both have shape (N, G), got {tuple(scores.shape)} and {tuple(labels.shape)}."
@@ -166,12 +182,18 @@ def _prepare(
     return scores, positive, negative, positive.any(-1) & negative.any(-1)
 
 
-def check_options(tau: float, loss_type: str, degenerate_groups: str) -> None:
+def check_options(tau: float, loss_type: str, degenerate_groups: str, score_clip: float | None = None) -> None:
     """Raise `ValueError` with the name and the allowed values if an option of the objective is wrong."""
-    if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not math.isfinite(tau) or tau <= 0:
+    if not _is_positive(tau):
         raise ValueError(f"`tau` must be a finite number above 0 (the paper uses 0.5), got {tau!r}.")
     if loss_type not in LOSS_TYPES:
         raise ValueError(f"`loss_type` must be one of {', '.join(map(repr, LOSS_TYPES))}, got {loss_type!r}.")
     if degenerate_groups not in DEGENERATE_GROUPS:
         allowed = ", ".join(map(repr, DEGENERATE_GROUPS))
         raise ValueError(f"`degenerate_groups` must be one of {allowed}, got {degenerate_groups!r}.")
+    if score_clip is not None and not _is_positive(score_clip):
+        raise ValueError(f"`score_clip` must be a finite number above 0, or None for no clip, got {score_clip!r}.")
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0

@@ -34,6 +34,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from .advice import advice
 from .compat import disable_gradient_checkpointing, get_config_model_id, use_adapter
 from .config import REALConfig
+from .drift import DriftWatch
 from .generation import Generation, Objective, StepWeights
 from .histograms import HistogramSums
 from .labels import group_shares, make_label_rule
@@ -144,7 +145,7 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
-        self._objective = Objective(args.tau, args.loss_type, args.degenerate_groups)
+        self._objective = Objective(args.tau, args.loss_type, args.degenerate_groups, args.score_clip)
         self._label_rule = make_label_rule(self.reward_func_names, args.label_threshold, args.label_reward_func)
         self._trains_every_rollout = beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
         self._regularizers = Regularizers(
@@ -159,6 +160,7 @@ class REALTrainer(ValidatingTrainer):
         self._step_weights: StepWeights | None = None
         self._step_metrics = StepMetrics()
         self._histograms = HistogramSums()
+        self._drift_watch = DriftWatch(args.tau) if args.score_clip is None else None
         self._train_sampler = None
         self.add_callback(ResumePosition(self))
         for sentence in advice(self.model, args):
@@ -469,6 +471,8 @@ class REALTrainer(ValidatingTrainer):
     def _log_step(self) -> None:
         """Log the optimizer step that ends, and let the entropy controller react to it."""
         metrics, histograms = self._step_means()
+        if self._drift_watch and (warning := self._drift_watch.warning(metrics)):
+            logger.warning(warning)
         self._histograms.add(histograms)
         del metrics["loss"]  # logged by Transformers
         for name, value in metrics.items():

@@ -1,0 +1,184 @@
+"""recipes/compare.py: cells are trained once, a failure stops nothing else, the end is a table and a figure."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.script_helpers import ROOT
+
+
+sys.path.insert(0, str(ROOT / "recipes"))  # the scripts import each other, also in the worker processes
+import compare  # noqa: E402
+import compare_cell  # noqa: E402
+import compare_plan  # noqa: E402
+
+
+def write_plan(folder: Path, methods: dict[str, dict[str, Any]], **fields: Any) -> Path:
+    """A comparison of 2 optimizer steps on chains of 2 operations."""
+    study = dict(title="Two steps", task="chain2", methods=[*methods], learning_rates=[1e-3], seeds=[0])
+    task = dict(
+        model=str(folder / "chain2"),
+        length=2,
+        teacher=[0.9, 0.6, 0.5],
+        warm_up_steps=60,
+        anneal=False,
+        reward_noise=0.2,
+    )
+    common = dict(use_cpu=True, bf16=False, max_steps=2, num_generations=4, per_device_train_batch_size=8)
+    common |= dict(steps_per_generation=2, gradient_accumulation_steps=1, max_grad_norm=1.0, temperature=1.0)
+    scoring = dict(validation_prompts=8, test_prompts=8, samples=2, probe_prompts=4, probe_steps=1)
+    plan = dict(scoring=scoring, tasks={"chain2": task}, common=common, methods=methods, studies={"main": study})
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(plan | fields))
+    return path
+
+
+def study(**fields: Any) -> dict[str, Any]:
+    return {"main": dict(task="chain2", methods=["REAL"], learning_rates=[1e-3], seeds=[0]) | fields}
+
+
+REAL, GRPO = dict(trainer="real", tau=0.5), dict(trainer="grpo", loss_type="grpo")
+
+
+def test_cells_are_trained_once_and_a_failure_stops_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    words = ["--output_dir", str(output)]
+    broken = REAL | dict(top_k=-5)  # no configuration refuses it, but no model can sample with it
+    both = write_plan(tmp_path, {"REAL": REAL, "GRPO": GRPO})
+    [cell, _] = compare_plan.plan_cells(compare_plan.read_plan(both), "main")
+    half_written = compare.record_path(output, cell).with_suffix(".part")
+    half_written.parent.mkdir(parents=True)
+    half_written.write_text('{"test": 0.')
+
+    with pytest.raises(SystemExit, match="Broken, lr 0.001, seed 0: failed: ValueError"):
+        compare.main(["--config", str(write_plan(tmp_path, {"Broken": broken, "REAL": REAL, "GRPO": GRPO})), *words])
+    records = {path: path.stat().st_mtime_ns for path in output.glob("cells/*.json")}
+    assert len(records) == 2 and not half_written.exists()
+    assert "3 cells, 0 of them done" in capsys.readouterr().out
+
+    compare.main(["--config", str(write_plan(tmp_path, {"REAL": REAL, "GRPO": GRPO})), *words])
+    assert "2 cells, 2 of them done" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in records} == records
+    lines = [json.loads(line) for line in (output / "cells.jsonl").read_text().splitlines()]
+    real, grpo = sorted(lines, key=lambda record: record["method"], reverse=True)
+    assert (real["method"], grpo["method"]) == ("REAL", "GRPO")
+    assert real["probe"]["step"] == [0, 1, 2] and 0 <= real["test"] <= 1
+    assert 0 < real["trained_tokens"] <= real["sampled_tokens"] == grpo["trained_tokens"]
+    assert "abs_score" in real["curve"] and "clip" in grpo["curve"]
+    tables = (output / "tables.md").read_text()
+    assert tables.startswith("### Two steps") and tables.count("\n| ") == 4  # head, rule, two rows
+    assert (output / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+    (output / "tables.md").unlink()
+    compare.main(["--config", str(tmp_path / "plan.yaml"), "--report", str(output / "cells.jsonl"), *words])
+    assert (output / "tables.md").read_text() == tables
+
+
+def test_a_cell_of_another_base_model_is_not_taken(tmp_path: Path) -> None:
+    [cell] = compare_plan.plan_cells(compare_plan.read_plan(write_plan(tmp_path, {"REAL": REAL})), "main")
+    path = compare.record_path(tmp_path, cell)
+    path.parent.mkdir()
+    path.write_text(json.dumps(dict(base="first")))
+    assert compare.is_done(tmp_path, cell | dict(base="first"))
+    with pytest.raises(ValueError, match="another"):
+        compare.is_done(tmp_path, cell | dict(base="second"))
+
+
+def test_seeds_after_the_sweep_take_the_learning_rate_that_it_chose(tmp_path: Path) -> None:
+    about = study(methods=["REAL", "GRPO"], learning_rates=[1e-4, 1e-3], sweep_seeds=[0], seeds=[0, 1, 2])
+    plan = compare_plan.read_plan(write_plan(tmp_path, {"REAL": REAL, "GRPO": GRPO}, studies=about))
+    assert len(compare_plan.plan_cells(plan, "main", compare_plan.sweep_seeds(plan["studies"]["main"]))) == 4
+    swept = [
+        dict(method=method, learning_rate=rate, seed=0, validation=validation)
+        for method, rate, validation in (
+            ("REAL", 1e-4, 0.5),
+            ("REAL", 1e-3, 0.3),
+            ("GRPO", 1e-4, 0.1),
+            ("GRPO", 1e-3, 0.2),
+        )
+    ]
+    later = swept + [dict(method="REAL", learning_rate=1e-3, seed=1, validation=0.9)]  # not of the sweep: not read
+    chosen = [
+        (cell["method"], cell["learning_rate"], cell["seed"])
+        for cell in compare_plan.chosen_cells(plan, "main", later)
+    ]
+    assert chosen == [("REAL", 1e-4, 1), ("GRPO", 1e-3, 1), ("REAL", 1e-4, 2), ("GRPO", 1e-3, 2)]
+
+
+def test_training_prompts_are_held_out_and_the_same_for_every_method(tmp_path: Path) -> None:
+    task = dict(length=2, validation_prompts=30, test_prompts=30)
+    validation, test = compare_cell.held_out(task)
+    assert (len(validation), len(test)) == (30, 30) and (validation, test) == compare_cell.held_out(task)
+    assert not {row["prompt"] for row in validation} & {row["prompt"] for row in test}
+
+
+def test_a_noisy_verifier_errs_at_its_rate_and_always_on_the_same() -> None:
+    prompts = [f"{index}+1=" for index in range(2000)]
+    texts, answers = ["5"] * 2000, ["5"] * 2000
+    reward = compare_cell.noisy(compare_cell.chain.last_digit_reward, 0.2)
+    rewards = reward(prompts=prompts, completions=texts, answer=answers)
+    assert rewards == reward(prompts=prompts, completions=texts, answer=answers)
+    assert sum(rewards) / 2000 == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_curve_is_a_mean_over_stretches_of_steps() -> None:
+    log = [{"step": step, "reward": float(step)} for step in range(1, 61)] + [{"train_loss": 1.0, "step": 60}]
+    # 60 steps in 30 stretches of two: (1 + 2) / 2 first, (59 + 60) / 2 last
+    assert compare_cell.curves(log, 60)["reward"][0] == 1.5 and compare_cell.curves(log, 60)["reward"][-1] == 59.5
+    assert compare_cell.curves(log[::2], 60)["reward"][:3] == [1.0, 3.0, 5.0]
+    assert list(compare_cell.curves(log, 60)) == ["reward"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (dict(studies={}), "studies: .* at least one study"),
+        (dict(studies=study(methods=["REEL"])), "REEL: is not a method .* did you mean REAL"),
+        (dict(studies=study(seeds=[])), "seeds: study main needs at least one"),
+        (dict(studies=study(learning_rates=None)), "learning_rates: study main needs at least one"),
+        (dict(studies=study(task="chain3")), "chain3: is not a task"),
+        (
+            dict(studies=study(learning_rate=[1e-3])),
+            "learning_rate: is not a field of study main; did you mean learning_rates",
+        ),
+        (dict(study=study()), "study: is not a section; did you mean studies"),
+        (
+            dict(methods={"REAL": REAL | dict(taw=1.0)}),
+            "taw: is not a field of REAL's configuration; did you mean tau",
+        ),
+        (dict(methods={"REAL": REAL | dict(tau=-1.0)}), "`tau` must be"),
+        (dict(methods={"REAL": dict(trainer="reel")}), "reel: is not a trainer"),
+        (dict(methods={"REAL": dict(tau=0.5)}), "trainer: is missing"),
+        (dict(scoring=dict(samples=2)), "validation_prompts: is missing"),
+    ],
+)
+def test_a_wrong_plan_is_named_before_anything_is_trained(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    path = write_plan(tmp_path, **dict(methods={"REAL": REAL}) | fields)
+    with pytest.raises(SystemExit, match=f"error: {message}"):
+        compare.main(["--config", str(path), "--output_dir", str(tmp_path / "out")])
+    assert not (tmp_path / "chain2").exists()
+
+
+def test_the_committed_plan_is_right() -> None:
+    plan = compare_plan.read_plan(ROOT / "recipes" / "studies" / "chain5.yaml")
+    compare_plan.check_cells([cell for name in plan["studies"] for cell in compare_plan.plan_cells(plan, name)])
+
+
+def test_the_committed_tables_are_what_the_committed_records_give(tmp_path: Path) -> None:
+    results, plan = ROOT / "docs" / "results", ROOT / "recipes" / "studies" / "chain5.yaml"
+    compare.main(["--config", str(plan), "--report", str(results / "chain5.jsonl"), "--output_dir", str(tmp_path)])
+    assert (tmp_path / "tables.md").read_text() == (results / "tables.md").read_text()
+    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    rows = [line.split(" | ") for line in (results / "tables.md").read_text().splitlines() if line.startswith("| ")]
+    intervals = {cell for row in rows for cell in row if " ± " in cell}
+    quoted = set(re.findall(r"[+-]?0\.\d{3} ± \d\.\d{3}", text))
+    assert quoted and quoted <= intervals

@@ -1,0 +1,99 @@
+"""Statistics over seeds against numbers worked by hand, and the table made of them."""
+
+import math
+from typing import Any
+
+import pytest
+
+from trl_real.comparison import (
+    best_learning_rate,
+    curve_mean,
+    drift_table,
+    paired_difference,
+    study_table,
+    t_interval,
+)
+
+
+def record(method: str, rate: float, seed: int, test: float, validation: float = 0.5, **others: Any) -> dict[str, Any]:
+    numbers = dict(entropy=0.25, clipped_steps=1.0, cpu_seconds=14.4, trained_tokens=36000, curve={}, settings=method)
+    return dict(method=method, learning_rate=rate, seed=seed, test=test, validation=validation) | numbers | others
+
+
+def test_an_interval_is_students() -> None:
+    # Mean 2, deviation 1, t(0.975, 2) = 4.303: 4.303 / sqrt(3)
+    interval = t_interval([1.0, 2.0, 3.0])
+    assert (interval.mean, interval.count) == (2.0, 3)
+    assert interval.half_width == pytest.approx(4.303 / math.sqrt(3))
+    assert f"{interval}" == "2.000 ± 2.484" and f"{interval:+.1f}" == "+2.0 ± 2.484"
+
+
+def test_beyond_the_table_the_quantile_goes_on() -> None:
+    quantiles = [t_interval([1.0, -1.0] * half).half_width for half in (15, 16, 20, 500)]  # 29, 31, 39, 999 degrees
+    counts = (30, 32, 40, 1000)
+    deviations = [math.sqrt(count / (count - 1)) / math.sqrt(count) for count in counts]
+    found = [half_width / deviation for half_width, deviation in zip(quantiles, deviations, strict=True)]
+    assert found == pytest.approx([2.045, 2.040, 2.023, 1.962], abs=0.004)
+
+
+def test_one_value_has_no_interval_and_none_is_an_error() -> None:
+    assert f"{t_interval([0.5])}" == "0.500"
+    with pytest.raises(ValueError, match="at least one"):
+        t_interval([])
+
+
+def test_the_learning_rate_is_chosen_on_the_validation_prompts() -> None:
+    records = [record("A", 1e-3, seed, test=0.9, validation=0.4) for seed in range(2)]
+    records += [record("A", 1e-4, seed, test=0.1, validation=0.3 + 0.3 * seed) for seed in range(2)]  # mean 0.45
+    assert best_learning_rate(records) == 1e-4
+    # A seed that only one learning rate has says nothing about which is better
+    assert best_learning_rate([*records, record("A", 1e-3, 7, test=0.9, validation=0.9)]) == 1e-4
+
+
+def test_differences_are_paired_by_seed() -> None:
+    first = [record("A", 1e-3, seed, test) for seed, test in ((0, 0.9), (1, 0.6), (2, 0.1))]
+    second = [record("B", 1e-3, seed, test) for seed, test in ((1, 0.5), (0, 0.6), (7, 0.9))]
+    # 0.3 with seed 0 and 0.1 with seed 1: mean 0.2, deviation 0.1414, t(0.975, 1) = 12.706
+    difference = paired_difference(first, second)
+    assert difference is not None and difference.count == 2
+    assert (difference.mean, difference.half_width) == pytest.approx((0.2, 12.706 * 0.1))
+    assert paired_difference(first, second[2:]) is None
+
+
+def test_a_curve_is_averaged_over_what_was_logged() -> None:
+    assert curve_mean("clip")(dict(curve={"clip": [0.1, None, 0.3]})) == pytest.approx(0.2)
+    assert curve_mean("clip")(dict(curve={})) is None
+
+
+def test_the_table_has_a_row_for_every_method_with_the_first_as_the_yardstick() -> None:
+    records = [record("REAL", 1e-3, seed, 0.5 + 0.1 * seed, curve={"abs_score": [0.1]}) for seed in range(2)]
+    records += [record("REAL", 1e-4, 0, 0.2, validation=0.1)]
+    records += [record("GRPO", 1e-3, seed, 0.7 + 0.1 * seed, curve={"clip": [0.01]}) for seed in range(2)]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in study_table(records).splitlines()]
+    assert (
+        lines[0][:4] == ["method", "lr", "test pass@1", "minus first row"] and len({len(line) for line in lines}) == 1
+    )
+    # Tests of 0.5 and 0.6: deviation 0.0707, 12.706 * 0.0707 / sqrt(2)
+    assert lines[2][:5] == ["REAL", "0.001", "0.550 ± 0.635", "", "0.0001: 0.200 (1); 0.001: 0.550 (2)"]
+    assert lines[3][:4] == ["GRPO", "0.001", "0.750 ± 0.635", "+0.200 ± 0.000"]
+    assert (lines[2][8:10], lines[3][8:10]) == (["0.100", ""], ["", "0.010"])
+
+
+def test_the_drift_table_counts_the_runs_that_would_be_warned() -> None:
+    probe = dict(step=[0, 60, 120])
+    fine = dict(abs_score=[0.008] * 30, positive_score=[0.001] * 29 + [None])
+    sinking = dict(abs_score=[0.04] * 30, positive_score=[-0.01] * 30)
+    far = dict(abs_score=[0.12] * 30, positive_score=[0.02] * 30)
+    runs = [
+        record("REAL", 1e-3, seed, 0.5, curve=curve, probe=probe, tau=0.5)
+        for seed, curve in enumerate((fine, sinking, far))
+    ]
+    runs += [record("GRPO", 1e-3, 0, 0.7, curve=dict(clip=[0.1] * 30), probe=probe, tau=None)]
+    lines = drift_table({"main": runs}).splitlines()
+    assert len(lines) == 3  # GRPO has no scores
+    # Means over the runs: (0.008 + 0.04 + 0.12) / 3 and (0.001 - 0.01 + 0.02) / 3
+    assert lines[2] == "| main | REAL | 0.001 | 0.500 ± 0.000 | 0.0560 | +0.0037 | 2 of 3 |"
+    calm = drift_table({"main": [run | dict(tau=1.0) for run in runs]}).splitlines()
+    assert calm[2].endswith("1 of 3 |")  # 0.12 is not a fifth of 1.0
+    off = drift_table({"main": [run | dict(tau=None) for run in runs], "same runs again": runs}).splitlines()
+    assert len(off) == 3 and off[2].endswith("| off |")
