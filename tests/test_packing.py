@@ -97,7 +97,7 @@ def leak(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_leak_between_rows_would_break_exactness(monkeypatch):
     base, _ = train_cut(dict(batch=ROWS, steps=4))
     leak(monkeypatch)
-    monkeypatch.setattr("trl_real.trainer.rows_are_apart", lambda *args: True)
+    monkeypatch.setattr("trl_real.scoring.rows_are_apart", lambda *args: True)
     leaking, _ = train_cut(dict(batch=ROWS, steps=4))
     assert distance(base, leaking) > 100 * TOLERANCE
 

@@ -13,6 +13,7 @@ from tests.cuts import trainer_for
 from trl_real import REALTrainer
 from trl_real.compat import SUPPORTED_TRL, check_trl_version, nanstd, pad
 from trl_real.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
+from trl_real.scoring import ScoringTrainer
 from trl_real.validating import ValidatingTrainer
 
 
@@ -52,7 +53,7 @@ OVERRIDDEN = {
 
 
 def test_these_methods_of_trl_are_overridden_and_no_others():
-    members = vars(ValidatingTrainer) | vars(REALTrainer)
+    members = vars(ValidatingTrainer) | vars(ScoringTrainer) | vars(REALTrainer)
     overridden = {name for name, member in members.items() if inspect.isfunction(member)}
     assert {name for name in overridden if hasattr(GRPOTrainer, name)} == OVERRIDDEN.keys()
 

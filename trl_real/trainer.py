@@ -32,27 +32,27 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .advice import advice
-from .compat import disable_gradient_checkpointing, get_config_model_id, use_adapter
+from .compat import get_config_model_id
 from .config import REALConfig
 from .drift import DriftWatch
 from .generation import Generation, Objective, StepWeights
 from .histograms import HistogramSums
 from .labels import group_shares, make_label_rule
 from .metrics import StepMetrics, score_sums
-from .micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
+from .micro_batches import MicroBatch, MicroStepBatch
 from .objective import sequence_scores
-from .packing import obstacle, packed_attention, row_boundaries, rows_are_apart
+from .packing import packed_attention
 from .plan import Capacity, plan_generation
 from .regularizers import Regularizers, balance_losses, capture_router_logits, per_token_kl
 from .resume import ResumePosition, skip_permutations
 from .rollouts import Rollout, check_rollout_func, exchange, token_counts, unpad
-from .validating import ValidatingTrainer
+from .scoring import ScoringTrainer
 
 
 logger = get_logger(__name__)
 
 
-class REALTrainer(ValidatingTrainer):
+class REALTrainer(ScoringTrainer):
     """
     Trainer for REAL, "Rewards as Labels: Revisiting RLVR from a Classification Perspective" (arXiv 2602.05630).
 
@@ -123,7 +123,6 @@ class REALTrainer(ValidatingTrainer):
             args = REALConfig(f"{model_name.split('/')[-1]}-REAL")
         if not isinstance(args, REALConfig):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
-        self._reading_rollouts = False
         # A KL term to the old policy needs no reference model, so TRL must not load one
         beta, args.beta = args.beta, 0.0 if args.kl_target == "old" else args.beta
         try:
@@ -282,87 +281,6 @@ class REALTrainer(ValidatingTrainer):
         if self.beta != 0.0:
             batch.store("ref_per_token_logps", self._reference_logps(batch))
         return MicroStepBatch([batch])
-
-    def _collate(self, rollouts: list[Rollout]) -> MicroBatch:
-        layout = pack_rollouts if self._packs else pad_rollouts
-        return layout(rollouts, self._tokenizer.pad_token_id, self.pad_to_multiple_of)
-
-    # ---- packed or padded -------------------------------------------------------------------------------------------
-
-    def _may_pack(self) -> bool | None:
-        """`False` if forwards must be padded, `None` if the first rollouts have yet to tell."""
-        wanted, reason = self.args.padding_free, obstacle(self.model, self.args.torch_compile)
-        if wanted and reason:
-            raise ValueError(f"`padding_free=True` does not work here: {reason}. Leave `padding_free` out.")
-        return False if reason or wanted is False else None
-
-    def _rows_stay_apart(self, rollouts: list[Rollout]) -> bool:
-        """Whether the model, run on packed rows, computes each as if it were alone; the same on every process."""
-        self._packs = True
-        exact = self.accelerator.mixed_precision == "no" and self.model.dtype == torch.float32
-        apart = not any(rollout.token_types or rollout.vision for rollout in rollouts) and rows_are_apart(
-            lambda rows: self._policy_logps(self._collate(rows)), rollouts, 1e-4 if exact else 5e-2
-        )
-        apart = self.accelerator.gather(torch.tensor([apart], device=self.accelerator.device)).all().item()
-        if not apart and self.args.padding_free:
-            raise ValueError("`padding_free=True` does not work here: a row changes its neighbour. Leave it out.")
-        if not apart:
-            logger.warning("This model lets packed rows see each other, so every forward is padded, which is slower.")
-        return apart
-
-    # ---- log-probabilities ------------------------------------------------------------------------------------------
-
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to
-        # the longest. They are computed later, where the plan needs them.
-        if self._reading_rollouts:
-            return None, None, None
-        return super()._get_per_token_logps_and_entropies(*args, **kwargs)
-
-    def _forward(
-        self, model: Any, batch: MicroBatch, compute_entropy: bool = False, compute_aux_loss: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Log-probabilities and, if wanted, entropies (B, C) of the completion tokens."""
-        if isinstance(batch, PackedBatch):
-            return self._packed_forward(model, batch, compute_entropy, compute_aux_loss)
-        return self._get_per_token_logps_and_entropies(
-            model,
-            batch.input_ids,
-            batch.attention_mask,
-            batch.mask.size(1),
-            compute_entropy=compute_entropy,
-            compute_aux_loss=compute_aux_loss,
-            **batch.forward_kwargs,
-        )[:2]
-
-    def _packed_forward(
-        self, model: Any, batch: PackedBatch, compute_entropy: bool, compute_aux_loss: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        plain = self.accelerator.unwrap_model(model)
-        with packed_attention(plain), self.accelerator.autocast():
-            output = model(
-                input_ids=batch.input_ids,
-                position_ids=batch.position_ids,
-                shift_labels=batch.shift_labels,
-                fused_lm_head=True,
-                **row_boundaries(plain, batch.row_lengths, batch.input_ids.device),
-                **({"output_router_logits": True} if compute_aux_loss else {}),
-            )
-        return batch.unpack(output.log_probs), batch.unpack(output.entropy) if compute_entropy else None
-
-    @torch.no_grad()
-    def _policy_logps(self, batch: MicroBatch) -> torch.Tensor:
-        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            return self._forward(self.model, batch)[0]
-
-    @torch.no_grad()
-    def _reference_logps(self, batch: MicroBatch) -> torch.Tensor:
-        """Log-probabilities under the reference model, or under the policy without its adapter (or with its first)."""
-        if self.ref_model is not None:
-            return self._forward(self.ref_model, batch)[0]
-        model = self.accelerator.unwrap_model(self.model)
-        with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
-            return self._policy_logps(batch)
 
     def _remember_logps(self, generation: Generation, first_step: int) -> None:
         """Old log-probabilities for the steps that will be off policy, reference ones for all."""
