@@ -31,7 +31,7 @@ def draw(studies: dict[str, list[Record]], titles: dict[str, str], path: Path) -
         for start in range(0, len(names), COLUMNS)
     ]
     heights = [CURVE_HEIGHT, *(TITLE_HEIGHT + METHOD_HEIGHT * methods for methods in longest)]
-    figure = Figure(figsize=(WIDTH, 1 + sum(heights)), dpi=100, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1 + sum(heights)), dpi=80, facecolor="white", layout="constrained")
     axes = figure.subplots(len(heights), COLUMNS, height_ratios=heights, squeeze=False).flatten()
     draw_curves(axes[0], studies[names[0]], "pass", "Held-out pass@1 during training")
     draw_curves(axes[1], studies[names[0]], "entropy", "Held-out entropy during training (nats per token)")
@@ -57,7 +57,7 @@ def add_legend(figure: Any, handles: list[Any], labels: list[str], place: str) -
 
 def style(panel: Any, title: str) -> None:
     """What all panels share."""
-    panel.set_title(textwrap.fill(title, 50), fontsize=9)
+    panel.set_title(textwrap.fill(title, 42), fontsize=9)
     panel.grid(alpha=0.25)
     panel.tick_params(labelsize=8)
     panel.set_axisbelow(True)

@@ -73,7 +73,9 @@ def test_cells_are_trained_once_and_a_failure_stops_nothing_else(
     assert 0 < real["trained_tokens"] <= real["sampled_tokens"] == grpo["trained_tokens"]
     assert "abs_score" in real["curve"] and "clip" in grpo["curve"]
     tables = (output / "tables.md").read_text()
-    assert tables.startswith("### Two steps") and tables.count("\n| ") == 4  # head, rule, two rows
+    assert (
+        tables.startswith("### Two steps") and tables.count("\n| ") == 7
+    )  # head, rule, two rows; head, rule, REAL's row
     assert (output / "figure.png").read_bytes().startswith(b"\x89PNG")
 
     (output / "tables.md").unlink()
