@@ -1,0 +1,88 @@
+"""The programs in benchmarks/ run, and what they report is what they were asked for."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parent.parent
+TINY = "--hidden 32 --layers 1 --longest 24 --prompt 4 --rollouts 16 --group 4 --batch 4 --generations 1".split()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys) -> Callable[..., list[list[str]]]:
+    """Runs a program with arguments; the rows of the table that it prints, without the head."""
+
+    def run(name: str, *arguments: str) -> list[list[str]]:
+        monkeypatch.syspath_prepend(ROOT / "benchmarks")
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "")  # restored afterwards
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "")
+        importlib.import_module(name).main()
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+    return run
+
+
+def test_the_update_phase_is_compared_on_the_same_rollouts(run, tmp_path):
+    rows = run("update_phase", *TINY, "--mixes", "worst", "--output", str(tmp_path / "numbers.json"))
+    assert [row[:3] for row in rows] == [["worst", "0% / 0% / 100%", steps] for steps in ("4", "1")]
+    four, one = json.loads((tmp_path / "numbers.json").read_text())
+    # 16 rollouts of 28 tokens; with 4 optimizer steps, GRPO needs old log-probabilities of all and REAL of three in
+    # four
+    assert four["tokens"]["GRPO"] == [448, 448]
+    assert four["tokens"]["REAL"][0] == one["tokens"]["REAL"][0] == one["tokens"]["GRPO"][0] == 448
+    assert 336 <= four["tokens"]["REAL"][1] < 448
+    assert four["tokens"]["limit"] == 448 + 336 and one["tokens"]["limit"] == 448
+    assert {len(seconds) for seconds in four["seconds"].values()} == {1}
+
+
+def test_the_peak_of_memory_is_that_of_both_trainers(run, tmp_path):
+    output = tmp_path / "numbers.json"
+    rows = run(
+        "update_phase", *TINY, "--memory", "true", "--mixes", "late", "--steps", "4",
+        "--output", str(output),
+    )  # fmt: skip
+    assert rows[0][:3] == ["late", "50% / 0% / 50%", "4"]
+    assert all(peak > 0 for peak in json.loads(output.read_text())[0]["peak_bytes"].values())
+
+
+def test_plans_of_ten_thousand_rollouts_are_quick_and_even(run):
+    rows = run("overhead")
+    assert len(rows) == 18
+    for processes, _, layout, seconds, padding, slowest, _ in rows:
+        assert float(seconds) < 1.0  # 0.2 on a machine that does nothing else
+        assert float(slowest) < (1.05 if layout == "packed" else 1.25), processes
+        assert float(padding.rstrip("%")) < (0.1 if layout == "packed" else 25)
+
+
+def test_rollouts_move_between_two_processes():
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
+    process = subprocess.run(
+        [sys.executable, *launch, "benchmarks/overhead.py", "--rollouts", "128"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr[-4000:]
+    assert "of 128 rollouts move" in process.stdout and "every process receives" in process.stdout
+
+
+def test_the_share_of_the_update_phase_is_measured_with_both_ways_to_generate(run):
+    rows = run("step_share", *TINY, "--vocabulary", "60", "--mix", "early")
+    ways = [
+        ("GRPO", "generate"),
+        ("REAL", "generate"),
+        ("GRPO", "continuous batching"),
+        ("REAL", "continuous batching"),
+    ]
+    assert [tuple(row[:2]) for row in rows] == ways
+    for *_, length, generation, update, share in rows:
+        assert 1 <= int(length) <= 24 and float(generation) > 0 and float(update) > 0
+        assert 0 < int(share.rstrip("%")) < 100
