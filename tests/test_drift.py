@@ -51,7 +51,7 @@ def test_steps_on_policy_or_without_a_right_rollout_do_not_count():
 
 def test_the_size_of_a_score_counts_labelled_rollouts_alone():
     scores, labels = torch.tensor([0.2, -0.4, 0.9]), torch.tensor([1.0, 0.0, torch.nan])
-    sums = score_sums(scores, labels, torch.zeros(3))
+    sums = score_sums(scores, labels, torch.zeros(3), tau=0.5)
     assert sums["abs_scores"].item() == pytest.approx(0.6) and sums["labelled"] == 2
     total, count = MEANS["scores/abs_mean"]
     assert (total, count) == ("abs_scores", "labelled")

@@ -47,6 +47,7 @@ OVERRIDDEN = {
     "_compute_loss": ["self", "model", "inputs"],
     "_generate": ["self", "prompts"],
     "get_eval_dataloader": ["self", "eval_dataset"],
+    "log": ["self", "logs", "start_time"],
     "evaluate": ["self", "eval_dataset", "ignore_keys", "metric_key_prefix"],
     "evaluation_loop": None,
 }

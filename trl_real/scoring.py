@@ -76,7 +76,7 @@ class ScoringTrainer(ValidatingTrainer):
     def _packed_forward(
         self, model: Any, batch: PackedBatch, compute_entropy: bool, compute_aux_loss: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        plain = self.accelerator.unwrap_model(model)
+        plain = self.accelerator.unwrap_model(model) if model is self.ref_model else self.model
         with packed_attention(plain), self.accelerator.autocast():
             output = model(
                 input_ids=batch.input_ids,

@@ -184,7 +184,8 @@ class REALTrainer(ScoringTrainer):
     ) -> torch.Tensor:
         """One micro-step; without forward and backward if no process has rollouts for it."""
         start = time.perf_counter()
-        model.train()
+        if not model.training:  # walking through all modules costs as much as a small micro-step
+            model.train()
         if callable(getattr(self.optimizer, "train", None)):  # schedule-free optimizers swap their weights here
             self.optimizer.train()
         batch = self._prepare_inputs(inputs)
