@@ -107,19 +107,20 @@ class Capacity:
 
     def _padded_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
         """Forwards of like length, longest first, dealt round the processes."""
-        starts = [0]
+        starts, processes = [0], range(self.processes)
         for index, row in enumerate(rows):
             longest, count = self.lengths[rows[starts[-1]]], index - starts[-1]
             enough = count >= self.processes and count * longest * SPLIT_SHARE >= budget * self.processes
             if enough and self.lengths[row] < SPLIT_RATIO * longest:
                 starts.append(index)
-        parts = [range(start, end) for start, end in pairwise([*starts, len(rows)])]
         # A row's process depends on its rank among all, so that no process has two rows more than another
         forwards = tuple(
-            tuple(tuple(rows[i] for i in part if i % self.processes == process) for process in range(self.processes))
-            for part in parts
+            tuple(
+                tuple(rows[start + (process - start) % self.processes : end : self.processes]) for process in processes
+            )
+            for start, end in pairwise([*starts, len(rows)])
         )
-        held = [sum(self._padded(forward[process]) for forward in forwards) for process in range(self.processes)]
+        held = [sum(self._padded(forward[process]) for forward in forwards) for process in processes]
         return forwards if max(held) <= budget else None
 
     def _padded(self, rows: Sequence[int]) -> int:
