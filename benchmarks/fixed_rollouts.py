@@ -32,7 +32,7 @@ class Setting:
     hidden: int = about("Width of the model.", 128)
     layers: int = about("Layers of the model.", 4)
     vocabulary: int = about("Tokens of the model's vocabulary.", 2048)
-    generations: int = about("Measured generations, after one to warm up.", 3)
+    generations: int = about("Measured generations, after one to warm up.", 2)
     gradient_checkpointing: bool = about("Recompute activations in the backward.", False)
 
 
