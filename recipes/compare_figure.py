@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from trl_real.comparison import Record, best_learning_rate, distinct, select, t_interval
+from trl_real.figure_style import LOOKS
 
 
-# Okabe and Ito's palette without its yellow, which is too light on white
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = [look["color"] for look in LOOKS]
 DASHES = ("-", "--", ":")
 MARKS = ("v", "s", "^", "D", "P", "X")  # a learning rate each, from low to high
 COLUMNS = 2
