@@ -20,7 +20,7 @@ import torch
 from datasets import Dataset
 from fixed_rollouts import MIXES, Setting, about
 from measure import Clock, now
-from runs import build_trainer
+from trainers import build_trainer
 from transformers import HfArgumentParser
 
 

@@ -35,7 +35,7 @@ from statistics import median
 from typing import Any
 
 from fixed_rollouts import MIXES, Rollouts, Setting, about
-from runs import Limit, UpdatePhase, in_turn, peak_bytes
+from trainers import Limit, UpdatePhase, in_turn, peak_bytes
 from transformers import HfArgumentParser
 
 
