@@ -184,7 +184,9 @@ class REALTrainer(ScoringTrainer):
     ) -> torch.Tensor:
         """One micro-step; without forward and backward if no process has rollouts for it."""
         start = time.perf_counter()
-        if not model.training:  # walking through all modules costs as much as a small micro-step
+        # Evaluation leaves the model, but not DDP's wrapper of it, in evaluation mode. Where nothing is to be done, a walk
+        # through all modules would cost as much as a small micro-step.
+        if not (model.training and self.model.training):
             model.train()
         if callable(getattr(self.optimizer, "train", None)):  # schedule-free optimizers swap their weights here
             self.optimizer.train()
