@@ -184,7 +184,7 @@ class REALTrainer(ScoringTrainer):
     ) -> torch.Tensor:
         """One micro-step; without forward and backward if no process has rollouts for it."""
         start = time.perf_counter()
-        # Evaluation leaves the model, but not DDP's wrapper of it, in evaluation mode. Where nothing is to be done, a walk
+        # Evaluation leaves the model, but not what wraps it, in evaluation mode. Where nothing is to be done, a walk
         # through all modules would cost as much as a small micro-step.
         if not (model.training and self.model.training):
             model.train()
