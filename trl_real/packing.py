@@ -123,7 +123,8 @@ def rows_are_apart(logps: Callable[[list[Rollout]], torch.Tensor], rollouts: lis
             Largest difference, in nats, that is rounding.
     """
     counted = [replace(rollout, mask=torch.ones_like(rollout.mask)) for rollout in rollouts]
-    *_, probe, other = sorted(counted * 2, key=lambda rollout: -rollout.length)
+    shortest = sorted(counted, key=lambda rollout: rollout.length)[:2]
+    probe, other = shortest[0], shortest[-1]  # the same where a process has only one
     # Backwards, since a rollout that sees its own copy may not notice
     other = replace(other, prompt_ids=other.prompt_ids.flip(0), completion_ids=other.completion_ids.flip(0))
     behind, ahead = logps([other, probe])[1], logps([probe, other])[0]
