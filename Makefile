@@ -33,12 +33,12 @@ format: $(VENV)/.dev ## Repair style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(VENV)/.dev ## Write docs/config.md anew from trl_real/fields.py
-	$(VENV)/bin/python -c "from trl_real.fields import markdown_table; print(markdown_table(), end='')" > docs/config.md
+docs: $(VENV)/.dev ## Write docs/config.md anew from trl_real/trainer/fields.py
+	$(VENV)/bin/python -c "from trl_real.trainer.fields import markdown_table; print(markdown_table(), end='')" > docs/config.md
 
 clean: ## Remove what the targets above created
 	rm -rf $(VENV) models runs build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find trl_real recipes tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find trl_real recipes comparison tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

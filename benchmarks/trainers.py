@@ -17,7 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from trl_real import REALConfig, REALTrainer
-from trl_real.packing import packed_attention, row_boundaries
+from trl_real.update.packing import packed_attention, row_boundaries
 
 
 TRAINERS = {"GRPO": (GRPOTrainer, GRPOConfig, {"loss_type": "grpo"}), "REAL": (REALTrainer, REALConfig, {})}

@@ -1,8 +1,8 @@
 """
 One training of a comparison: a method, a learning rate and a seed on a chain task, with the real trainers.
 
-In: a cell, as recipes/compare.py plans it. Out: its record: pass@1 and entropy on held-out prompts, the curve of what
-the trainer logged, tokens and seconds. Cells with the same seed have the same model, prompts and sampling seed.
+In: a cell, as `compare.py` plans it. Out: its record: pass@1 and entropy on held-out prompts, the curve of what the
+trainer logged, tokens and seconds. Cells with the same seed have the same model, prompts and sampling seed.
 """
 
 import hashlib
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import chain
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -21,7 +20,9 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer
 
-from trl_real.methods import METHODS
+from trl_real.recipe.methods import METHODS
+
+from . import chain
 
 
 class WholeGroupsTrainer(GRPOTrainer):

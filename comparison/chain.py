@@ -7,8 +7,8 @@ held-out prompts were not trained on. The model, a GPT-2 of 273k parameters, is 
 operation is done right with a fixed probability, else with a fixed misconception. It therefore knows the facts, but
 samples them at the teacher's rate, which leaves reinforcement learning a lot to do.
 
-    python recipes/chain.py                                                  # writes models/chain5, two CPU-minutes
-    python recipes/chain.py --length 10 --teacher 0.95 0.85 0.8 --output_dir models/chain10
+    python comparison/chain.py                                                  # writes models/chain5, two CPU-minutes
+    python comparison/chain.py --length 10 --teacher 0.95 0.85 0.8 --output_dir models/chain10
 
 In: nothing. Out: a model folder with its tokenizer. A finished folder is left as it is; an interrupted run leaves
 none.

@@ -1,8 +1,8 @@
 """
-Compares methods over learning rates and seeds on a task that trains in seconds on a CPU (recipes/chain.py).
+Compares methods over learning rates and seeds on a task that trains in seconds on a CPU (comparison/chain.py).
 
-    python recipes/compare.py --config recipes/studies/chain5.yaml --workers 2
-    python recipes/compare.py --config recipes/studies/chain5.yaml --report docs/results/chain5.jsonl
+    python -m comparison --config comparison/studies/chain5.yaml --workers 2
+    python -m comparison --config comparison/studies/chain5.yaml --report docs/results/chain5.jsonl
 
 In: a YAML file with tasks, methods and studies. A study is a task, some options, and combinations of its methods,
 learning rates and seeds; each combination is a cell, one training with the real trainers. Seeds that are not among the
@@ -17,13 +17,12 @@ import json
 import multiprocessing
 import os
 import subprocess
-import sys
 import time
 from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
-from compare_plan import (
+from .plan import (
     Cell,
     Plan,
     by_study,
@@ -34,14 +33,13 @@ from compare_plan import (
     read_plan,
     sweep_seeds,
 )
-
-from trl_real.comparison import Record, drift_table, study_table
+from .records import Record, drift_table, study_table
 
 
 def prepare_cells(cells: list[Cell]) -> list[Cell]:
     """Writes the base models that are missing, and stamps every cell with its base and the commit."""
-    import chain
-    from compare_cell import base_digest
+    from . import chain
+    from .cell import base_digest
 
     commit, bases = current_commit(), {}
     for cell in cells:
@@ -68,7 +66,9 @@ def current_commit() -> str:
         return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=10", "HEAD") + "+" * bool(git("status", "--porcelain", "trl_real", "recipes"))
+        return git("rev-parse", "--short=10", "HEAD") + "+" * bool(
+            git("status", "--porcelain", "trl_real", "comparison")
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -90,7 +90,7 @@ def is_done(folder: Path, cell: Cell) -> bool:
 
 def train_and_save(cell: Cell, folder: Path) -> Record:
     """Trains a cell in this process; the file appears whole or not at all."""
-    from compare_cell import run_cell
+    from .cell import run_cell
 
     record, path = run_cell(cell), record_path(folder, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def read_records(source: Path) -> list[Record]:
 
 def write_report(plan: Plan, records: list[Record], folder: Path) -> None:
     """`tables.md` and `figure.png`."""
-    from compare_figure import draw
+    from .figure import draw
 
     studies = by_study(plan, records)
     titles = {name: plan["studies"][name].get("title", name) for name in studies}
@@ -190,7 +190,3 @@ def main(argv: list[str]) -> None:
         write_report(plan, records, folder)
     if failures:
         raise SystemExit("\n".join(["error: these cells failed:", *failures]))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -10,8 +10,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from trl_real.comparison import Record, best_learning_rate, distinct, select, t_interval
-from trl_real.figure_style import LOOKS
+from trl_real.figures.style import LOOKS
+
+from .records import Record, best_learning_rate, distinct, select, t_interval
 
 
 COLOURS = [look["color"] for look in LOOKS]

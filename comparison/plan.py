@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from trl_real.comparison import Record, best_learning_rate, select
+from .records import Record, best_learning_rate, select
 
 
 Cell = dict[str, Any]
@@ -106,7 +106,7 @@ def settings_digest(trainer: str, options: dict[str, Any], task: dict[str, Any])
 
 def check_cells(cells: list[Cell]) -> None:
     """Builds the configuration of every setting once, so that nothing in the YAML fails hours later."""
-    from compare_cell import TRAINERS, build_config
+    from .cell import TRAINERS, build_config
 
     seen = set()
     for cell in cells:

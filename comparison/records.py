@@ -1,7 +1,7 @@
 """
 Statistics of runs that differ in method, learning rate and seed, and their table.
 
-In: one record per run, as recipes/compare.py writes them. Out: means with 95% intervals over seeds, the learning rate
+In: one record per run, as `compare.py` writes them. Out: means with 95% intervals over seeds, the learning rate
 that the validation prompts choose, paired differences, and a Markdown table. Plain Python; drawing is left out.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .drift import DriftWatch
+from trl_real.metrics.drift import DriftWatch
 
 
 Record = dict[str, Any]

@@ -8,11 +8,11 @@ Pass@1 of models on the paper's benchmarks, or on the held-out set of a recipe.
 
 Models are hub ids (`name@revision`), folders, checkpoints or adapters; benchmarks are aime24, aime25, math500, amc23,
 minerva, olympiad (default: all), files, or hub ids. Without other options, sampling is the paper's: 16 samples,
-temperature 0.6, top_p 0.95, 8,192 tokens. The options are those of `trl_real.evaluation_options.EvaluationArguments`.
+temperature 0.6, top_p 0.95, 8,192 tokens. The options are those of `trl_real.evaluation.options.EvaluationArguments`.
 
 In: models and problems. Out, in `output`: a folder for each model and set with every sample and its verdict
-(`trl_real.samples` says how), `table.md`, and `results.json`. The same command goes on where it was stopped. With
-several processes (GPUs) each holds a whole model and takes the next chunk of samples that nobody has.
+(`trl_real.evaluation.sampling.store` says how), `table.md`, and `results.json`. The same command goes on where it was
+stopped. With several processes (GPUs) each holds a whole model and takes the next chunk of samples that nobody has.
 """
 
 import json
@@ -22,16 +22,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from trl_real.crew import Crew
-from trl_real.evaluation_options import DEFAULTS, EvaluationArguments
-from trl_real.evaluation_report import write_report
-from trl_real.model_source import ModelSource, encode_prompts, find_model
-from trl_real.problems import BENCHMARKS, ProblemSet, load_benchmark
-from trl_real.recipe import build_options, read_options, split_config
-from trl_real.recipe_problems import load_held_out
-from trl_real.samplers import SamplingSettings, default_dtype, pick_backend
-from trl_real.samples import SampleStore, find_stores, prepare_stores
-from trl_real.sampling import SAMPLING_FIELDS, sample_missing
+from trl_real.evaluation.options import DEFAULTS, EvaluationArguments
+from trl_real.evaluation.problems import BENCHMARKS, ProblemSet, load_benchmark
+from trl_real.evaluation.report import write_report
+from trl_real.evaluation.sampling.crew import Crew
+from trl_real.evaluation.sampling.filling import SAMPLING_FIELDS, sample_missing
+from trl_real.evaluation.sampling.models import ModelSource, encode_prompts, find_model
+from trl_real.evaluation.sampling.samplers import SamplingSettings, default_dtype, pick_backend
+from trl_real.evaluation.sampling.store import SampleStore, find_stores, prepare_stores
+from trl_real.recipe.held_out import load_held_out
+from trl_real.recipe.reading import build_options, read_options, split_config
 
 
 RECIPES = Path(__file__).parent

@@ -6,8 +6,8 @@ Trains a language model with REAL on questions whose answers can be checked.
     python recipes/train.py --config real_1p5b.yaml --dry_run --world_size 8
 
 `--config` takes a path or the bare name of a file in recipes/. Every field can be overridden on the command line. The
-fields are those of `trl_real.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo` of
-`trl_real.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run, no more.
+fields are those of `trl_real.recipe.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo` of
+`trl_real.validation.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run.
 
 In: a recipe. Out, in `output_dir`: the model (an adapter with PEFT), checkpoints, `trainer_state.json` with everything
 that was logged and, where the recipe asks for them, `merged/` and `training.png`.
@@ -25,15 +25,15 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
-from trl_real.dry_run import dry_run, planned_config
-from trl_real.inputs import Inputs, load_inputs
-from trl_real.launch import missing, prepare_deepspeed, prepare_launch
-from trl_real.memory import read_config
-from trl_real.methods import METHODS
-from trl_real.options import RecipeArguments
-from trl_real.progress import ShortProgress, before_and_after
-from trl_real.recipe import build_options, read_method, read_options
-from trl_real.validation import check_best_metric
+from trl_real.recipe.dry_run import dry_run, planned_config
+from trl_real.recipe.inputs import Inputs, load_inputs
+from trl_real.recipe.launch import missing, prepare_deepspeed, prepare_launch
+from trl_real.recipe.memory import read_config
+from trl_real.recipe.methods import METHODS
+from trl_real.recipe.options import RecipeArguments
+from trl_real.recipe.progress import ShortProgress, before_and_after
+from trl_real.recipe.reading import build_options, read_method, read_options
+from trl_real.validation.whole_set import check_best_metric
 
 
 RECIPES = Path(__file__).parent

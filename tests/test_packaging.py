@@ -22,7 +22,9 @@ PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_te
 DOCUMENTS = [
     path for folder in ("", "docs/", "recipes/") for path in ROOT.glob(f"{folder}*.md") if path.stem != "CHANGELOG"
 ]
-NAMED_FILE = re.compile(r"\b(?:recipes|tests|docs|trl_real|benchmarks)/[\w./-]*\w\.(?:py|ya?ml|md|png|svg|json)\b")
+NAMED_FILE = re.compile(
+    r"\b(?:recipes|comparison|tests|docs|trl_real|benchmarks)/[\w./-]*\w\.(?:py|ya?ml|md|png|svg|json)\b"
+)
 
 
 def requirements() -> list[Requirement]:

@@ -1,28 +1,52 @@
-"""REAL ("Rewards as Labels", arXiv 2602.05630) for TRL: train language models on verifiable rewards as a classifier.
+"""
+REAL ("Rewards as Labels", arXiv 2602.05630) for TRL: train language models on verifiable rewards as a classifier.
 
-The pipeline, in reading order:
+The way of a rollout through an optimizer step, in reading order:
 
-    rollouts.py      a generation batch as single rollouts; moving them between processes; padded micro-batches
-    labels.py        rewards -> labels {1, 0, NaN}; what kind each group is
-    plan.py          labels and lengths -> which rollout runs in which optimizer step, micro-step and process
-    objective.py     scores (Eq. 5) -> weights (Eq. 9) and losses (Eq. 8, 2, 11): torch only
-    generation.py    one generation in the update phase: rollouts, plan, and the weights of the current step
-    regularizers.py  KL term, entropy bonus, MoE balance: what a user may add to the objective
-    metrics.py       what is logged; histograms.py counts scores and weights
-    trainer.py       REALTrainer: TRL's GRPOTrainer with the above in place of its loss
-    resume.py        where a run stands after a checkpoint
-    config.py        REALConfig; fields.py says what REAL makes of every field of GRPOConfig
-    compat.py        the supported TRL, and every private name of it that is touched
+    update/rollouts.py        rollouts: a generation batch as single rollouts; moving them between processes
+    objective/labels.py       labels:   rewards -> right (1), wrong (0) or no label (NaN)
+    update/plan.py            plan:     which rollout runs in which optimizer step, micro-step and process
+    objective/losses.py       scores (Eq. 5) -> weights (Eq. 9) -> loss (Eq. 8, 2, 11): torch only
+    trainer/                  REALTrainer: TRL's GRPOTrainer with the above in place of its loss
+
+The folders, from the ground up (each may import those above it in this list, `tests/test_rooms.py` has the table):
+
+    compat.py                 the supported TRL, and every private name of it that is touched
+    objective/                the paper's mathematics
+    verifier/                 right or wrong final answer, judged in processes that can be killed
+    rewards/                  reward functions
+    data/                     prompts from anywhere; the paper's data sets, cleaned
+    metrics/                  what is logged of scores and weights
+    update/                   one generation from rollouts to forwards
+    validation/               exact evaluation during training, for REAL and the baselines
+    trainer/                  REALTrainer and REALConfig
+    figures/                  logs -> pictures
+    evaluation/               models -> answers -> verdicts -> tables
+    recipe/                   a YAML file -> options, batch, inputs, checks, plan of a run
 """
 
-from . import compat as _compat  # refuses an unsupported TRL before anything else is imported
-from .config import REALConfig
-from .objective import group_losses, score_weights, sequence_scores
-from .trainer import REALTrainer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from .objective import group_losses, score_weights, sequence_scores
+    from .trainer import REALConfig, REALTrainer
 
 
 __version__ = "0.1.0"
 
 __all__ = ["REALConfig", "REALTrainer", "group_losses", "score_weights", "sequence_scores"]
 
-del _compat
+_ROOMS = {"REALConfig": "trainer", "REALTrainer": "trainer"}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use, so that the objective can be had with torch alone, and the command line without either
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_ROOMS.get(name, 'objective')}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

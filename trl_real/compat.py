@@ -1,7 +1,7 @@
 """The supported TRL, and every private or undocumented TRL name this package touches.
 
 TRL promises stability for its documented symbols only, so the names below are imported here and nowhere else, and
-`tests/test_trl_contract.py` checks how each of them behaves. A TRL outside the range is refused at import.
+`tests/drop_in/test_contract.py` checks how each of them behaves. A TRL outside the range is refused at import.
 """
 
 from importlib.metadata import version

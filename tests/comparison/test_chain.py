@@ -1,4 +1,4 @@
-"""recipes/chain.py: the task, its teacher and the model that is warmed up on it."""
+"""comparison/chain.py: the task, its teacher and the model that is warmed up on it."""
 
 import json
 import random
@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.script_helpers import load_script
-
-
-chain = load_script("chain")
+from comparison import chain
 
 
 def test_the_answer_is_every_running_value_modulo_ten() -> None:

@@ -1,21 +1,17 @@
-"""recipes/compare.py: cells are trained once, a failure stops nothing else, the end is a table and a figure."""
+"""comparison/compare.py: cells are trained once, a failure stops nothing else, the end is a table and a figure."""
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.script_helpers import ROOT
-
-
-sys.path.insert(0, str(ROOT / "recipes"))  # the scripts import each other, also in the worker processes
-import compare  # noqa: E402
-import compare_cell  # noqa: E402
-import compare_plan  # noqa: E402
+from comparison import cell as compare_cell
+from comparison import compare
+from comparison import plan as compare_plan
+from tests.support.scripts import ROOT
 
 
 def write_plan(folder: Path, methods: dict[str, dict[str, Any]], **fields: Any) -> Path:
@@ -171,12 +167,12 @@ def test_a_wrong_plan_is_named_before_anything_is_trained(
 
 
 def test_the_committed_plan_is_right() -> None:
-    plan = compare_plan.read_plan(ROOT / "recipes" / "studies" / "chain5.yaml")
+    plan = compare_plan.read_plan(ROOT / "comparison" / "studies" / "chain5.yaml")
     compare_plan.check_cells([cell for name in plan["studies"] for cell in compare_plan.plan_cells(plan, name)])
 
 
 def test_the_committed_tables_are_what_the_committed_records_give(tmp_path: Path) -> None:
-    results, plan = ROOT / "docs" / "results", ROOT / "recipes" / "studies" / "chain5.yaml"
+    results, plan = ROOT / "docs" / "results", ROOT / "comparison" / "studies" / "chain5.yaml"
     compare.main(["--config", str(plan), "--report", str(results / "chain5.jsonl"), "--output_dir", str(tmp_path)])
     assert (tmp_path / "tables.md").read_text() == (results / "tables.md").read_text()
     text = " ".join((ROOT / "docs" / "results.md").read_text().split())

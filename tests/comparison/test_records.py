@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trl_real.comparison import (
+from comparison.records import (
     best_learning_rate,
     curve_mean,
     drift_table,

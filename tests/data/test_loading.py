@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from datasets import Dataset, DatasetDict
 
-from trl_real.data import hold_out, load_prompts
-from trl_real.gym import ANSWER_INSTRUCTION
+from trl_real.data.gym import ANSWER_INSTRUCTION
+from trl_real.data.loading import hold_out, load_prompts
 from trl_real.rewards import reasoning_gym_reward
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 ROWS = [{"prompt": f"question {index}", "answer": index} for index in range(20)]
 

@@ -10,13 +10,13 @@ import datasets
 import pytest
 from datasets import Dataset, Features, List, Value
 
-from tests.tiny import tiny_tokenizer
-from trl_real.math_cleaning import REASONS, CleaningReport
-from trl_real.math_data import load_math
-from trl_real.math_reward import math_reward
+from tests.support.tiny import tiny_tokenizer
+from trl_real.data.cleaning import REASONS, CleaningReport
+from trl_real.data.mathematics import load_math
+from trl_real.rewards.mathematics import math_reward
 
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 INSTRUCTION = r"Let's think step by step and output the final answer within \boxed{}."
 # rows, and of them removed
 COUNTS: dict[str, tuple[int, dict[str, int]]] = {
@@ -361,14 +361,14 @@ def test_a_fresh_cache_and_a_full_one_give_the_same(tmp_path: Path, monkeypatch:
 
 def test_answers_are_verified_once_until_the_verifier_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("trl_real.math_cleaning.verifiable", lambda golds, timeout: [asked.append(golds) or True])
+    monkeypatch.setattr("trl_real.data.cleaning.verifiable", lambda golds, timeout: [asked.append(golds) or True])
     path = tmp_path / "rows.parquet"
     Dataset.from_list(problems("17")).to_parquet(path)
     for _ in range(2):
         load_math(str(path))
     assert asked == [[["17"]]]
     (tmp_path / "verifier.py").write_text("other code")
-    monkeypatch.setattr("trl_real.math_cleaning.VERIFIER_CODE", [tmp_path / "verifier.py"])
+    monkeypatch.setattr("trl_real.data.cleaning.VERIFIER_CODE", [tmp_path / "verifier.py"])
     load_math(str(path))
     assert asked == [[["17"]]] * 2
 

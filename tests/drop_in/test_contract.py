@@ -9,12 +9,12 @@ from trl import GRPOTrainer
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import RepeatSampler
 
-from tests.cuts import trainer_for
+from tests.support.cuts import trainer_for
 from trl_real import REALTrainer
 from trl_real.compat import SUPPORTED_TRL, check_trl_version, nanstd, pad
-from trl_real.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
-from trl_real.scoring import ScoringTrainer
-from trl_real.validating import ValidatingTrainer
+from trl_real.trainer.forwards import ScoringTrainer
+from trl_real.update.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
+from trl_real.validation.trainer import ValidatingTrainer
 
 
 @pytest.mark.parametrize("version", ["1.15.9", "1.17.0", "1.17.0.dev0", "2.0.0", "0.29.1"])

@@ -11,13 +11,13 @@ import pytest
 import torch
 from datasets import Dataset
 
-from tests.dropin_helpers import config, logged, moved, trainer, weights
-from tests.tool_model import QUESTION, teach, tool_tokenizer
-from tests.vision_cuts import MODELS, picture, questions, train
-from tests.vision_models import VISION_WORDS, tiny_qwen_vl
+from tests.support.tool_model import QUESTION, teach, tool_tokenizer
+from tests.support.trainers import config, logged, moved, trainer, weights
+from tests.support.vision_cuts import MODELS, picture, questions, train
+from tests.support.vision_models import VISION_WORDS, tiny_qwen_vl
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COUNTS = {"one each": [1] * 8, "several": [1, 2, 3, 1, 2, 1, 3, 2], "some without": [1, 0, 2, 0, 1, 1, 0, 2]}
 
 
@@ -54,7 +54,7 @@ def test_two_processes_with_images_agree_with_one(tmp_path: Path) -> None:
     whole = train(tmp_path, batch=8, **cut)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     result = subprocess.run(
-        [*command, "-m", "tests.vision_cuts", str(tmp_path / "out.pt"), json.dumps(cut | {"batch": 2})],
+        [*command, "-m", "tests.support.vision_cuts", str(tmp_path / "out.pt"), json.dumps(cut | {"batch": 2})],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

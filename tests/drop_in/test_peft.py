@@ -15,8 +15,8 @@ from peft import (
     get_peft_model,
 )
 
-from tests.dropin_helpers import config, logged, moved, save_tiny_model, trainer, weights
-from tests.tiny import tiny_model
+from tests.support.tiny import tiny_model
+from tests.support.trainers import config, logged, moved, save_tiny_model, trainer, weights
 
 
 ADAPTERS = {

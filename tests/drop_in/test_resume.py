@@ -9,8 +9,8 @@ from huggingface_hub import ModelCard
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 
-from tests.dropin_helpers import GROUP, config, even_start, trainer, weights
-from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset
+from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset
+from tests.support.trainers import GROUP, config, even_start, trainer, weights
 from trl_real import REALTrainer
 
 

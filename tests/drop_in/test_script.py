@@ -10,11 +10,11 @@ from pathlib import Path
 import trl
 from transformers import AutoModelForCausalLM
 
-from tests.dropin_helpers import moved, save_tiny_model, weights
-from tests.tiny import prompts_dataset
+from tests.support.tiny import prompts_dataset
+from tests.support.trainers import moved, save_tiny_model, weights
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 REWARDS = """
 def even_start(completion_ids, **kwargs):
     return [float(ids[0] % 2 == 0) for ids in completion_ids]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from datasets import Dataset
 
-from tests.dropin_helpers import config, even_start, logged, moved, trainer, weights
-from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
-from tests.tool_model import QUESTION, multiply, tool_model, tool_tokenizer
+from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
+from tests.support.tool_model import QUESTION, multiply, tool_model, tool_tokenizer
+from tests.support.trainers import config, even_start, logged, moved, trainer, weights
 from trl_real import REALTrainer
 
 

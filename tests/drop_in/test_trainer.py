@@ -13,7 +13,8 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, LlamaForSequenceClassification, TrainerCallback
 from trl import GRPOTrainer
 
-from tests.dropin_helpers import (
+from tests.support.tiny import prompts_dataset, tiny_model, tiny_tokenizer
+from tests.support.trainers import (
     GROUP,
     config,
     even_start,
@@ -24,7 +25,6 @@ from tests.dropin_helpers import (
     trainer,
     weights,
 )
-from tests.tiny import prompts_dataset, tiny_model, tiny_tokenizer
 from trl_real import REALConfig, REALTrainer
 
 

@@ -6,7 +6,7 @@ from math import comb, sqrt
 import numpy as np
 import pytest
 
-from trl_real.estimates import make_estimate, pass_at_k, pass_powers, resample_means
+from trl_real.evaluation.estimates import make_estimate, pass_at_k, pass_powers, resample_means
 
 
 def test_pass_at_k_matches_hand_worked_numbers() -> None:

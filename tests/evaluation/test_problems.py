@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from datasets import Dataset, Features, Value
 
-from trl_real.problems import BENCHMARKS, load_benchmark, problems_digest
-from trl_real.published import COLUMNS, TABLES
+from trl_real.evaluation.problems import BENCHMARKS, load_benchmark, problems_digest
+from trl_real.evaluation.published import COLUMNS, TABLES
 
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 INSTRUCTION = r" Let's think step by step and output the final answer within \boxed{}."
 
 

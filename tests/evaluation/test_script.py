@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from peft import LoraConfig, get_peft_model
 
-from tests.full_disk import longest_file
-from tests.math_run import tiny_model, write_math_run
-from tests.script_helpers import ROOT, load_script, write_recipe
-from trl_real.recipe_problems import load_held_out
-from trl_real.samples import SampleStore, find_stores
-from trl_real.writing import read_lines
+from tests.support.full_disk import longest_file
+from tests.support.math_run import tiny_model, write_math_run
+from tests.support.scripts import ROOT, load_script, write_recipe
+from trl_real.evaluation.sampling.store import SampleStore, find_stores
+from trl_real.evaluation.sampling.writing import read_lines
+from trl_real.recipe.held_out import load_held_out
 
 
 script = load_script("evaluate")
@@ -123,7 +123,7 @@ def test_nothing_is_sampled_where_nothing_is_missing(
     run_folder: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     before = (evaluated / "table.md").read_text()
-    monkeypatch.setattr("trl_real.sampling.Respondent", None)  # no model can be loaded
+    monkeypatch.setattr("trl_real.evaluation.sampling.filling.Respondent", None)  # no model can be loaded
     script.main(words(run_folder, evaluated))
     script.main(["--report", "--output", str(evaluated)])
     assert before in capsys.readouterr().out

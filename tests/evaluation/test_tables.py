@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from trl_real.evaluation_tables import detail_table, difference_table, pass_table
-from trl_real.published import COLUMNS, TABLES
-from trl_real.results import Result, average, difference, make_result
-from trl_real.samples import SampleStore, prepare_stores
+from trl_real.evaluation.published import COLUMNS, TABLES
+from trl_real.evaluation.results import Result, average, difference, make_result
+from trl_real.evaluation.sampling.store import SampleStore, prepare_stores
+from trl_real.evaluation.tables import detail_table, difference_table, pass_table
 
 
 def make_store(folder: Path, model: str, name: str, problems: int, question: str = "?") -> SampleStore:

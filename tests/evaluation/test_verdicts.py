@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trl_real.verdicts import judge_samples
+from trl_real.evaluation.verdicts import judge_samples
 
 
 PROBLEMS = [
@@ -61,7 +61,7 @@ async def number_reward(completion_ids: list, answer: list, **kwargs: Any) -> li
 
 
 def judge(**options: Any) -> dict[str, Any]:
-    names = [f"tests.test_verdicts.{name}" for name in ("length_reward", "number_reward")]
+    names = [f"tests.evaluation.test_verdicts.{name}" for name in ("length_reward", "number_reward")]
     defaults = {"reward_funcs": names, "reward_weights": None, "max_completion_length": 9}
     return defaults | {"label_threshold": None, "label_reward_func": None} | options
 

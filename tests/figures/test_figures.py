@@ -15,11 +15,11 @@ matplotlib_image = pytest.importorskip("matplotlib.image", reason="needs the ext
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from trl_real.figure_scores import COLUMNS, draw_scores  # noqa: E402
-from trl_real.figure_training import draw_comparison, draw_training, smooth  # noqa: E402
 from trl_real.figures import main  # noqa: E402
-from trl_real.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS  # noqa: E402
-from trl_real.run_log import Run  # noqa: E402
+from trl_real.figures.run_log import Run  # noqa: E402
+from trl_real.figures.scores import COLUMNS, draw_scores  # noqa: E402
+from trl_real.figures.training import draw_comparison, draw_training, smooth  # noqa: E402
+from trl_real.metrics.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS  # noqa: E402
 
 
 STEPS_PER_GENERATION = 4

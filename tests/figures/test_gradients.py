@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("matplotlib", reason="needs the extra `plots`")
 from matplotlib.figure import Figure  # noqa: E402
 
-from trl_real.figure_gradients import (  # noqa: E402
+from trl_real.figures.gradients import (  # noqa: E402
     GradientOptions,
     draw_gradients,
     grpo_magnitude,

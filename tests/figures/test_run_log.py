@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trl_real.run_log import Run, read_run, read_runs
+from trl_real.figures.run_log import Run, read_run, read_runs
 
 
 def write_state(folder: Path, log: list[dict[str, Any]]) -> Path:

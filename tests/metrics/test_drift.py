@@ -5,9 +5,9 @@ import logging
 import pytest
 import torch
 
-from tests.cuts import trainer_for
-from trl_real.drift import WINDOW, DriftWatch
-from trl_real.metrics import MEANS, score_sums
+from tests.support.cuts import trainer_for
+from trl_real.metrics.drift import WINDOW, DriftWatch
+from trl_real.metrics.step import MEANS, score_sums
 
 
 def sentences(steps: list[tuple[float, float]], tau: float = 0.5) -> list[tuple[int, str]]:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from tests.cuts import train_cut, trainer_for
-from trl_real.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS, count_bins
+from tests.support.cuts import train_cut, trainer_for
+from trl_real.metrics.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS, count_bins
 
 
 ROLLOUTS = 64  # of a generation of the fixed rollouts

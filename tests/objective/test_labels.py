@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trl_real.labels import LabelRule, group_shares, make_label_rule
+from trl_real.objective.labels import LabelRule, group_shares, make_label_rule
 
 
 NAN = torch.nan

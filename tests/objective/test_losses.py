@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests import reference
+from tests.objective import reference
 from trl_real import group_losses, score_weights, sequence_scores
 from trl_real.objective import DEGENERATE_GROUPS, LOSS_TYPES
 

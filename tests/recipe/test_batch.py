@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trl_real.batch import Batch, derive_batch
+from trl_real.recipe.batch import Batch, derive_batch
 
 
 PAPER = dict(prompts_per_generation=128, prompts_per_step=32, num_generations=8, per_device_train_batch_size=8)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.math_run import write_math_run
-from tests.script_helpers import ROOT, load_script
-from trl_real.dry_run import describe_batch, run_checks
-from trl_real.memory import KNOWN, estimate_memory, model_size, read_config, zero_stage
+from tests.support.math_run import write_math_run
+from tests.support.scripts import ROOT, load_script
+from trl_real.recipe.dry_run import describe_batch, run_checks
+from trl_real.recipe.memory import KNOWN, estimate_memory, model_size, read_config, zero_stage
 
 
 train_script = load_script("train")

@@ -14,11 +14,11 @@ from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM
 from trl import GRPOTrainer
 
-from tests.math_run import write_math_run
-from tests.script_helpers import ROOT, load_script
-from trl_real import launch
-from trl_real.launch import find_deepspeed, missing, prepare_launch
-from trl_real.validating import ValidatingTrainer
+from tests.support.math_run import write_math_run
+from tests.support.scripts import ROOT, load_script
+from trl_real.recipe import launch
+from trl_real.recipe.launch import find_deepspeed, missing, prepare_launch
+from trl_real.validation.trainer import ValidatingTrainer
 
 
 train_script = load_script("train")

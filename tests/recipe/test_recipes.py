@@ -9,15 +9,15 @@ import pytest
 import yaml
 from trl import GRPOConfig, ModelConfig
 
-from tests.script_helpers import ROOT
+from tests.support.scripts import ROOT
 from trl_real import REALConfig, REALTrainer
-from trl_real.dry_run import planned_config
-from trl_real.launch import prepare_launch
-from trl_real.methods import METHODS
-from trl_real.options import RecipeArguments
-from trl_real.recipe import build_options, read_method, read_options
-from trl_real.validating import ValidatingTrainer
-from trl_real.validation import deal_batches
+from trl_real.recipe.dry_run import planned_config
+from trl_real.recipe.launch import prepare_launch
+from trl_real.recipe.methods import METHODS
+from trl_real.recipe.options import RecipeArguments
+from trl_real.recipe.reading import build_options, read_method, read_options
+from trl_real.validation.trainer import ValidatingTrainer
+from trl_real.validation.whole_set import deal_batches
 
 
 RECIPES = ROOT / "recipes"

@@ -13,10 +13,10 @@ from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig
 
-from tests.script_helpers import ROOT, load_script, write_recipe
+from tests.support.scripts import ROOT, load_script, write_recipe
 from trl_real import REALConfig
-from trl_real.options import RecipeArguments
-from trl_real.recipe import build_options, read_options
+from trl_real.recipe.options import RecipeArguments
+from trl_real.recipe.reading import build_options, read_options
 
 
 OPTIONS = [RecipeArguments, REALConfig, ModelConfig]
@@ -108,7 +108,7 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
         ("--dataset_name {folder}/unnamed.jsonl", "has no column `prompt`, only question"),
         ("--dataset_train_split training", "dataset_train_split: there is no split 'training', only train"),
         ("--reward_funcs acuracy_reward", "reward_funcs: .*did you mean `accuracy_reward`"),
-        ("--reward_funcs tests.tiny.missing", "reward_funcs: cannot import `tests.tiny.missing`"),
+        ("--reward_funcs tests.support.tiny.missing", "reward_funcs: cannot import `tests.support.tiny.missing`"),
         ("--reward_funcs first_integer_reward", "reward_funcs: first_integer_reward needs a column `answer`"),
         ("--resume_from_checkpoint true", "resume_from_checkpoint: .*out holds no checkpoint yet"),
         ("--resume_from_checkpoint elsewhere", "resume_from_checkpoint: there is no folder elsewhere"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.script_helpers import load_script
+from tests.support.scripts import load_script
 
 
 smollm2 = load_script("smollm2")

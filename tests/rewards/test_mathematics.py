@@ -18,13 +18,14 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.math_pairs import ATTACKED, DIFFERENT, SAME, hostile_answers
-from trl_real.answers import accepted_answers
-from trl_real.math_reward import make_math_reward, math_reward, verifiable
-from trl_real.verifier_pool import POOL, VerifierPool
+from tests.verifier.pairs import ATTACKED, DIFFERENT, SAME, hostile_answers
+from trl_real.rewards.mathematics import make_math_reward, math_reward
+from trl_real.verifier.answers import accepted_answers
+from trl_real.verifier.judging import verifiable
+from trl_real.verifier.pool import POOL, VerifierPool
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 BENCHMARKS = {"aime": 30, "aime25": 30, "amc": 83, "math": 500, "minerva": 272, "olympiad_bench": 675}
 HANG = r"9^{9^{9}}"
@@ -245,7 +246,7 @@ SCRIPT = f"""
 import json, os, sys, time, types
 package = sys.modules["trl_real"] = types.ModuleType("trl_real")
 package.__path__ = [{str(ROOT / "trl_real")!r}]
-from trl_real.math_reward import math_reward
+from trl_real.rewards.mathematics import math_reward
 import psutil
 def report(**values):
     pids = [process.pid for process in psutil.Process().children(recursive=True)]

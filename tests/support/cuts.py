@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from peft import LoraConfig
 
-from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_moe, tiny_tokenizer
+from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_moe, tiny_tokenizer
 from trl_real import REALConfig, REALTrainer
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 from datasets import Dataset
 
-from tests.dropin_helpers import tiny_llama
-from tests.tiny import WORDS, tiny_tokenizer
+from tests.support.tiny import WORDS, tiny_tokenizer
+from tests.support.trainers import tiny_llama
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def first_word_is_even(completions: list[str], **kwargs: Any) -> list[float]:
@@ -37,7 +37,7 @@ def write_recipe(folder: Path, weights: bool = True, **fields: Any) -> Path:
     rows = [{"prompt": f"{first} {second}"} for first in WORDS[:6] for second in WORDS[6:10]]
     Dataset.from_list(rows).to_json(folder / "prompts.jsonl")
     recipe = dict(model_name_or_path=str(folder / "model"), dataset_name=str(folder / "prompts.jsonl"), test_size=8)
-    recipe |= dict(reward_funcs=["tests.script_helpers.first_word_is_even"], output_dir=str(folder / "out"))
+    recipe |= dict(reward_funcs=["tests.support.scripts.first_word_is_even"], output_dir=str(folder / "out"))
     recipe |= dict(num_generations=4, per_device_train_batch_size=16, steps_per_generation=2, max_steps=4)
     recipe |= dict(max_completion_length=4, learning_rate=0.01, lr_scheduler_type="constant", logging_steps=1)
     recipe |= dict(eval_strategy="steps", eval_steps=2, eval_on_start=True, per_device_eval_batch_size=32)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from tests.tiny import prompts_dataset, tiny_model, tiny_tokenizer
+from tests.support.tiny import prompts_dataset, tiny_model, tiny_tokenizer
 from trl_real import REALConfig, REALTrainer
 
 

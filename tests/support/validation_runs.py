@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from tests.cuts import trainer_for
-from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
+from tests.support.cuts import trainer_for
+from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
 from trl_real import REALTrainer
-from trl_real.config import ValidationConfig
-from trl_real.validating import ValidatingTrainer
+from trl_real.validation.config import ValidationConfig
+from trl_real.validation.trainer import ValidatingTrainer
 
 
 # Rollouts of a prompt, and at once: 3 do not go evenly on two processes, so there prompts fill up the last batch

@@ -11,9 +11,9 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
-from tests.dropin_helpers import GROUP, config, trainer, weights
-from tests.tiny import fixed_completion, fixed_reward
-from tests.vision_models import tiny_llava, tiny_qwen_vl
+from tests.support.tiny import fixed_completion, fixed_reward
+from tests.support.trainers import GROUP, config, trainer, weights
+from tests.support.vision_models import tiny_llava, tiny_qwen_vl
 
 
 MODELS = {"qwen": tiny_qwen_vl, "llava": tiny_llava}

@@ -11,7 +11,7 @@ from packaging.version import Version
 from trl import GRPOConfig
 
 from trl_real import REALConfig
-from trl_real.fields import AS_IN_GRPO, INERT, NOTES, REFUSED, markdown_table
+from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, REFUSED, markdown_table
 
 
 def config(**options: Any) -> REALConfig:
@@ -31,7 +31,7 @@ def test_the_tables_name_no_field_that_never_was():
 
 
 def test_the_documentation_is_the_table():
-    assert (Path(__file__).parent.parent / "docs" / "config.md").read_text() == markdown_table()
+    assert (Path(__file__).parents[2] / "docs" / "config.md").read_text() == markdown_table()
 
 
 def test_defaults_are_the_papers_and_give_no_warning():

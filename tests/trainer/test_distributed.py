@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.cuts import train_cut
-from tests.test_exactness import TOLERANCE, check_histograms, distance, losses
+from tests.support.cuts import train_cut
+from tests.trainer.test_exactness import TOLERANCE, check_histograms, distance, losses
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EVALUATION = dict(eval_strategy="steps", eval_steps=4, per_device_eval_batch_size=4)
 
 # What changes the result, and with it the cuts of two processes that must give the result of one
@@ -50,7 +50,7 @@ def on_two_processes(cuts: list[dict[str, Any]], folder: Path) -> list[tuple]:
     """Train every cut under torchrun; parameters and log of each."""
     (folder / "cuts.json").write_text(json.dumps(cuts))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["tests/cuts.py", str(folder / "cuts.json"), str(folder / "results.pt")]
+    command += ["tests/support/cuts.py", str(folder / "cuts.json"), str(folder / "results.pt")]
     environment = os.environ | dict(PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-6000:]

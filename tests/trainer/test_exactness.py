@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests import reference
-from tests.cuts import GROUP, ROWS, parameters, train_cut, trainer_for
-from tests.tiny import fixed_completion, fixed_reward, prompts_dataset, tiny_model, tiny_tokenizer
+from tests.objective import reference
+from tests.support.cuts import GROUP, ROWS, parameters, train_cut, trainer_for
+from tests.support.tiny import fixed_completion, fixed_reward, prompts_dataset, tiny_model, tiny_tokenizer
 from trl_real import REALTrainer
-from trl_real.generation import StepWeights
-from trl_real.histograms import HISTOGRAMS
-from trl_real.plan import StepPlan
+from trl_real.metrics.histograms import HISTOGRAMS
+from trl_real.update.generation import StepWeights
+from trl_real.update.plan import StepPlan
 
 
 TOLERANCE = 1e-4

@@ -9,11 +9,11 @@ from functools import cached_property
 import pytest
 import torch
 
-from tests.cuts import ROWS, train_cut
-from tests.test_exactness import TOLERANCE, distance
+from tests.support.cuts import ROWS, train_cut
+from tests.trainer.test_exactness import TOLERANCE, distance
 from trl_real import REALTrainer
-from trl_real.generation import Generation, Objective
-from trl_real.plan import Capacity
+from trl_real.update.generation import Generation, Objective
+from trl_real.update.plan import Capacity
 
 
 Patch = Callable[[pytest.MonkeyPatch], None]

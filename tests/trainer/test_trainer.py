@@ -12,8 +12,15 @@ import pytest
 import torch
 from trl import GRPOConfig
 
-from tests.cuts import GROUP, parameters, train_cut, trainer_for
-from tests.tiny import fixed_completion, fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
+from tests.support.cuts import GROUP, parameters, train_cut, trainer_for
+from tests.support.tiny import (
+    fixed_completion,
+    fixed_reward,
+    fixed_rollouts,
+    prompts_dataset,
+    tiny_model,
+    tiny_tokenizer,
+)
 from trl_real import REALConfig, REALTrainer
 
 
@@ -70,7 +77,7 @@ def test_the_loss_of_an_on_policy_step_is_counted_by_hand():
 
 
 def test_every_metric_of_the_glossary_is_logged_and_bounded():
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     glossary = re.findall(r"^\| `([^`]+)` \|", readme.split("\n## Metrics\n")[1].split("\n## ")[0], re.MULTILINE)
     log = train(build(fixed_reward))
     assert len(glossary) > 8

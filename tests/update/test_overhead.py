@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.cuts import trainer_for
+from tests.support.cuts import trainer_for
 
 
 # A number read by Python, a tensor whose shape depends on values, a tensor made from Python numbers

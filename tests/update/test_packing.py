@@ -24,12 +24,13 @@ from transformers import (
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from tests.cuts import ROWS, train_cut, trainer_for
-from tests.test_exactness import TOLERANCE, distance
-from tests.tiny import tiny_model, tiny_moe
-from tests.vision_models import tiny_qwen_vl
-from trl_real import REALConfig, packing
-from trl_real.packing import ROW_BY_ROW, obstacle, packed_attention, row_boundaries
+from tests.support.cuts import ROWS, train_cut, trainer_for
+from tests.support.tiny import tiny_model, tiny_moe
+from tests.support.vision_models import tiny_qwen_vl
+from tests.trainer.test_exactness import TOLERANCE, distance
+from trl_real import REALConfig
+from trl_real.update import packing
+from trl_real.update.packing import ROW_BY_ROW, obstacle, packed_attention, row_boundaries
 
 
 SIZE = dict(vocab_size=63, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
@@ -97,7 +98,7 @@ def leak(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_leak_between_rows_would_break_exactness(monkeypatch):
     base, _ = train_cut(dict(batch=ROWS, steps=4))
     leak(monkeypatch)
-    monkeypatch.setattr("trl_real.scoring.rows_are_apart", lambda *args: True)
+    monkeypatch.setattr("trl_real.trainer.forwards.rows_are_apart", lambda *args: True)
     leaking, _ = train_cut(dict(batch=ROWS, steps=4))
     assert distance(base, leaking) > 100 * TOLERANCE
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trl_real.plan import Capacity, StepPlan, plan_generation
+from trl_real.update.plan import Capacity, StepPlan, plan_generation
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 import torch
 
-from trl_real.rollouts import Rollout, check_rollout_func, token_counts, unpad
+from trl_real.update.rollouts import Rollout, check_rollout_func, token_counts, unpad
 
 
 def trl_batch() -> dict:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-from tests.dropin_helpers import config, even_start, logged, moved, trainer, weights
-from tests.tiny import prompts_dataset
+from tests.support.tiny import prompts_dataset
+from tests.support.trainers import config, even_start, logged, moved, trainer, weights
 from trl_real import REALTrainer
 
 

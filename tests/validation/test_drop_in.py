@@ -7,8 +7,8 @@ import pytest
 import torch
 from datasets import DatasetDict
 
-from tests.dropin_helpers import config, even_start, logged, moved, trainer, weights
-from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset
+from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset
+from tests.support.trainers import config, even_start, logged, moved, trainer, weights
 
 
 @pytest.mark.parametrize("streaming", [True, False])

@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trl import GRPOConfig, GRPOTrainer
 
-from tests.cuts import trainer_for
-from tests.dropin_helpers import config, even_start, logged, moved, trainer, weights
-from tests.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
-from tests.validation_runs import BATCHES, SIZES, TIMES, baseline, metrics, real
+from tests.support.cuts import trainer_for
+from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
+from tests.support.trainers import config, even_start, logged, moved, trainer, weights
+from tests.support.validation_runs import BATCHES, SIZES, TIMES, baseline, metrics, real
 from trl_real import REALConfig, REALTrainer
-from trl_real.config import ValidationConfig
-from trl_real.validating import ValidatingTrainer
-from trl_real.validation import deal_batches
+from trl_real.validation.config import ValidationConfig
+from trl_real.validation.trainer import ValidatingTrainer
+from trl_real.validation.whole_set import deal_batches
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 END = 1  # end-of-sequence token
 WHOLE_SET = ("eval_avg@", "eval_pass@", "eval_groups/", "eval_reward", "eval_frac", "eval_completions/")
 
@@ -151,7 +151,7 @@ def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str
     output = tmp_path_factory.mktemp("gloo") / "results.pt"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    command += ["tests/validation_runs.py", str(output)]
+    command += ["tests/support/validation_runs.py", str(output)]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
     assert run.returncode == 0, run.stderr[-6000:]
     return torch.load(output, weights_only=False)

@@ -1,8 +1,8 @@
 """
 What makes a row of a mathematical data set useless for training, and the report of what was removed.
 
-In: rows as `trl_real.math_layouts` writes them. Out: for each reason the rows it holds for, and what shows it. Every
-row that is removed is in the report, with its number in the source. Left out: loading (`trl_real.math_data`).
+In: rows as `trl_real.data.layouts` writes them. Out: for each reason the rows it holds for, and what shows it. Every
+row that is removed is in the report, with its number in the source. Left out: loading (`trl_real.data.mathematics`).
 """
 
 import json
@@ -15,8 +15,9 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from .answers import quick_verdict
-from .math_reward import BATCH_TIMEOUT, judge_answers, verifiable
+from ..verifier import answers, judging, server
+from ..verifier.answers import quick_verdict
+from ..verifier.judging import BATCH_TIMEOUT, judge_answers, verifiable
 
 
 REASONS = {
@@ -29,7 +30,7 @@ REASONS = {
 # generous, so that a busy machine removes no row that an idle one keeps
 ANSWER_TIMEOUT = 30.0
 # `datasets` takes a function for the same when only its body changed: its cache must see the code
-VERIFIER_CODE = [Path(__file__).with_name(f"{name}.py") for name in ("answers", "math_reward", "verifier_server")]
+VERIFIER_CODE = [Path(code.__file__) for code in (answers, judging, server)]
 
 Findings = dict[int, dict[str, Any]]  # position of a row to remove -> what the report says of it
 

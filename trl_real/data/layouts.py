@@ -4,7 +4,7 @@ The layouts in which mathematical data sets come, and the one in which the train
 In: rows as DeepScaleR, DAPO-Math-17K (raw, processed, or as verl reads it), AIME, AMC, MATH-500, Minerva and
 OlympiadBench have them; the columns tell which, never the name. Out: rows with `prompt` (one user message in the
 paper's words), `answer` (accepted answers as texts) and `source`. Left out: judging the rows
-(`trl_real.math_cleaning`).
+(`trl_real.data.cleaning`).
 """
 
 import hashlib

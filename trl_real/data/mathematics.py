@@ -4,7 +4,7 @@ The paper's training sets and benchmarks, cleaned.
 In: the hub id or the local file of DeepScaleR-Preview, of DAPO-Math-17K in any of its forms, or of one of the six
 benchmarks. Out: rows with `prompt` (one user message), `answer` (list of accepted answers) and `source`, in the order
 of the source, and a report that names every row that was removed, and why. The same file gives the same rows; what is
-slow is kept in the cache of `datasets`. Left out: other data sets (`trl_real.data`), shuffling, streaming.
+slow is kept in the cache of `datasets`. Left out: other data sets (`trl_real.data.loading`), shuffling, streaming.
 """
 
 from pathlib import Path
@@ -12,9 +12,8 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from . import math_layouts
-from .data import load_splits, pick_split
-from .math_cleaning import (
+from . import layouts
+from .cleaning import (
     CleaningReport,
     find_conflicts,
     find_empty,
@@ -23,7 +22,8 @@ from .math_cleaning import (
     find_unverifiable,
     remove,
 )
-from .math_layouts import FEATURES, find_layout, standard_rows
+from .layouts import FEATURES, find_layout, standard_rows
+from .loading import load_splits, pick_split
 
 
 def load_math(
@@ -81,7 +81,7 @@ def read_math(name: str, split: str = "train", config: str | None = None) -> Dat
     if path.is_file() and not path.stat().st_size:
         raise ValueError(f"dataset_name: {name} is an empty file.")
     raw = pick_split(load_splits(name, config, streaming=False), split, "split")
-    code = Path(math_layouts.__file__).read_text("utf-8")  # the cache would not see that it changed
+    code = Path(layouts.__file__).read_text("utf-8")  # the cache would not see that it changed
     return raw.map(
         standard_rows,
         batched=True,

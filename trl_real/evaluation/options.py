@@ -1,7 +1,7 @@
 """
 The options of `recipes/evaluate.py`.
 
-In: nothing. Out: a dataclass for the command line. Left out: reading it (`trl_real.recipe`).
+In: nothing. Out: a dataclass for the command line. Left out: reading it (`trl_real.recipe.reading`).
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class EvaluationArguments:
             Hub ids (`name` or `name@revision`) or folders: models, adapters, checkpoints. With `--config`, the model
             of the recipe and the one that it made.
         benchmarks (`list[str]`, *optional*):
-            Names of `trl_real.problems.BENCHMARKS`, files, or hub ids (`name:split`). Default: all six.
+            Names of `trl_real.evaluation.problems.BENCHMARKS`, files, or hub ids (`name:split`). Default: all six.
         data (`str`, *optional*):
             Folder with the files of the six benchmarks. Default: they come from the hub.
         output (`str`, *optional*, defaults to `"runs/eval"`):

@@ -3,7 +3,7 @@ The questions of an evaluation.
 
 In: the name of one of the paper's six benchmarks, or of any data set in one of their layouts, or a recipe. Out: a set
 of problems with prompts and with the columns that judge an answer. A benchmark keeps every row. Left out: reading the
-layouts (`trl_real.math_layouts`), and what a recipe's rewards say of an answer (`trl_real.verdicts`).
+layouts (`trl_real.data.layouts`), and what a recipe's rewards say of an answer (`trl_real.evaluation.verdicts`).
 """
 
 import difflib
@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .data import FILE_FORMATS
-from .math_data import read_math
+from ..data.loading import FILE_FORMATS
+from ..data.mathematics import read_math
 
 
 @dataclass(frozen=True)

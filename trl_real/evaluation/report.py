@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from .estimates import LEVEL, RESAMPLES
-from .evaluation_tables import Results, detail_table, difference_table, pass_table, set_titles
 from .published import COLUMNS
 from .results import Result, average, difference, make_result
-from .samples import SampleStore
+from .sampling.store import SampleStore
+from .sampling.writing import write_lines, write_whole
+from .tables import Results, detail_table, difference_table, pass_table, set_titles
 from .verdicts import judge_samples
-from .writing import write_lines, write_whole
 
 
 PACKAGES = ("trl-real", "trl", "transformers", "torch", "vllm", "peft", "math-verify", "numpy")
@@ -128,7 +128,7 @@ def _commit() -> str | None:
     command = [
         "git",
         "-C",
-        str(Path(__file__).parents[1]),
+        str(Path(__file__).parents[2]),
         "describe",
         "--always",
         "--dirty",

@@ -2,8 +2,8 @@
 From the verdicts on the samples of a model to its numbers.
 
 In: stores and verdicts. Out: for each model and set the estimates with their intervals and the resampled means behind
-them, averages over the sets, and the differences between models. Left out: the mathematics (`trl_real.estimates`) and
-the tables (`trl_real.evaluation_tables`).
+them, averages over the sets, and the differences between models. Left out: the mathematics
+(`estimates.py`) and the tables (`tables.py`).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 
 from .estimates import Estimate, make_estimate, pass_at_k, pass_powers, resample_means
 from .problems import problems_digest
-from .samples import SampleStore
+from .sampling.store import SampleStore
 
 
 @dataclass

@@ -2,7 +2,7 @@
 The tables of an evaluation, in Markdown.
 
 In: results by model and set. Out: a table like the paper's Table 1 with intervals, with the paper's rows if wanted;
-the details of each model and set; the differences to the first model. Left out: the numbers (`trl_real.results`).
+the details of each model and set; the differences to the first model. Left out: the numbers (`results.py`).
 """
 
 from collections.abc import Sequence

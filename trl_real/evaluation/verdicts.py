@@ -3,7 +3,7 @@ Which of the stored samples are right.
 
 In: a store of samples, and its judge: the verifier of the mathematical training, or the reward functions of a recipe.
 Out: one verdict for each sample, in the order of the samples. Samples that were judged once can be judged again by
-other rules: nothing is sampled here. Left out: what follows from the verdicts (`trl_real.estimates`).
+other rules: nothing is sampled here. Left out: what follows from the verdicts (`trl_real.evaluation.estimates`).
 
 The judge is a dictionary that the store keeps: `{"require_think": true}` for the verifier, or `reward_funcs` with
 `reward_weights`, `label_threshold`, `label_reward_func` and `max_completion_length`.
@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from .answers import accepted_answers, final_answer, is_readable
-from .labels import make_label_rule
-from .math_reward import ANSWER_TIMEOUT, judge_answers
-from .rewards import resolve_reward_func
+from ..objective.labels import make_label_rule
+from ..rewards.functions import resolve_reward_func
+from ..verifier.answers import accepted_answers, final_answer, is_readable
+from ..verifier.judging import ANSWER_TIMEOUT, judge_answers
 
 
 Sample = dict[str, Any]

@@ -7,25 +7,19 @@ Figures of the paper from the log files of runs, one command each:
     python -m trl_real.figures scores RUN                    histograms of scores and weights
 
 A RUN is an `output_dir` or a `trainer_state.json`, of REALTrainer or of GRPOTrainer; `name=RUN` gives it a name.
-`--output` takes a PNG, PDF or SVG file. Needs the extra `plots`. The drawing is in `figure_*.py`.
+`--output` takes a PNG, PDF or SVG file. Needs the extra `plots`. The drawing is in the
+other modules of this folder.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-
-try:
-    import matplotlib  # noqa: F401
-except ImportError as error:
-    raise ImportError("Figures need matplotlib. Run: pip install 'trl-real[plots]'") from error
-
-from .figure_gradients import GradientOptions, draw_gradients  # noqa: E402
-from .figure_scores import draw_scores  # noqa: E402
-from .figure_style import new_figure  # noqa: E402
-from .figure_training import draw_comparison, draw_training  # noqa: E402
-from .objective import LOSS_TYPES  # noqa: E402
-from .run_log import Run, read_run, read_runs  # noqa: E402
+from ..objective.losses import LOSS_TYPES
+from .gradients import GradientOptions, draw_gradients
+from .run_log import Run, read_run, read_runs
+from .scores import draw_scores
+from .style import new_figure
+from .training import draw_comparison, draw_training
 
 
 def plot_gradients(path: str | Path, options: GradientOptions | None = None, title: str | None = None) -> None:
@@ -95,7 +89,3 @@ def main(argv: list[str]) -> None:
             plot_scores(read_run(args.run), args.output, args.title)
     except (ImportError, OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

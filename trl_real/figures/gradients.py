@@ -11,8 +11,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figure_style import LOOKS, VERMILLION
-from .objective import LOSS_TYPES, check_options, score_weights
+from ..objective.losses import LOSS_TYPES, check_options, score_weights
+from .style import LOOKS, VERMILLION
 
 
 REACH = 1.5  # scores from -REACH to REACH, in nats

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
-from .figure_style import BLUE, VERMILLION
-from .histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS
+from ..metrics.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS
 from .run_log import Run
+from .style import BLUE, VERMILLION
 
 
 COLUMNS = 120  # more steps than this share columns

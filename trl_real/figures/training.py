@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .figure_style import BLUE, LOOKS, PALE, VERMILLION, say_missing
 from .run_log import Run
+from .style import BLUE, LOOKS, PALE, VERMILLION, say_missing
 
 
 GROUP_SHARES = (

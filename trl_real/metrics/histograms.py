@@ -23,7 +23,7 @@ def count_bins(
 
     Args:
         scores, labels, weights (`torch.Tensor` of shape `(B,)`):
-            As in `objective.py`; a rollout without a label (NaN) counts nowhere.
+            As in `objective.losses`; a rollout without a label (NaN) counts nowhere.
         tau (`float`):
             Temperature τ.
 

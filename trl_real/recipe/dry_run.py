@@ -2,7 +2,7 @@
 A run before it is run: the batch arithmetic, the memory, the data and the verdict of every check.
 
 In: the fields of a recipe and its checks. Out: text, and whether every check passed. No weight is read and no GPU
-touched; the memory is estimated by the formulas of `trl_real.memory`.
+touched; the memory is estimated by the formulas of `trl_real.recipe.memory`.
 """
 
 import math

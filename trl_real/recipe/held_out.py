@@ -14,15 +14,15 @@ from typing import Any
 from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
+from ..evaluation.problems import ProblemSet
+from ..evaluation.verdicts import MATH_REWARDS
+from ..rewards.functions import check_inputs, resolve_reward_func
 from .dry_run import planned_config
 from .inputs import load_inputs
 from .launch import prepare_launch
 from .methods import METHODS
 from .options import RecipeArguments
-from .problems import ProblemSet
-from .recipe import build_options, read_method, read_options
-from .rewards import check_inputs, resolve_reward_func
-from .verdicts import MATH_REWARDS
+from .reading import build_options, read_method, read_options
 
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -38,9 +38,9 @@ class HeldOut:
         problems (`ProblemSet`):
             The held-out set.
         judge (`dict[str, Any]`):
-            As in `trl_real.verdicts`.
+            As in `trl_real.evaluation.verdicts`.
         settings (`dict[str, Any]`):
-            Values for fields of `trl_real.evaluation_options.EvaluationArguments`.
+            Values for fields of `trl_real.evaluation.options.EvaluationArguments`.
     """
 
     problems: ProblemSet

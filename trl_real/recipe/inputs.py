@@ -2,7 +2,7 @@
 The reward functions and data sets that a recipe names, ready for a trainer.
 
 In: the options of a recipe. Out: functions, a training set, a held-out set or none, and what cleaning removed. Left
-out: how data sets are read and cleaned (`trl_real.data`, `trl_real.math_data`).
+out: how data sets are read and cleaned (`trl_real.data.loading`, `trl_real.data.mathematics`).
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from pathlib import Path
 from transformers import AutoTokenizer
 from trl import GRPOConfig, ModelConfig
 
-from .data import AnyDataset, hold_out, load_prompts
-from .math_data import CleaningReport, load_math
+from ..data.loading import AnyDataset, hold_out, load_prompts
+from ..data.mathematics import CleaningReport, load_math
+from ..rewards.functions import RewardFunc, check_inputs, resolve_reward_func
 from .options import RecipeArguments
-from .rewards import RewardFunc, check_inputs, resolve_reward_func
 
 
 @dataclass

@@ -8,11 +8,12 @@ In: the name of the method and the fields that a recipe sets. Out: its trainer a
 from collections.abc import Iterable
 from typing import Any
 
-from .config import REALConfig, ValidationConfig
-from .fields import INERT
-from .objective import LOSS_TYPES
-from .trainer import REALTrainer
-from .validating import ValidatingTrainer
+from ..objective.losses import LOSS_TYPES
+from ..trainer.config import REALConfig
+from ..trainer.fields import INERT
+from ..trainer.trainer import REALTrainer
+from ..validation.config import ValidationConfig
+from ..validation.trainer import ValidatingTrainer
 
 
 METHODS: dict[str, tuple[type[ValidatingTrainer], type[ValidationConfig]]] = {

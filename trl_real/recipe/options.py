@@ -26,7 +26,7 @@ class RecipeArguments(ScriptArguments):
         reward_funcs (`list[str]`):
             Reward functions: names in `trl_real.rewards`, or dotted paths.
         dataset_format (`str`, *optional*):
-            `"math"` reads and cleans a mathematical data set (`trl_real.math_data`). Default: as it is.
+            `"math"` reads and cleans a mathematical data set (`trl_real.data.mathematics`). Default: as it is.
         max_prompt_tokens (`int`, *optional*):
             With `dataset_format: math`: longer prompts are left out.
         verify_answers (`bool`, *optional*, defaults to `True`):

@@ -26,8 +26,8 @@ from trl.rewards import (
     think_format_reward,
 )
 
-from .answers import message_text
-from .math_reward import make_math_reward, math_reward
+from ..verifier.answers import message_text
+from .mathematics import make_math_reward, math_reward
 
 
 RewardFunc = Callable[..., list[float | None]]
@@ -70,9 +70,9 @@ def reasoning_gym_reward(completions: list, answer: list[str], metadata: list[st
         completions (`list`):
             Completions, plain or conversational.
         answer (`list[str]`):
-            The task's own answer, as [`~trl_real.data.load_prompts`] puts it into the column.
+            The task's own answer, as [`~trl_real.data.loading.load_prompts`] puts it into the column.
         metadata (`list[str]`):
-            The task's entry as JSON, as [`~trl_real.data.load_prompts`] puts it into the column.
+            The task's entry as JSON, as [`~trl_real.data.loading.load_prompts`] puts it into the column.
         **kwargs:
             Other columns, unused.
     """

@@ -8,16 +8,13 @@ compares it in processes that are killed when they take too long, so that no ans
 Left out: rewards for format or length, which are functions of their own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .answers import accepted_answers, final_answer, is_nonsense, is_readable, message_text, quick_verdict
-from .verifier_pool import POOL, Pair
+from ..verifier.answers import accepted_answers, final_answer, is_readable, message_text
+from ..verifier.judging import ANSWER_TIMEOUT, BATCH_TIMEOUT, judge_answers
 
-
-ANSWER_TIMEOUT = 5.0
-BATCH_TIMEOUT = 60.0
 
 _REWARDS: dict[str, float | None] = {"right": 1.0, "wrong": 0.0, "killed": 0.0, "no_gold": None}
 
@@ -95,40 +92,3 @@ def make_math_reward(**options: Any) -> Callable[..., list[float | None]]:
     reward = partial(math_reward, **options)
     reward.__name__ = "math_reward"  # the trainer names its metrics after it
     return reward
-
-
-def judge_answers(pairs: Sequence[Pair], answer_timeout: float, batch_timeout: float) -> list[str]:
-    """Verdict on each (accepted answers, final answer or `None`); asks the verifier only what it must, and once."""
-    verdicts = {pair: quick_verdict(*pair) for pair in pairs}
-    questions: dict[Pair, Pair] = {}
-    for (golds, answer), verdict in verdicts.items():
-        if verdict is None:  # an answer of `None` only asks whether the accepted ones can be read
-            questions[golds, answer] = golds, None if answer is None or is_nonsense(answer) else answer
-    asked = list(dict.fromkeys(questions.values()))
-    # the likely hangs come last, so that at the bound of the batch they cost no other answer its verdict
-    asked.sort(key=lambda pair: sum(map((pair[1] or "").count, "^!")))
-    replies = dict(zip(asked, POOL.judge(asked, answer_timeout, batch_timeout), strict=True))
-    for pair, question in questions.items():
-        killed_for_nothing = question[1] is None and replies[question] == "killed"
-        verdicts[pair] = "wrong" if killed_for_nothing else replies[question]
-    return [verdicts[pair] for pair in pairs]
-
-
-def verifiable(answers: Sequence, answer_timeout: float = ANSWER_TIMEOUT) -> list[bool]:
-    """
-    Whether each row's accepted answers can be read and each is judged right against itself, by the verifier.
-
-    Args:
-        answers (`Sequence`):
-            Accepted answers of each row, as in [`math_reward`].
-        answer_timeout (`float`, *optional*, defaults to `5.0`):
-            Seconds for one answer.
-
-    Returns:
-        `list[bool]`: one for each row.
-    """
-    rows = [accepted_answers(accepted) for accepted in answers]
-    pairs = list({((gold,), gold): None for row in rows for gold in row if is_readable(gold)})
-    verdicts = POOL.judge(pairs, answer_timeout, answer_timeout * max(1, len(pairs)))
-    right = {gold for (_, gold), verdict in zip(pairs, verdicts, strict=True) if verdict == "right"}
-    return [bool(row) and right.issuperset(row) for row in rows]

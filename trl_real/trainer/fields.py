@@ -146,8 +146,8 @@ def markdown_table() -> str:
     lines = [
         "# Every field of GRPOConfig in REALConfig",
         "",
-        "Written from `trl_real/fields.py` by `make docs`. An inert field gives a warning when it is set; a refused",
-        "value is an error at construction.",
+        "Written from `trl_real/trainer/fields.py` by `make docs`. An inert field gives a warning when it is set; a",
+        "refused value is an error at construction.",
         "",
         "| field | in REAL | note |",
         "| --- | --- | --- |",

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from accelerate.logging import get_logger
 
-from .compat import disable_gradient_checkpointing, use_adapter
-from .micro_batches import MicroBatch, PackedBatch, pack_rollouts, pad_rollouts
-from .packing import obstacle, packed_attention, row_boundaries, rows_are_apart
-from .rollouts import Rollout
-from .validating import ValidatingTrainer
+from ..compat import disable_gradient_checkpointing, use_adapter
+from ..update.micro_batches import MicroBatch, PackedBatch, pack_rollouts, pad_rollouts
+from ..update.packing import obstacle, packed_attention, row_boundaries, rows_are_apart
+from ..update.rollouts import Rollout
+from ..validation.trainer import ValidatingTrainer
 
 
 logger = get_logger(__name__)

@@ -1,7 +1,7 @@
 """REALTrainer: TRL's GRPOTrainer with the anchored softmax classification loss over each prompt's group of rollouts.
 
 Generation, rewards, tools, vLLM, logging and checkpoints are TRL's. What happens between rewards and gradient is here,
-and the mathematics of it in `objective.py`. The gradient of an optimizer step is that of the mean of the group losses
+and the mathematics of it in `objective`. The gradient of an optimizer step is that of the mean of the group losses
 over all its groups, however the step is cut: with w_k = ∂L/∂s_k at the policy of the step, held constant, the sum
 of w_k s_k has that gradient for any spread of the rollouts over micro-steps and processes.
 
@@ -16,7 +16,7 @@ What differs from the paper, from its code, or from GRPOTrainer:
 4. The KL term, the entropy bonus and the MoE balance loss are means over rollouts of each rollout's own mean. TRL's
    are means over the tokens of a micro-batch, which depend on the batch cut.
 5. `disable_dropout` defaults to true, since a score compares two forwards of the same rollout.
-6. Metrics of evaluation are those of the whole set, in which every prompt counts once (`validating.py`).
+6. Metrics of evaluation are those of the whole set, in which every prompt counts once (`validation`).
 """
 
 import time
@@ -31,22 +31,22 @@ from peft import PeftConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainerCallback
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from ..compat import get_config_model_id
+from ..metrics.drift import DriftWatch
+from ..metrics.histograms import HistogramSums
+from ..metrics.step import StepMetrics, score_sums
+from ..objective.labels import group_shares, make_label_rule
+from ..objective.losses import sequence_scores
+from ..update.generation import Generation, Objective, StepWeights
+from ..update.micro_batches import MicroBatch, MicroStepBatch
+from ..update.packing import packed_attention
+from ..update.plan import Capacity, plan_generation
+from ..update.regularizers import Regularizers, balance_losses, capture_router_logits, per_token_kl
+from ..update.rollouts import Rollout, check_rollout_func, exchange, token_counts, unpad
 from .advice import advice
-from .compat import get_config_model_id
 from .config import REALConfig
-from .drift import DriftWatch
-from .generation import Generation, Objective, StepWeights
-from .histograms import HistogramSums
-from .labels import group_shares, make_label_rule
-from .metrics import StepMetrics, score_sums
-from .micro_batches import MicroBatch, MicroStepBatch
-from .objective import sequence_scores
-from .packing import packed_attention
-from .plan import Capacity, plan_generation
-from .regularizers import Regularizers, balance_losses, capture_router_logits, per_token_kl
-from .resume import ResumePosition, skip_permutations
-from .rollouts import Rollout, check_rollout_func, exchange, token_counts, unpad
-from .scoring import ScoringTrainer
+from .forwards import ScoringTrainer
+from .position import ResumePosition, skip_permutations
 
 
 logger = get_logger(__name__)

@@ -2,21 +2,21 @@
 step.
 
 In: rollouts (rollouts.py), labels (labels.py) and plans (plan.py). Out: for every micro-step the rollouts that this
-process runs, and for every rollout its weight ∂L/∂s and its share of the loss (objective.py).
+process runs, and for every rollout its weight ∂L/∂s and its share of the loss (objective).
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from .objective import group_losses, score_weights
+from ..objective.losses import group_losses, score_weights
 from .plan import StepPlan
 from .rollouts import Rollout
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The options of the objective; see `objective.py`."""
+    """The options of the objective; see `objective.losses`."""
 
     tau: float
     loss_type: str
@@ -33,7 +33,7 @@ class Objective:
 
         Args:
             scores (`torch.Tensor` of shape `(N, G)`), labels (`torch.Tensor` of shape `(N, G)`):
-                As in `objective.py`.
+                As in `objective.losses`.
 
         Returns:
             `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of

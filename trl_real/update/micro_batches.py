@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from .compat import pad, unsplit_pixel_values_by_grid
+from ..compat import pad, unsplit_pixel_values_by_grid
 from .rollouts import Rollout
 
 

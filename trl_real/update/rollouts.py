@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 
-from .compat import split_pixel_values_by_grid
+from ..compat import split_pixel_values_by_grid
 
 
 # Tensors of TRL's batch with one column per token of prompt + completion

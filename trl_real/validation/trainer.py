@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 
-from .labels import LabelRule
-from .validation import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
+from ..objective.labels import LabelRule
+from .whole_set import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
 
 
 class ValidatingTrainer(GRPOTrainer):

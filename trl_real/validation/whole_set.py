@@ -4,7 +4,7 @@ Exact validation: every prompt of a set counts once with all its samples, whatev
 In: the size of a set, and batch by batch the rewards, labels and lengths of its rollouts. Out: the batches of every
 process, and metrics of the whole set. A last batch that the processes cannot share evenly is filled up with prompts
 from the start, which are sampled and then left out of every metric. Left out: how rollouts are sampled and scored
-(TRL), the value of the objective (`trainer.py`).
+(TRL), the value of the objective (`trainer`).
 
 Legend: P prompts, k samples of each, N rows of a batch over all processes, F reward functions.
 """
@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
-from .compat import nanstd
-from .labels import group_shares
+from ..compat import nanstd
+from ..objective.labels import group_shares
 
 
 def deal_batches(prompts: int, samples: int, largest: int, processes: int) -> list[list[int]]:

@@ -2,7 +2,7 @@
 Finding the answer in a completion, and what can be said of it without a computer algebra system.
 
 In: texts. Out: the content of the last box, the accepted answers as texts, and for an answer either a verdict or the
-word that it needs the verifier. Left out: mathematics (`trl_real/verifier_server.py`).
+word that it needs the verifier. Left out: mathematics (`trl_real/verifier/server.py`).
 """
 
 import re

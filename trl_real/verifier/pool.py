@@ -2,7 +2,7 @@
 The caller's side of the verifier: one small pool of killable processes per process.
 
 In: (accepted answers, answer) pairs with a bound per answer and one for all. Out: one verdict per pair, in order; what
-the verdicts mean is written in `trl_real/verifier_server.py`, the program that this module starts and speaks to.
+the verdicts mean is written in `trl_real/verifier/server.py`, the program that this module starts and speaks to.
 
 A program with an interpreter of its own, not `multiprocessing` from here, because here are torch, CUDA and threads
 (which fork does not survive) and a script that spawn would import again in every worker. Left out: systems without
@@ -23,7 +23,7 @@ from pathlib import Path
 
 Pair = tuple[tuple[str, ...], str | None]
 
-SERVER = Path(__file__).with_name("verifier_server.py")
+SERVER = Path(__file__).with_name("server.py")
 START_TIMEOUT = 300.0  # SymPy from a network disk that all processes read at once
 GRACE = 30.0  # what the server may take beyond the bound of a batch before it is taken for hung
 MEMORY_MB = 1024

@@ -5,9 +5,9 @@ In, over the connection whose file descriptor is the first argument: batches of 
 per answer and one for the batch. Out, in the same order: `"right"`, `"wrong"`, `"no_gold"` (no accepted answer can be
 read) or `"killed"` (stopped at a bound, or by a crash).
 
-It runs as a program of its own, never as an import: `trl_real.verifier_pool` starts it with a fresh interpreter that
+It runs as a program of its own, never as an import: `trl_real.verifier.pool` starts it with a fresh interpreter that
 knows neither torch nor the caller's script, so its workers start by fork in milliseconds. It leaves when the caller
-does. Left out: finding the answer in a completion (`trl_real.answers`).
+does. Left out: finding the answer in a completion (`trl_real.verifier.answers`).
 """
 
 import ctypes

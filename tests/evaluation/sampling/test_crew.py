@@ -1,11 +1,11 @@
-"""Processes that share work: what one of them sees. Two of them run in tests/test_evaluate_script.py."""
+"""Processes that share work: what one of them sees. Two of them run in tests/evaluation/test_script.py."""
 
 import os
 import socket
 
 import pytest
 
-from trl_real.crew import Crew
+from trl_real.evaluation.sampling.crew import Crew
 
 
 def test_alone_a_process_takes_everything_in_order() -> None:

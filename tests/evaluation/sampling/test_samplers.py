@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.dropin_helpers import save_tiny_model, tiny_llama
-from trl_real.model_source import find_model
-from trl_real.samplers import Completion, SamplingSettings, TransformersSampler, pick_backend
+from tests.support.trainers import save_tiny_model, tiny_llama
+from trl_real.evaluation.sampling.models import find_model
+from trl_real.evaluation.sampling.samplers import Completion, SamplingSettings, TransformersSampler, pick_backend
 
 
 PROMPTS = [[5, 9, 12], [7], [20, 21, 22, 23, 24], [7]]

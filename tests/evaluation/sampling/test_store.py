@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.full_disk import longest_file
-from trl_real.samples import Chunk, SampleStore, SampleWriter, find_stores, prepare_stores
-from trl_real.writing import NoSpace
+from tests.support.full_disk import longest_file
+from trl_real.evaluation.sampling.store import Chunk, SampleStore, SampleWriter, find_stores, prepare_stores
+from trl_real.evaluation.sampling.writing import NoSpace
 
 
 SAMPLING = {"model": "m", "weights": "abc", "temperature": 0.6, "seed": 0}

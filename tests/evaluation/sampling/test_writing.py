@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.full_disk import longest_file
-from trl_real.writing import NoSpace, append_line, read_lines, write_lines, write_whole
+from tests.support.full_disk import longest_file
+from trl_real.evaluation.sampling.writing import NoSpace, append_line, read_lines, write_lines, write_whole
 
 
 def test_a_file_that_does_not_fit_leaves_the_former_one_and_nothing_else(tmp_path: Path) -> None:

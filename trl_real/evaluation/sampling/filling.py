@@ -3,7 +3,7 @@ Fills stores with the samples that they lack, together with the other processes 
 
 In: stores, and the models that answer. Out: nothing but full stores. Each process takes the next chunk that nobody
 has, and writes it when it is done, so a kill costs at most the chunks under way. Left out: what a chunk is
-(`trl_real.samples`), and how a model answers (`trl_real.samplers`).
+(`trl_real.evaluation.sampling.store`), and how a model answers (`trl_real.evaluation.sampling.samplers`).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from .crew import Crew
-from .model_source import ModelSource, find_model
+from .models import ModelSource, find_model
 from .samplers import Completion, Sampler, SamplingSettings, TransformersSampler, VLLMSampler
-from .samples import Chunk, SampleStore, SampleWriter
+from .store import Chunk, SampleStore, SampleWriter
 
 
 Progress = Callable[[str, int, int], None]  # model, samples that are done, samples to do

@@ -3,7 +3,7 @@ Completions of prompts, by Transformers or by vLLM.
 
 In: a model, the settings of sampling, prompts as tokens and a seed. Out: the tokens of each completion and whether it
 was cut off. The same prompts together with the same seed give the same completions on the same machine. Left out: what
-is sampled when (`trl_real.samples`), and several GPUs for one model.
+is sampled when (`trl_real.evaluation.sampling.store`), and several GPUs for one model.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from .model_source import ModelSource
+from .models import ModelSource
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ that are still missing, cut into chunks, and at the end all of them. A folder is
     settings.json          what was asked for; other settings cannot be mixed in
     problems.jsonl         prompts as texts and as tokens, and the columns that the judge reads
     samples-<rank>.jsonl   one line for each finished chunk: a list of samples
-    verdicts.jsonl         one line for each sample (`trl_real.verdicts`)
+    verdicts.jsonl         one line for each sample (`trl_real.evaluation.verdicts`)
 
 The chunks and their seeds depend on what is missing and not on the number of processes. A line that a kill or a full
-disk cut off is dropped, and its chunk sampled again. Left out: sampling (`trl_real.samplers`).
+disk cut off is dropped, and its chunk sampled again. Left out: sampling (`trl_real.evaluation.sampling.samplers`).
 """
 
 import fcntl

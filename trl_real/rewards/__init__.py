@@ -1,0 +1,28 @@
+"""
+Reward functions: how right an answer is, as TRL calls them.
+
+In: completions and the columns of a data set. Out: one reward per completion, `None` for "no label". Left out: how a
+mathematical answer is judged (`verifier`), and what a reward means for a rollout (`objective.labels`).
+"""
+
+from .functions import (
+    REWARD_FUNCS,
+    RewardFunc,
+    check_inputs,
+    first_integer_reward,
+    reasoning_gym_reward,
+    resolve_reward_func,
+)
+from .mathematics import make_math_reward, math_reward
+
+
+__all__ = [
+    "REWARD_FUNCS",
+    "RewardFunc",
+    "check_inputs",
+    "first_integer_reward",
+    "make_math_reward",
+    "math_reward",
+    "reasoning_gym_reward",
+    "resolve_reward_func",
+]

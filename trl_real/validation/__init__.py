@@ -1,0 +1,6 @@
+"""
+Exact evaluation during training: every prompt of a set counts once, whatever the batch and the number of processes.
+
+In: evaluation sets. Out: avg@k, pass@k and TRL's metrics of each whole set; the best checkpoint by one of them.
+Left out: training. REAL and the baselines of the recipes share it. For finished models see `evaluation`.
+"""
