@@ -12,7 +12,6 @@ from trl.trainer.utils import RepeatSampler
 from tests.support.cuts import trainer_for
 from trl_real import REALTrainer
 from trl_real.compat import SUPPORTED_TRL, check_trl_version, nanstd, pad
-from trl_real.trainer.forwards import ScoringTrainer
 from trl_real.update.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
 from trl_real.validation.trainer import ValidatingTrainer
 
@@ -54,7 +53,7 @@ OVERRIDDEN = {
 
 
 def test_these_methods_of_trl_are_overridden_and_no_others():
-    members = vars(ValidatingTrainer) | vars(ScoringTrainer) | vars(REALTrainer)
+    members = vars(ValidatingTrainer) | vars(REALTrainer)
     overridden = {name for name, member in members.items() if inspect.isfunction(member)}
     assert {name for name in overridden if hasattr(GRPOTrainer, name)} == OVERRIDDEN.keys()
 

@@ -15,6 +15,7 @@ from tests.support.cuts import GROUP, ROWS, parameters, train_cut, trainer_for
 from tests.support.tiny import fixed_completion, fixed_reward, prompts_dataset, tiny_model, tiny_tokenizer
 from trl_real import REALTrainer
 from trl_real.metrics.histograms import HISTOGRAMS
+from trl_real.trainer.forwards import Forwards
 from trl_real.update.generation import StepWeights
 from trl_real.update.plan import StepPlan
 
@@ -164,16 +165,16 @@ def test_a_flipped_sign_is_caught(monkeypatch):
 def test_forwards_without_gradient_run_only_where_they_are_needed(monkeypatch):
     """None on policy; old log-probabilities for later steps; a second pass for scores if groups are spread out."""
     passes: dict[str, int] = {}
-    policy_logps = REALTrainer._policy_logps
+    policy_logps = Forwards.policy_logps
 
     def counted(self, batch):
         caller = inspect.currentframe().f_back.f_code.co_name
-        purpose = {"_remember_logps": "old", "_start_step": "scores"}.get(caller)
+        purpose = {"remember_logps": "old", "start_step": "scores"}.get(caller)
         if purpose:  # else the trial of packed rows, once
             passes[purpose] = passes.get(purpose, 0) + 1
         return policy_logps(self, batch)
 
-    monkeypatch.setattr(REALTrainer, "_policy_logps", counted)
+    monkeypatch.setattr(Forwards, "policy_logps", counted)
     train_cut(dict(batch=ROWS, steps=1))
     assert passes == {}  # every step is on policy
     for batch in (ROWS, GROUP):

@@ -11,7 +11,8 @@ import torch
 
 from tests.support.cuts import ROWS, train_cut
 from tests.trainer.test_exactness import TOLERANCE, distance
-from trl_real import REALTrainer
+from trl_real.trainer.forwards import Forwards
+from trl_real.trainer.planning import GenerationPlanner
 from trl_real.update.generation import Generation, Objective
 from trl_real.update.plan import Capacity
 
@@ -24,7 +25,7 @@ def run_rows_without_gradient(patch: pytest.MonkeyPatch) -> None:
 
 
 def pad_rows(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(REALTrainer, "_may_pack", lambda self: False)
+    patch.setattr(Forwards, "_may_pack", lambda self: False)
 
 
 def take_as_many_rows_as_the_user_said(patch: pytest.MonkeyPatch) -> None:
@@ -34,13 +35,13 @@ def take_as_many_rows_as_the_user_said(patch: pytest.MonkeyPatch) -> None:
 
 
 def compute_all_old_logps(patch: pytest.MonkeyPatch) -> None:
-    remember = REALTrainer._remember_logps
+    remember = GenerationPlanner.remember_logps
 
     def all_steps(self, generation, first_step):
         generation.policy_version = -1  # so that no step counts as on policy
         remember(self, generation, first_step=-1)
 
-    patch.setattr(REALTrainer, "_remember_logps", all_steps)
+    patch.setattr(GenerationPlanner, "remember_logps", all_steps)
 
 
 def run_empty_micro_steps(patch: pytest.MonkeyPatch) -> None:
@@ -68,13 +69,13 @@ def train_without(
     """Parameters after training, and the rollouts of every forward in training and for old log-probabilities."""
     for name in off:
         SAVINGS[name](patch)
-    forwards, forward = [], REALTrainer._forward
+    forwards, forward = [], Forwards._run
 
     def counted(self, model, batch, *args, **kwargs):
         forwards.append(len(batch.rollouts))
         return forward(self, model, batch, *args, **kwargs)
 
-    patch.setattr(REALTrainer, "_forward", counted)
+    patch.setattr(Forwards, "_run", counted)
     return train_cut(dict(batch=batch, steps=steps))[0], forwards
 
 

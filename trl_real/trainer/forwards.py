@@ -1,69 +1,84 @@
-"""GRPOTrainer whose forwards run single rollouts, packed one after another or padded; `REALTrainer` builds on it.
+"""Forwards over single rollouts, packed one after another or padded.
 
-In: rollouts (`rollouts.py`). Out: their log-probabilities under the policy or the reference model, laid out by
-`micro_batches.py`. Left out: which rollouts are run and when (`trainer.py`), and why rows stay apart (`packing.py`).
+In: rollouts (`update/rollouts.py`). Out: their log-probabilities and entropies under the policy or the reference,
+laid out by `update/micro_batches.py`. Left out: which rollouts are run and when (`planning.py`, `loss.py`), and why
+packed rows stay apart (`update/packing.py`).
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from accelerate.logging import get_logger
+from trl import GRPOTrainer
 
 from ..compat import disable_gradient_checkpointing, use_adapter
 from ..update.micro_batches import MicroBatch, PackedBatch, pack_rollouts, pad_rollouts
 from ..update.packing import obstacle, packed_attention, row_boundaries, rows_are_apart
+from ..update.regularizers import balance_losses, capture_router_logits
 from ..update.rollouts import Rollout
-from ..validation.trainer import ValidatingTrainer
 
 
 logger = get_logger(__name__)
 
 
-class ScoringTrainer(ValidatingTrainer):
-    """[`ValidatingTrainer`] with forwards over rollouts without padding."""
+class Forwards:
+    """
+    Runs rollouts through the models of a trainer.
 
-    _packs: bool | None = False  # `None` until the first rollouts have told
-    _reading_rollouts = False  # while TRL scores completions
+    Args:
+        trainer ([`~trl.GRPOTrainer`]):
+            Its models, settings and processes are used; nothing in it is changed.
 
-    def _may_pack(self) -> bool | None:
-        """`False` if forwards must be padded, `None` if the first rollouts have yet to tell."""
-        wanted, reason = self.args.padding_free, obstacle(self.model, self.args.torch_compile)
-        if wanted and reason:
-            raise ValueError(f"`padding_free=True` does not work here: {reason}. Leave `padding_free` out.")
-        return False if reason or wanted is False else None
+    Raises:
+        `ValueError`: If `padding_free` is true for a model that cannot be run so.
+    """
 
-    def _rows_stay_apart(self, rollouts: list[Rollout]) -> bool:
-        """Whether the model, run on packed rows, computes each as if it were alone; the same on every process."""
-        self._packs = True
-        exact = self.accelerator.mixed_precision == "no" and self.model.dtype == torch.float32
-        apart = not any(rollout.token_types or rollout.vision for rollout in rollouts) and rows_are_apart(
-            lambda rows: self._policy_logps(self._collate(rows)), rollouts, 1e-4 if exact else 5e-2
-        )
-        apart = self.accelerator.gather(torch.tensor([apart], device=self.accelerator.device)).all().item()
-        if not apart and self.args.padding_free:
-            raise ValueError("`padding_free=True` does not work here: a row changes its neighbour. Leave it out.")
-        if not apart:
-            logger.warning("This model lets packed rows see each other, so every forward is padded, which is slower.")
-        return apart
+    def __init__(self, trainer: GRPOTrainer):
+        self.trainer = trainer
+        self.packs = self._may_pack()  # `None` until the first rollouts have told
 
-    def _collate(self, rollouts: list[Rollout]) -> MicroBatch:
-        layout = pack_rollouts if self._packs else pad_rollouts
-        return layout(rollouts, self._tokenizer.pad_token_id, self.pad_to_multiple_of)
+    def collate(self, rollouts: list[Rollout]) -> MicroBatch:
+        """The rollouts of one forward, packed where the model can keep them apart."""
+        layout = pack_rollouts if self.packs else pad_rollouts
+        return layout(rollouts, self.trainer._tokenizer.pad_token_id, self.trainer.pad_to_multiple_of)
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to
-        # the longest. They are computed later, where the plan needs them.
-        if self._reading_rollouts:
-            return None, None, None
-        return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+    def attention(self) -> AbstractContextManager[None]:
+        """Must hold a backward, which may recompute the forward."""
+        return packed_attention(self.trainer.model) if self.packs else nullcontext()
 
-    def _forward(
+    def for_loss(self, model: Any, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Log-probabilities and entropies (B, C); with an auxiliary loss, the balance loss of every rollout (B,)."""
+        if not self.trainer.aux_loss_enabled:
+            return *self._run(model, batch, compute_entropy=True), None
+        config = self.trainer.model.config.get_text_config()
+        with capture_router_logits(self.trainer.model) as captured:
+            logps, entropies = self._run(model, batch, compute_entropy=True, compute_aux_loss=True)
+        return logps, entropies, balance_losses(captured[0], batch, config.num_experts, config.num_experts_per_tok)
+
+    @torch.no_grad()
+    def policy_logps(self, batch: MicroBatch) -> torch.Tensor:
+        """Log-probabilities (B, C) under the policy as it is, without gradient."""
+        trainer = self.trainer
+        with disable_gradient_checkpointing(trainer.model, trainer.args.gradient_checkpointing_kwargs):
+            return self._run(trainer.model, batch)[0]
+
+    @torch.no_grad()
+    def reference_logps(self, batch: MicroBatch) -> torch.Tensor:
+        """Log-probabilities under the reference model, or under the policy without its adapter (or with its first)."""
+        if self.trainer.ref_model is not None:
+            return self._run(self.trainer.ref_model, batch)[0]
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
+            return self.policy_logps(batch)
+
+    def _run(
         self, model: Any, batch: MicroBatch, compute_entropy: bool = False, compute_aux_loss: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Log-probabilities and, if wanted, entropies (B, C) of the completion tokens."""
         if isinstance(batch, PackedBatch):
-            return self._packed_forward(model, batch, compute_entropy, compute_aux_loss)
-        return self._get_per_token_logps_and_entropies(
+            return self._run_packed(model, batch, compute_entropy, compute_aux_loss)
+        return self.trainer._get_per_token_logps_and_entropies(
             model,
             batch.input_ids,
             batch.attention_mask,
@@ -73,11 +88,12 @@ class ScoringTrainer(ValidatingTrainer):
             **batch.forward_kwargs,
         )[:2]
 
-    def _packed_forward(
+    def _run_packed(
         self, model: Any, batch: PackedBatch, compute_entropy: bool, compute_aux_loss: bool
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        plain = self.accelerator.unwrap_model(model) if model is self.ref_model else self.model
-        with packed_attention(plain), self.accelerator.autocast():
+        trainer = self.trainer
+        plain = trainer.accelerator.unwrap_model(model) if model is trainer.ref_model else trainer.model
+        with packed_attention(plain), trainer.accelerator.autocast():
             output = model(
                 input_ids=batch.input_ids,
                 position_ids=batch.position_ids,
@@ -88,16 +104,37 @@ class ScoringTrainer(ValidatingTrainer):
             )
         return batch.unpack(output.log_probs), batch.unpack(output.entropy) if compute_entropy else None
 
-    @torch.no_grad()
-    def _policy_logps(self, batch: MicroBatch) -> torch.Tensor:
-        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            return self._forward(self.model, batch)[0]
+    # ---- packed or padded -------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def _reference_logps(self, batch: MicroBatch) -> torch.Tensor:
-        """Log-probabilities under the reference model, or under the policy without its adapter (or with its first)."""
-        if self.ref_model is not None:
-            return self._forward(self.ref_model, batch)[0]
-        model = self.accelerator.unwrap_model(self.model)
-        with use_adapter(model, adapter_name="ref" if "ref" in model.peft_config else None):
-            return self._policy_logps(batch)
+    def _may_pack(self) -> bool | None:
+        """`False` if forwards must be padded, `None` if the first rollouts have yet to tell."""
+        args = self.trainer.args
+        wanted, reason = args.padding_free, obstacle(self.trainer.model, args.torch_compile)
+        if wanted and reason:
+            raise ValueError(f"`padding_free=True` does not work here: {reason}. Leave `padding_free` out.")
+        return False if reason or wanted is False else None
+
+    def try_packing(self, rollouts: list[Rollout]) -> None:
+        """
+        Decides, from the first rollouts, whether forwards are packed; the same on every process.
+
+        Raises:
+            `ValueError`: If `padding_free` is true and a row changes its neighbour.
+        """
+        if self.packs is not None:
+            return
+        self.packs = True
+        apart = not any(rollout.token_types or rollout.vision for rollout in rollouts) and rows_are_apart(
+            lambda rows: self.policy_logps(self.collate(rows)), rollouts, self._tolerance()
+        )
+        accelerator = self.trainer.accelerator
+        self.packs = accelerator.gather(torch.tensor([apart], device=accelerator.device)).all().item()
+        if not self.packs and self.trainer.args.padding_free:
+            raise ValueError("`padding_free=True` does not work here: a row changes its neighbour. Leave it out.")
+        if not self.packs:
+            logger.warning("This model lets packed rows see each other, so every forward is padded, which is slower.")
+
+    def _tolerance(self) -> float:
+        """Largest difference of two log-probabilities, in nats, that is rounding."""
+        exact = self.trainer.accelerator.mixed_precision == "no" and self.trainer.model.dtype == torch.float32
+        return 1e-4 if exact else 5e-2

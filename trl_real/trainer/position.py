@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
+from trl import GRPOConfig
 
 
 class ResumePosition(TrainerCallback):
@@ -33,3 +34,8 @@ def skip_permutations(sampler: Any, count: int) -> None:
     if getattr(sampler, "shuffle", False):
         for _ in range(count):
             torch.randperm(sampler.num_samples, generator=sampler.generator)
+
+
+def micro_steps_per_step(args: GRPOConfig) -> int:
+    """Micro-steps that one generation gives to one optimizer step."""
+    return min(args.gradient_accumulation_steps, args.steps_per_generation)

@@ -30,7 +30,8 @@ class ValidatingTrainer(GRPOTrainer):
     """
 
     _label_rule = LabelRule(0.5)
-    _validation: Validation | None = None  # while a set is being evaluated
+    validation: Validation | None = None  # while a set is being evaluated
+    rewards_per_func: torch.Tensor  # of the latest batch (N, F)
     _lengths: torch.Tensor  # of the latest batch's completions, and whether they were cut off (N, 2)
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -73,15 +74,15 @@ class ValidatingTrainer(GRPOTrainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """One set; Transformers calls it for each of several."""
-        self._validation = Validation(len(dataloader.dataset), self.num_generations_eval)
+        self.validation = Validation(len(dataloader.dataset), self.num_generations_eval)
         try:
             with eval_sampling(self):
                 output = super().evaluation_loop(
                     dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
                 )
-            metrics = self._validation.batch_means(self._metrics["eval"]) | self._whole_set_metrics()
+            metrics = self.validation.batch_means(self._metrics["eval"]) | self._whole_set_metrics()
         finally:
-            self._validation = None
+            self.validation = None
             self._metrics["eval"].clear()  # TRL would log means over batches, of every set under the same names
         # As TRL's log, which JSON and trackers must be able to take
         known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
@@ -89,11 +90,11 @@ class ValidatingTrainer(GRPOTrainer):
         return output
 
     def _whole_set_metrics(self) -> dict[str, float]:
-        return self._validation.metrics(self.reward_func_names, self.reward_weights.to(self.accelerator.device))
+        return self.validation.metrics(self.reward_func_names, self.reward_weights.to(self.accelerator.device))
 
     def _generate(self, prompts: list) -> tuple:
         output = super()._generate(prompts)
-        if self._validation is not None:
+        if self.validation is not None:
             self.model.eval()  # TRL's continuous batching leaves it in training mode
             _, completion_ids, tool_mask, *_ = output
             end = (*self.eos_token_ids, self._tokenizer.pad_token_id)
@@ -104,14 +105,14 @@ class ValidatingTrainer(GRPOTrainer):
         return output
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        rewards = super()._calculate_rewards(*args, **kwargs)
-        if self._validation is not None:
+        self.rewards_per_func = rewards = super()._calculate_rewards(*args, **kwargs)
+        if self.validation is not None:
             length, truncated = self._lengths.T
             # TRL takes the tokens of a truncated completion out of the loss only after this
             counted = length * (1 - truncated) if self.mask_truncated_completions else length
             deciding = self._label_rule.rewards(rewards, self.reward_weights.to(rewards.device))
             label = self._label_rule.labels(deciding, counted)
-            self._validation.add(rewards=rewards, label=label, length=length, truncated=truncated)
+            self.validation.add(rewards=rewards, label=label, length=length, truncated=truncated)
         return rewards
 
 

@@ -1,0 +1,132 @@
+"""Rollouts → labels → plan: what happens once per generation.
+
+In: prompts. Out: a `Generation` (`update/generation.py`): this process's rollouts with the log-probabilities that
+later steps compare with, the labels of all, and the plan of every optimizer step. Left out: generating and rewarding
+(TRL), what the micro-steps do with them (`loss.py`).
+"""
+
+from typing import Any
+
+import torch
+from accelerate.logging import get_logger
+from trl import GRPOTrainer
+
+from ..objective.labels import LabelRule, group_shares
+from ..update.generation import Generation, Objective
+from ..update.micro_batches import MicroBatch
+from ..update.plan import Capacity, StepPlan, plan_generation
+from ..update.rollouts import Rollout, exchange, token_counts, unpad
+from .forwards import Forwards
+from .position import micro_steps_per_step
+
+
+logger = get_logger(__name__)
+
+
+class GenerationPlanner:
+    """
+    Makes a plan of every generation.
+
+    Args:
+        trainer ([`~trl.GRPOTrainer`]):
+            Generates and rewards.
+        forwards ([`Forwards`]):
+            Over its models.
+        objective ([`Objective`]):
+            Says which rollouts have a gradient.
+        label_rule ([`LabelRule`]):
+            Says which are right.
+        trains_every_rollout (`bool`):
+            Whether another term of the loss gives every rollout a gradient.
+    """
+
+    reading = False  # while TRL scores completions
+
+    def __init__(
+        self,
+        trainer: GRPOTrainer,
+        forwards: Forwards,
+        objective: Objective,
+        label_rule: LabelRule,
+        trains_every_rollout: bool,
+    ):
+        self.trainer = trainer
+        self.forwards = forwards
+        self.objective = objective
+        self.label_rule = label_rule
+        self.trains_every_rollout = trains_every_rollout
+
+    def read(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, torch.Tensor]:
+        """Generate: this process's rollouts; labels (P, G) and token counts (P * G, 3) over all processes."""
+        trainer = self.trainer
+        self.reading = True
+        try:
+            batch = trainer._generate_and_score_completions(inputs)
+        finally:
+            self.reading = False
+        rollouts = unpad(batch, trainer.accelerator.process_index * len(inputs))
+        self.forwards.try_packing(rollouts)
+        counts = trainer.accelerator.gather(token_counts(batch))
+        rewards = self.label_rule.rewards(trainer.rewards_per_func, trainer.reward_weights.to(counts.device))
+        if warning := self.label_rule.warning(rewards):
+            logger.warning(warning)
+        labels = self.label_rule.labels(rewards, counts[:, -1])
+        trainer._logs["extra"]["label"].extend(labels.tolist())
+        mode = "train" if trainer.model.training else "eval"
+        labels = labels.view(-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
+        for name, share in group_shares(labels).items():
+            trainer._metrics[mode][f"groups/{name}"].append(share)
+        return rollouts, labels, counts
+
+    def plan(self, inputs: list[dict[str, Any]], first_step: int) -> Generation:
+        """Rollouts, labels and plan of a generation, with the log-probabilities that its later steps compare with."""
+        rollouts, labels, counts = self.read(inputs)
+        accelerator = self.trainer.accelerator
+        keep = counts[:, -1] > 0 if self.trains_every_rollout else self.objective.informative(labels).flatten()
+        self._log_trained(keep, counts[:, -1].float())
+        plans = self._plans(keep, counts, first_step)
+        wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(accelerator.num_processes)]
+        generation = Generation(
+            rollouts=exchange(rollouts, wanted, accelerator.process_index, accelerator.device),
+            filler=min(rollouts, key=lambda rollout: rollout.length).filler(),
+            labels=labels,
+            plans=plans,
+            policy_version=self.trainer.state.global_step,
+            process=accelerator.process_index,
+        )
+        self.remember_logps(generation, first_step)
+        return generation
+
+    def _plans(self, keep: torch.Tensor, counts: torch.Tensor, first_step: int) -> list[StepPlan]:
+        """One for every optimizer step, the same on every process; rows that are not kept run nowhere."""
+        args, micro_steps = self.trainer.args, micro_steps_per_step(self.trainer.args)
+        processes, (prompts, completions, _) = self.trainer.accelerator.num_processes, counts.T.tolist()
+        return plan_generation(
+            Capacity(processes, args.per_device_train_batch_size, prompts, completions, self.forwards.packs),
+            keep.tolist(),
+            self.trainer.num_generations,
+            args.steps_per_generation // micro_steps,
+            micro_steps,
+            on_policy_step=first_step if self.trainer.num_iterations == 1 else None,
+        )
+
+    def _log_trained(self, keep: torch.Tensor, tokens: torch.Tensor) -> None:
+        metrics = self.trainer._metrics["train"]
+        metrics["trained/rollouts"].append(keep.float().mean().item())
+        metrics["trained/tokens"].append(((tokens * keep).sum() / tokens.sum().clamp(min=1)).item())
+
+    def remember_logps(self, generation: Generation, first_step: int) -> None:
+        """Old log-probabilities for the steps that will be off policy, reference ones for all."""
+        for step in range(len(generation.plans)):
+            if step < first_step and self.trainer.num_iterations == 1:
+                continue  # resumed past this step
+            for rollouts in generation.forwards(step):
+                batch = self.forwards.collate(rollouts)
+                if step != first_step:
+                    batch.store("old_per_token_logps", self.forwards.policy_logps(batch))
+                self.remember_reference(batch)
+
+    def remember_reference(self, batch: MicroBatch) -> None:
+        """Log-probabilities under the reference model, if the loss compares with it."""
+        if self.trainer.beta != 0.0:
+            batch.store("ref_per_token_logps", self.forwards.reference_logps(batch))
