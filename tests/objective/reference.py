@@ -21,7 +21,7 @@ def group_loss(
     degenerate_groups: str = "drop",
     score_clip: float | None = None,
 ) -> torch.Tensor:
-    """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean. A number that autograd can follow to the scores."""
+    """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean. Autograd can follow it."""
     limit = torch.inf if score_clip is None else score_clip
     positives = [s.clamp(max=limit) for s, y in zip(scores, labels, strict=True) if y == 1.0]
     negatives = [s.clamp(min=-limit) for s, y in zip(scores, labels, strict=True) if y == 0.0]
