@@ -56,6 +56,7 @@ CASES: dict[str, dict[str, Any]] = {
     "adaptive entropy around its target": dict(options=ADAPTIVE | dict(entropy_target=3.315)),
     "mixture of experts": dict(moe=True),
     "balance loss of a given weight": dict(moe=True, options=dict(router_aux_loss_coef=1.5)),
+    "mixture of experts, truncated completions masked": dict(moe=True, options=dict(mask_truncated_completions=True)),
     "generation used twice": dict(iterations=2, options=dict(num_iterations=2)),
     "generation used twice, with terms": dict(iterations=2, options=dict(num_iterations=2, **KL, entropy_coef=0.5)),
     "short last window": dict(window=True),
