@@ -63,7 +63,9 @@ def run_pytest(root: Path, tests: str) -> None:
     sys.path.insert(0, str(root))
     for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "trl_real")]:
         del sys.modules[name]
-    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *shlex.split(tests)])))
+    sys.exit(
+        int(pytest.main(["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", *shlex.split(tests)]))
+    )
 
 
 def exit_status(root: Path, tests: str) -> int | None:

@@ -17,7 +17,14 @@ from torch import nn
 from transformers import TrainerCallback
 
 from tests.support.cuts import GROUP, trainer_for
-from tests.support.tiny import fixed_reward, tiny_model, tiny_moe, tiny_tokenizer
+from tests.support.tiny import (
+    fixed_completion,
+    fixed_reward,
+    prompts_dataset,
+    tiny_model,
+    tiny_moe,
+    tiny_tokenizer,
+)
 from tests.trainer.oracle import AdaptiveEntropy, Sample, StepOracle, Terms, forward, trained
 
 
@@ -197,3 +204,23 @@ def test_every_step_is_that_of_the_formulas(name, tmp_path, copies):
         expected |= generation_metrics(generated, terms)
         logged = {metric: value for metric, value in recorder.log[at].items() if metric in METRICS}
         assert logged == pytest.approx(expected, rel=1e-4, abs=1e-5), at
+
+
+@pytest.mark.parametrize("name", ["kl to the model without its adapter", "entropy bonus", "mixture of experts"])
+def test_an_evaluation_is_that_of_the_formulas(name, tmp_path, copies):
+    """Fresh rollouts of the whole set; the last batch is filled up with prompts that must not count."""
+    case = CASES[name] | dict(options=CASES[name].get("options", {}) | dict(per_device_eval_batch_size=8))
+    recorder, terms = Recorder(case, tmp_path), terms_of(case)
+    recorder.trainer.model.load_state_dict(recorder.before[0], strict=False)
+    found = recorder.trainer.evaluate(prompts_dataset(5))
+    groups = []
+    for prompt in prompts_dataset(5)["prompt"]:
+        completions = [fixed_completion(prompt, index) for index in range(GROUP)]
+        rewards = fixed_reward([prompt] * GROUP, completions)
+        groups.append([recorder.sample(prompt, *row) for row in zip(completions, rewards, strict=True)])
+    recorder.generations, recorder.versions = [groups], [0]
+    model = reference_model(recorder, copies)
+    remember_logps(recorder, model, terms)
+    expected = StepOracle(model, groups, terms, terms.entropy_coef).metrics()
+    logged = {metric: found[f"eval_{metric}"] for metric in expected}
+    assert logged == pytest.approx(expected, rel=1e-4, abs=1e-5)
