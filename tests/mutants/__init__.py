@@ -2,8 +2,8 @@
 Mutants: single lines of the core broken on purpose, each with the tests that must notice.
 
 In: the tables of this folder. Out: which mutants survive (`make mutants`, docs/mutants.md).
-Left out: mutants at random. mutmut and cosmic-ray change operators and constants; they cannot say "not gathered over
-the processes" or "a full step's groups", and each of the thousands that they make would need a run of the trainer.
+Left out: mutants at random. Of these folders cosmic-ray makes 3,684, each with a process of its own that has to load
+TRL, and no change of an operator or a constant says "not gathered over the processes" or "a full step's groups".
 """
 
 from .mutant import Mutant

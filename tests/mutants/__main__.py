@@ -40,7 +40,8 @@ class Result:
 
     @property
     def fine(self) -> bool:
-        return self.outcome.startswith("killed") or self.mutant.survives is not None
+        """Killed, or survived with a reason; a reason that does not hold has to go."""
+        return self.outcome.startswith("killed") if self.mutant.survives is None else self.outcome == "survived"
 
 
 def copy_tree(folder: Path) -> Path:

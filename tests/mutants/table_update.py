@@ -8,8 +8,8 @@ PACKING = "tests/update/test_packing.py"
 LAYOUT = "tests/update/test_micro_batches.py"
 
 
-def update(claim: str, old: str, new: str, tests: str, survives: str | None = None) -> Mutant:
-    return Mutant(claim, "update", old, new, tests, survives)
+def update(claim: str, old: str, new: str, tests: str) -> Mutant:
+    return Mutant(claim, "update", old, new, tests)
 
 
 def oracle(cases: str) -> str:
@@ -81,7 +81,7 @@ MUTANTS = [
         "the balance of rollouts without tokens counts",
         "self.balance_coef * (balance * counted).sum()",
         "self.balance_coef * balance.sum()",
-        oracle("experts and masked"),
+        "tests/update/test_regularizers.py",
     ),
     update(
         "aux_loss averaged over fillers too",
@@ -140,7 +140,6 @@ MUTANTS = [
         "scores.detach()[known]",
         "scores[known]",
         ORACLE,
-        "the weights are detached once more in score_weights",
     ),
     update(
         "a step takes the first groups' labels",
