@@ -11,6 +11,7 @@ import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tests.support.cuts import trainer_for
+from tests.support.tiny import digest, fixed_completion
 from trl_real import REALTrainer
 from trl_real.update import packing
 
@@ -42,10 +43,26 @@ class Spy(REALTrainer):
 
 
 def steps_of_sgd() -> dict[str, Any]:
-    """Forwards of every micro-step where a process has no rows in some of them, and the parameters at the end."""
-    trainer = trainer_for(SGD, Spy).watch()
+    """The parameters at the end."""
+    trainer = trainer_for(SGD)
     trainer.train()
-    return dict(forwards=trainer.forwards, tokens=trainer.tokens, parameters=flat_parameters(trainer))
+    return dict(parameters=flat_parameters(trainer))
+
+
+def rare_label(prompts: list[str], completion_ids: list[list[int]], **kwargs: Any) -> list[float | None]:
+    """One rollout of every fourth prompt is right; no other has a label."""
+    rows = zip(prompts, completion_ids, strict=True)
+    return [
+        1.0 if digest("rare", prompt) % 4 == 0 and ids == fixed_completion(prompt, 0) else None for prompt, ids in rows
+    ]
+
+
+def forward_counts() -> dict[str, Any]:
+    """Forwards of every micro-step, and their tokens, where a step has so few rows that a process has none."""
+    cut = SGD | dict(steps=4, options=SGD["options"] | dict(degenerate_groups="keep"))
+    trainer = trainer_for(cut, Spy, reward_func=rare_label).watch()
+    trainer.train()
+    return dict(forwards=trainer.forwards, tokens=trainer.tokens)
 
 
 def leak_on_one_process() -> dict[str, Any]:
@@ -67,7 +84,11 @@ def leak_on_one_process() -> dict[str, Any]:
 
 
 def main(folder: str) -> None:
-    for name, run in {"steps_of_sgd": steps_of_sgd, "leak_on_one_process": leak_on_one_process}.items():
+    for name, run in {
+        "steps_of_sgd": steps_of_sgd,
+        "forward_counts": forward_counts,
+        "leak_on_one_process": leak_on_one_process,
+    }.items():
         Path(folder, f"{name}-{os.environ['RANK']}.json").write_text(json.dumps(run()))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
