@@ -8,6 +8,7 @@ import argparse
 import multiprocessing
 import os
 import random
+import re
 import shlex
 import shutil
 import sys
@@ -144,10 +145,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, help="stop after so many; the order is then random")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the order (default: the time)")
-    parser.add_argument("--only", default="", help="mutants with these words in their claim, folder or tests")
+    parser.add_argument("--only", default="", help="mutants whose claim, folder or tests match this")
     parser.add_argument("--report", type=Path, help="write the table there")
     options = parser.parse_args()
-    mutants = [mutant for mutant in ALL if options.only in f"{mutant.claim} {mutant.room} {mutant.tests}"]
+    mutants = [mutant for mutant in ALL if re.search(options.only, f"{mutant.claim} {mutant.room} {mutant.tests}")]
     if options.minutes is not None:
         print(f"order: --seed {options.seed}")  # noqa: T201
         random.Random(options.seed).shuffle(mutants)

@@ -170,14 +170,14 @@ MUTANTS = [
         "the last backward of a step without rows is skipped",
         "if not forwards and self.accelerator.sync_gradients:",
         "if False:",
-        "tests/trainer/test_trainer.py -k mixed_group",
+        "tests/trainer/test_trainer.py -k optimizers_step",
     ),
     # resuming
     trainer(
         "resuming restarts at micro-step 0",
         "0 if args.ignore_data_skip else steps * accumulation",
         "0",
-        f"{RESUME} -k within_a_generation",
+        "tests/trainer/test_trainer.py -k resuming_inside",
     ),
     trainer(
         "ignore_data_skip is ignored",

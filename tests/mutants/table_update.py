@@ -296,7 +296,7 @@ MUTANTS = [
         "metrics",
         "torch.maximum(self._sums[name], value)",
         "value",
-        oracle("real"),
+        oracle("anchor or clipped or kept"),
     ),
     Mutant(
         "sums are kept for the next step", "metrics", "self._sums = {}\n        metrics", "metrics", oracle("real")

@@ -189,5 +189,14 @@ def test_flash_attention_gets_its_own_boundaries():
     assert obstacle(model) is None
 
 
+def test_flash_attention_does_not_keep_other_layers_apart():
+    model = tiny_model()
+    model.config._attn_implementation = "flash_attention_2"
+    model.config.layer_types = ["full_attention", "sliding_attention"]
+    assert obstacle(model) is None
+    model.config.layer_types = ["full_attention", "linear_attention"]
+    assert obstacle(model) == "it has layers that are no attention"
+
+
 def test_padding_free_is_left_to_the_model_by_default():
     assert REALConfig(output_dir="x", use_cpu=True, bf16=False).padding_free is None
