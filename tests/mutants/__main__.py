@@ -99,6 +99,18 @@ def judge(root: Path, mutant: Mutant) -> Result:
     return Result(mutant, path.relative_to(root).as_posix(), outcome, time.perf_counter() - start)
 
 
+def check_places() -> None:
+    """Stop with all texts of the tables that the package no longer has, sampled or not."""
+    errors = []
+    for mutant in ALL:
+        try:
+            mutant.place(ROOT)
+        except ValueError as error:
+            errors.append(str(error))
+    if errors:
+        raise SystemExit("\n".join(errors))
+
+
 def run(mutants: list[Mutant], minutes: float | None) -> list[Result]:
     """Judge the mutants until the time is over; the tests of each must pass without it."""
     for name in HEAVY:
@@ -152,6 +164,7 @@ def main() -> int:
     if options.minutes is not None:
         print(f"order: --seed {options.seed}")  # noqa: T201
         random.Random(options.seed).shuffle(mutants)
+    check_places()
     results = run(mutants, options.minutes)
     if options.report:
         options.report.write_text(report(results), "utf-8")
