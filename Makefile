@@ -6,6 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 PYTEST_ARGS ?=
+SAMPLE ?=
 
 # One thread per process: the test workers, and the two processes of a distributed test, share the cores.
 # Offline and without a GPU, so that a test sees the same machine everywhere.
@@ -13,7 +14,7 @@ TEST_ENV = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fals
 	HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format docs clean
+.PHONY: help quickstart test mutants lint format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +25,9 @@ quickstart: $(VENV)/.quickstart ## Train SmolLM2-135M with REAL on arithmetic, o
 
 test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKERS=4)
 	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+mutants: $(VENV)/.dev ## Break lines of the core and see that the tests notice (make mutants SAMPLE=4, in minutes)
+	$(TEST_ENV) $(VENV)/bin/python -m tests.mutants $(if $(SAMPLE),--minutes $(SAMPLE),--report docs/mutants.md)
 
 lint: $(VENV)/.dev ## Check style
 	$(VENV)/bin/ruff check .

@@ -10,7 +10,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 
 from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset
-from tests.support.trainers import GROUP, config, even_start, trainer, weights
+from tests.support.trainers import GROUP, config, even_start, logged, trainer, weights
 from trl_real import REALTrainer
 
 
@@ -68,6 +68,25 @@ def test_resuming_within_a_generation_generates_its_prompts_again(tmp_path: Path
     whole, prompts = run(tmp_path)
     _, later_prompts = run(tmp_path / "resumed", resume=f"{whole.args.output_dir}/checkpoint-{step}")
     assert later_prompts == prompts[step // 2 :]
+
+
+def test_resuming_inside_a_generation_that_is_used_twice_runs_the_rest_of_both_rounds(tmp_path: Path) -> None:
+    """After the first of 4 steps: the second of the first round, then both again with old log-probabilities."""
+    whole, prompts = run(tmp_path, num_iterations=2)
+    assert len(prompts) == 2
+    resumed, later_prompts = run(
+        tmp_path / "resumed", resume=f"{whole.args.output_dir}/checkpoint-1", num_iterations=2
+    )
+    assert later_prompts == prompts
+    assert resumed.state.global_step == STEPS and logged(resumed, "scores/abs_mean")[-1] > 0
+
+
+def test_without_the_data_skip_a_resumed_run_begins_with_a_whole_generation(tmp_path: Path) -> None:
+    whole, prompts = run(tmp_path, max_steps=7)
+    checkpoint = f"{whole.args.output_dir}/checkpoint-1"
+    _, later_prompts = run(tmp_path / "resumed", resume=checkpoint, max_steps=7, ignore_data_skip=True)
+    assert len(later_prompts) == 3  # 6 steps, 2 in each; of a generation begun in its middle the first would have 1
+    assert later_prompts[0] == prompts[0]
 
 
 @pytest.mark.parametrize("step", [2, 3])

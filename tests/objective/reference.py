@@ -1,6 +1,5 @@
-"""The objective as the paper prints it, in float64 Python loops, and a training loop without any batch cut."""
+"""The objective as the paper prints it, one scalar after another, and a training loop without any batch cut."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,38 +14,36 @@ def score(logps: Iterable[float], old_logps: Iterable[float], counted: Iterable[
 
 
 def group_loss(
-    scores: list[float],
-    labels: list[float],
-    tau: float,
-    loss_type: str,
-    degenerate_groups: str,
+    scores: torch.Tensor,
+    labels: Iterable[float],
+    tau: float = 0.5,
+    loss_type: str = "real",
+    degenerate_groups: str = "drop",
     score_clip: float | None = None,
-) -> float:
-    """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean."""
-    limit = math.inf if score_clip is None else score_clip
-    positives = [min(s, limit) for s, y in zip(scores, labels, strict=True) if y == 1.0]
-    negatives = [max(s, -limit) for s, y in zip(scores, labels, strict=True) if y == 0.0]
+) -> torch.Tensor:
+    """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean. Autograd can follow it."""
+    limit = torch.inf if score_clip is None else score_clip
+    positives = [s.clamp(max=limit) for s, y in zip(scores, labels, strict=True) if y == 1.0]
+    negatives = [s.clamp(min=-limit) for s, y in zip(scores, labels, strict=True) if y == 0.0]
+    nothing = scores.new_zeros(())
     if degenerate_groups == "drop" and (not positives or not negatives):
-        return 0.0
+        return nothing
     if loss_type == "real":
-        positive_part = math.log(1 + sum(math.exp(0.0) * math.exp(-s / tau) for s in positives))
-        return positive_part + math.log(1 + sum(math.exp(s / tau) for s in negatives))
+        positive_part = torch.log(1 + sum((torch.exp(-s / tau) for s in positives), nothing))
+        return positive_part + torch.log(1 + sum((torch.exp(s / tau) for s in negatives), nothing))
     if loss_type == "real_no_anchor":
-        return math.log(1 + sum(math.exp((n - p) / tau) for p in positives for n in negatives))
+        return torch.log(1 + sum((torch.exp((n - p) / tau) for p in positives for n in negatives), nothing))
     # -log sigma(x) = log(1 + e^-x) and -log(1 - sigma(x)) = log(1 + e^x), without the cancellation of 1 - sigma
-    terms = [math.log1p(math.exp(-s / tau)) for s in positives] + [math.log1p(math.exp(s / tau)) for s in negatives]
-    return sum(terms) / max(len(terms), 1)
+    terms = [torch.log1p(torch.exp(-s / tau)) for s in positives] + [
+        torch.log1p(torch.exp(s / tau)) for s in negatives
+    ]
+    return sum(terms, nothing) / max(len(terms), 1)
 
 
-def step_loss(scores: torch.Tensor, labels: torch.Tensor, tau: float = 0.5) -> torch.Tensor:
-    """Eq. 8 for autograd, mean over all groups; groups of one class give 0 but count."""
-    total = scores.sum() * 0.0
-    for group_scores, group_labels in zip(scores, labels, strict=True):
-        positives, negatives = group_scores[group_labels == 1], group_scores[group_labels == 0]
-        if len(positives) and len(negatives):
-            total = total + torch.log(1 + torch.exp(-positives / tau).sum())
-            total = total + torch.log(1 + torch.exp(negatives / tau).sum())
-    return total / len(scores)
+def step_loss(scores: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
+    """Mean over all groups (N, G); those of one class give 0 but count."""
+    groups = zip(scores, labels.tolist(), strict=True)
+    return sum((group_loss(s, y, **options) for s, y in groups), scores.new_zeros(())) / len(scores)
 
 
 def completion_logps(model: nn.Module, prompt: list[int], completion: list[int]) -> torch.Tensor:

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ ROWS = 16  # rollouts of an optimizer step
 
 
 def trainer_for(
-    cut: dict[str, Any], trainer_class: type[REALTrainer] = REALTrainer, output_dir: str | None = None
+    cut: dict[str, Any],
+    trainer_class: type[REALTrainer] = REALTrainer,
+    output_dir: str | None = None,
+    reward_func: Callable = fixed_reward,
 ) -> REALTrainer:
     """
     A trainer on fixed rollouts.
@@ -54,7 +58,7 @@ def trainer_for(
     torch.manual_seed(7)
     trainer = trainer_class(
         model=cut["path"] if "path" in cut else tiny_moe() if cut.get("moe") else tiny_model(),
-        reward_funcs=fixed_reward,
+        reward_funcs=reward_func,
         args=REALConfig(**options | cut.get("options", {})),
         train_dataset=prompts_dataset(cut.get("prompts", 32)),
         eval_dataset=prompts_dataset(cut["eval"]) if "eval" in cut else None,

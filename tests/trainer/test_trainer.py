@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from tests.support.cuts import GROUP, parameters, train_cut, trainer_for
@@ -211,6 +212,24 @@ def test_steps_without_a_mixed_group_do_not_move_the_weights(reward, batch):
     assert moved(trainer) == 0
     kind = {none_reward: "unlabelled", nan_reward: "unlabelled", right_reward: "all_right", wrong_reward: "all_wrong"}
     assert log[0][f"groups/{kind[reward]}"] == 1 and log[0]["trained/rollouts"] == 0
+
+
+def test_a_step_without_a_mixed_group_still_takes_the_optimizers_step():
+    """Its gradient is zero, not missing: Adam goes on with its momentum, as in a loop that runs every rollout."""
+
+    def first_generation(prompts, completion_ids, **kwargs):
+        return fixed_reward(prompts, completion_ids) if trainer.state.global_step == 0 else right_reward(prompts)
+
+    class Snapshots(TrainerCallback):
+        def on_step_end(self, *args, **kwargs):
+            snapshots.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]).clone())
+
+    snapshots = []
+    trainer = build(first_generation)
+    trainer.add_callback(Snapshots())
+    log = train(trainer)
+    assert [entry["loss"] for entry in log[2:]] == [0, 0] and log[2]["groups/all_right"] == 1
+    assert (snapshots[3] - snapshots[2]).abs().max() > 1e-4
 
 
 def test_one_class_groups_train_when_they_are_kept():

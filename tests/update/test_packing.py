@@ -10,6 +10,8 @@ from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -127,6 +129,7 @@ def without(name: str, **options: Any) -> PreTrainedModel:
         "mamba": lambda: MambaForCausalLM(MambaConfig(vocab_size=63, hidden_size=16, num_hidden_layers=1, **options)),
         "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZE, **HEADS, sliding_window=8)),
         "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**SIZE, **HEADS)),
+        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SIZE, **HEADS, sliding_window=8)),
         "opt": lambda: OPTForCausalLM(OPTConfig(vocab_size=63, hidden_size=16, ffn_dim=32, num_hidden_layers=1)),
         "eager": lambda: tiny_model(attn_implementation="eager"),
         "vision": lambda: tiny_qwen_vl()[0],
@@ -142,6 +145,7 @@ def without(name: str, **options: Any) -> PreTrainedModel:
         ("mamba", "carries a state from token to token"),
         ("mistral", "not every layer attends to the whole row, which needs flash_attention_2"),
         ("gemma2", "attn_implementation is eager|not every layer attends to the whole row"),
+        ("gemma3", "^not every layer attends to the whole row, which needs flash_attention_2"),
         ("eager", "attn_implementation is eager, not sdpa or flash_attention_2"),
         ("vision", "the model also reads images"),
         ("prompt tuning", "prompt learning puts virtual tokens in front of a row"),
@@ -149,6 +153,17 @@ def without(name: str, **options: Any) -> PreTrainedModel:
 )
 def test_models_that_cannot_be_packed_are_told_by_their_settings(name, reason):
     assert re.search(reason, obstacle(without(name)))
+
+
+def test_layers_with_a_window_train_the_same_in_every_cut(tmp_path):
+    """Gemma 3 runs on SDPA; packed, its windows would be over the whole row, another model than the one that acts."""
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(**SIZE, **HEADS, sliding_window=4, layer_types=["sliding_attention", "full_attention"])
+    Gemma3ForCausalLM(config).save_pretrained(tmp_path)
+    cut = dict(steps=4, max_steps=4, path=str(tmp_path))
+    trained, _ = train_cut(cut | dict(batch=4))
+    expected, _ = train_cut(cut | dict(batch=4, options=dict(padding_free=False)))
+    assert distance(trained, expected) < TOLERANCE
 
 
 def test_compiled_models_are_padded():
@@ -172,6 +187,15 @@ def test_flash_attention_gets_its_own_boundaries():
     with packed_attention(model):
         assert model.config._attn_implementation == "flash_attention_2"
     assert obstacle(model) is None
+
+
+def test_flash_attention_does_not_keep_other_layers_apart():
+    model = tiny_model()
+    model.config._attn_implementation = "flash_attention_2"
+    model.config.layer_types = ["full_attention", "sliding_attention"]
+    assert obstacle(model) is None
+    model.config.layer_types = ["full_attention", "linear_attention"]
+    assert obstacle(model) == "it has layers that are no attention"
 
 
 def test_padding_free_is_left_to_the_model_by_default():

@@ -1,0 +1,216 @@
+"""Mutants of trl_real/trainer."""
+
+from .mutant import Mutant
+from .table_update import PACKING, oracle
+
+
+FORWARDS = "tests/trainer/test_exactness.py -k forwards_without_gradient"
+RESUME = "tests/drop_in/test_resume.py"
+TWO = "tests/trainer/test_two_processes.py"
+
+
+def trainer(claim: str, old: str, new: str, tests: str, survives: str | None = None) -> Mutant:
+    return Mutant(claim, "trainer", old, new, tests, survives)
+
+
+MUTANTS = [
+    # loss
+    trainer(
+        "a short last window is divided by a full step's groups",
+        "return self.current_gradient_accumulation_steps *",
+        "return self.args.gradient_accumulation_steps *",
+        oracle("window"),
+    ),
+    trainer(
+        "KL, entropy and balance terms not divided by G",
+        "terms / step.labels.size(1)",
+        "terms",
+        oracle("entropy and bonus"),
+    ),
+    trainer(
+        "KL, entropy and balance terms divided by the rows of the micro-step",
+        "terms / step.labels.size(1)",
+        "terms / len(rows)",
+        oracle("entropy and bonus"),
+    ),
+    trainer(
+        "the gradient has the wrong sign",
+        "surrogate - surrogate.detach() + shares.sum()",
+        "surrogate.detach() - surrogate + shares.sum()",
+        oracle("real"),
+    ),
+    trainer(
+        "the loss that is reported is the surrogate's",
+        "surrogate - surrogate.detach() + shares.sum()",
+        "surrogate",
+        oracle("real"),
+    ),
+    trainer(
+        "the mean over processes is not undone", "return loss * self.accelerator.num_processes", "return loss", TWO
+    ),
+    trainer(
+        "policy_loss without its mean",
+        "policy_loss=shares.sum() / num_groups",
+        "policy_loss=shares.sum()",
+        oracle("entropy and bonus"),
+    ),
+    trainer(
+        "an evaluation loss over the prompts of a batch",
+        "return self._validation.prompts",
+        "return self._validation.prompts_in_batch",
+        "tests/trainer/test_trainer.py -k evaluation_loss",
+    ),
+    trainer(
+        "kl_old in the other direction",
+        "per_token_kl(old_logps, logps)",
+        "per_token_kl(logps, old_logps)",
+        oracle("real"),
+    ),
+    trainer(
+        "masked tokens count in the entropy",
+        "entropy=(entropies * batch.mask).sum()",
+        "entropy=entropies.sum()",
+        oracle("padded"),
+    ),
+    trainer(
+        "every step is on policy",
+        "on_policy = self.state.global_step == generation.policy_version",
+        "on_policy = True",
+        oracle("real"),
+    ),
+    trainer(
+        "weights of part of a group", "elif not generation.plans[step].whole_groups:", "elif False:", oracle("real")
+    ),
+    trainer(
+        "scores of the last forward only",
+        "scores += self._step_weights.spread(batch.rows, local)",
+        "scores = self._step_weights.spread(batch.rows, local)",
+        oracle("real"),
+    ),
+    trainer(
+        "terms act on mixed groups only",
+        "keep = counted if self._trains_every_rollout else",
+        "keep =",
+        oracle("entropy and bonus"),
+    ),
+    trainer(
+        "rollouts without a token that counts are run",
+        "counted = counts[:, -1] > 0",
+        "counted = counts[:, -1] >= 0",
+        oracle("truncated"),
+    ),
+    trainer(
+        "the reference model is the policy",
+        "return self._forward(self.ref_model, batch)[0]",
+        "return self._forward(self.model, batch)[0]",
+        oracle("kl and reference"),
+    ),
+    trainer(
+        "the balance loss is not added",
+        "self.router_aux_loss_coef if self.aux_loss_enabled else 0.0",
+        "0.0",
+        oracle("experts"),
+    ),
+    # entropy controller
+    trainer(
+        "the adaptive entropy controller is reversed",
+        "if entropy <= args.entropy_target:",
+        "if entropy > args.entropy_target:",
+        oracle("adaptive"),
+    ),
+    trainer(
+        "the bonus acts above the target",
+        "self._last_world_entropy > self.args.entropy_target",
+        "self._last_world_entropy <= self.args.entropy_target",
+        oracle("adaptive"),
+    ),
+    trainer(
+        "the entropy coefficient has no upper end",
+        "min(self.entropy_coef + args.entropy_coef_delta, args.entropy_coef_max)",
+        "self.entropy_coef + args.entropy_coef_delta",
+        oracle("adaptive"),
+    ),
+    trainer(
+        "the entropy coefficient has no lower end",
+        "max(self.entropy_coef - args.entropy_coef_delta, args.entropy_coef_min)",
+        "self.entropy_coef - args.entropy_coef_delta",
+        oracle("adaptive"),
+    ),
+    trainer("the bonus waits for ever", "self._last_world_entropy = entropy", "pass", oracle("adaptive")),
+    # generations
+    trainer(
+        "a generation is used once",
+        "% (self.args.steps_per_generation * self.num_iterations) == 0",
+        "% self.args.steps_per_generation == 0",
+        oracle("twice"),
+    ),
+    trainer(
+        "old log-probabilities of the first step of a generation used twice are not kept",
+        "if self._step_weights.on_policy and self.num_iterations > 1 and self.model.training:",
+        "if False:",
+        oracle("twice"),
+    ),
+    trainer(
+        "old log-probabilities are computed for the first step too", "if step != first_step:", "if True:", FORWARDS
+    ),
+    trainer(
+        "old log-probabilities missing after resuming inside a generation that is used twice",
+        "if step < first_step and self.num_iterations == 1:",
+        "if step < first_step:",
+        f"{RESUME} -k twice",
+    ),
+    trainer(
+        "the step after a generation is planned as if its weights were unknown",
+        "on_policy_step=first_step if self.num_iterations == 1 else None",
+        "on_policy_step=None",
+        FORWARDS,
+        "only memory and forwards change: groups stay whole in more micro-steps",
+    ),
+    trainer(
+        "the last backward of a step without rows is skipped",
+        "if not forwards and self.accelerator.sync_gradients:",
+        "if False:",
+        "tests/trainer/test_trainer.py -k optimizers_step",
+    ),
+    # resuming
+    trainer(
+        "resuming restarts at micro-step 0",
+        "0 if args.ignore_data_skip else steps * accumulation",
+        "0",
+        "tests/trainer/test_trainer.py -k resuming_inside",
+    ),
+    trainer(
+        "ignore_data_skip is ignored",
+        "0 if args.ignore_data_skip else steps * accumulation",
+        "steps * accumulation",
+        f"{RESUME} -k data_skip",
+    ),
+    trainer(
+        "the first epoch's permutation after resuming",
+        "skip_permutations(self._train_sampler, epochs)",
+        "pass",
+        f"{RESUME} -k between",
+    ),
+    # packing and processes
+    trainer(
+        "the packing trial's verdict is not gathered",
+        "self.accelerator.gather(torch.tensor([apart], device=self.accelerator.device)).all().item()",
+        "bool(apart)",
+        TWO,
+    ),
+    trainer(
+        "the trial's verdict is not asked for",
+        "return False if reason or wanted is False else None",
+        "return False if reason or wanted is False else True",
+        f"{PACKING} -k found_out",
+    ),
+    trainer(
+        "padding_free=True does not mind the model", "if wanted and reason:", "if False:", f"{PACKING} -k impossible"
+    ),
+    trainer(
+        "attention of the recomputed forward is over all rows",
+        "with packed_attention(self.model) if self._packs else nullcontext():",
+        "with nullcontext():",
+        f"{PACKING} -k recomputes",
+    ),
+]

@@ -1,0 +1,304 @@
+"""Mutants of trl_real/update and trl_real/metrics."""
+
+from .mutant import Mutant
+
+
+ORACLE = "tests/trainer/test_oracle.py"
+PACKING = "tests/update/test_packing.py"
+LAYOUT = "tests/update/test_micro_batches.py"
+
+
+def update(claim: str, old: str, new: str, tests: str) -> Mutant:
+    return Mutant(claim, "update", old, new, tests)
+
+
+def oracle(cases: str) -> str:
+    """The cases of the oracle with these words in their names."""
+    return f"{ORACLE} -k '{cases}'"
+
+
+MUTANTS = [
+    # terms
+    update(
+        "KL arguments swapped",
+        "difference = target_per_token_logps - per_token_logps",
+        "difference = per_token_logps - target_per_token_logps",
+        oracle("kl and adapter"),
+    ),
+    update(
+        "KL without its last term",
+        "return difference.exp() - difference - 1",
+        "return difference.exp() - difference",
+        oracle("kl and adapter"),
+    ),
+    update(
+        "KL to the other target",
+        'if self.kl_target == "old" else',
+        'if self.kl_target == "ref" else',
+        oracle("kl and reference"),
+    ),
+    update(
+        "the KL's weight is dropped",
+        "self.beta * rollout_means(kl, batch.mask).sum()",
+        "rollout_means(kl, batch.mask).sum()",
+        oracle("kl and adapter"),
+    ),
+    update(
+        "bias correction inverted", "if self.bias_correction:", "if not self.bias_correction:", oracle("kl and old")
+    ),
+    update("bias correction off", "if self.bias_correction:", "if False:", oracle("kl and bias")),
+    update(
+        "bias correction upside down",
+        "kl * (logps - old_logps).exp()",
+        "kl * (old_logps - logps).exp()",
+        oracle("kl and bias"),
+    ),
+    update(
+        "bias correction without gradient",
+        "kl * (logps - old_logps).exp()",
+        "kl * (logps - old_logps).exp().detach()",
+        oracle("kl and bias"),
+    ),
+    update(
+        "entropy sign flipped",
+        "terms = terms - entropy_coef *",
+        "terms = terms + entropy_coef *",
+        oracle("entropy and bonus"),
+    ),
+    update(
+        "entropy coefficient dropped",
+        "terms - entropy_coef * rollout_means",
+        "terms - rollout_means",
+        oracle("entropy and bonus"),
+    ),
+    update(
+        "MoE coefficient dropped",
+        "self.balance_coef * (balance * counted).sum()",
+        "(balance * counted).sum()",
+        oracle("balance"),
+    ),
+    update(
+        "the balance of rollouts without tokens counts",
+        "self.balance_coef * (balance * counted).sum()",
+        "self.balance_coef * balance.sum()",
+        "tests/update/test_regularizers.py",
+    ),
+    update(
+        "aux_loss averaged over fillers too",
+        '"rollouts": counted.sum()',
+        '"rollouts": counted.new_tensor(counted.numel(), dtype=torch.int64)',
+        "tests/update/test_regularizers.py",
+    ),
+    update(
+        "a term is a mean over the batch's width", "/ mask.sum(-1).clamp(min=1)", "/ mask.size(-1)", oracle("tool")
+    ),
+    update(
+        "a term of a rollout without tokens divides by 0",
+        "/ mask.sum(-1).clamp(min=1)",
+        "/ mask.sum(-1)",
+        "tests/update/test_regularizers.py",
+    ),
+    update(
+        "masked tokens are part of a term",
+        "values.masked_fill(mask == 0, 0.0).sum(-1)",
+        "values.sum(-1)",
+        oracle("padded"),
+    ),
+    update(
+        "kl is a sum of rollouts' means",
+        'sums["kl"] = (kl * batch.mask).sum()',
+        'sums["kl"] = rollout_means(kl, batch.mask).sum()',
+        oracle("kl and adapter"),
+    ),
+    # one generation
+    update(
+        "rollouts without gradient are run",
+        "return self.weigh(torch.zeros_like(labels), labels)[0] != 0",
+        "return ~labels.isnan()",
+        oracle("real"),
+    ),
+    update(
+        "the loss is shared over all rollouts, labelled or not",
+        "/ labelled.sum(dim=1).clamp(min=1)",
+        "/ labels.size(1)",
+        oracle("real"),
+    ),
+    update(
+        "tau of the weights is the default",
+        "options = (self.tau, self.loss_type,",
+        "options = (0.5, self.loss_type,",
+        oracle("tau"),
+    ),
+    update(
+        "the clip does not reach the objective",
+        "self.degenerate_groups, self.score_clip)",
+        "self.degenerate_groups, None)",
+        oracle("clipped"),
+    ),
+    update(
+        "scores keep their gradient in the table",
+        "scores.detach()[known]",
+        "scores[known]",
+        ORACLE,
+    ),
+    update(
+        "a step takes the first groups' labels",
+        "labels = self.labels[groups.start : groups.stop]",
+        "labels = self.labels[: len(groups)]",
+        oracle("real"),
+    ),
+    update(
+        "no filler on a process without rows",
+        "or [self.filler] for forward in forwards]",
+        "for forward in forwards if forward[self.process]]",
+        "tests/trainer/test_two_processes.py",
+    ),
+    # plan
+    update("torn groups count as whole", "whole or len(packed) <= 1", "True", oracle("real")),
+    update(
+        "every step is planned for known weights",
+        "packed = None if step == on_policy_step else _pack(kept, capacity)",
+        "packed = None",
+        "tests/update/test_plan.py",
+    ),
+    update(
+        "every step has the first groups",
+        "groups = range(step * per_step, (step + 1) * per_step)",
+        "groups = range(per_step)",
+        oracle("real"),
+    ),
+    update(
+        "rows without gradient are planned",
+        "[row for row in group if keep[row]]",
+        "list(group)",
+        "tests/update/test_plan.py",
+    ),
+    update(
+        "a packed micro-step may be too large",
+        "if tokens + self.lengths[row] > budget:",
+        "if False:",
+        "tests/update/test_plan.py",
+    ),
+    update(
+        "a padded micro-step may be too large",
+        "return forwards if max(held) <= budget else None",
+        "return forwards",
+        "tests/update/test_plan.py",
+    ),
+    # layout
+    update(
+        "the trial of packed rows always passes",
+        ".abs().max() <= tolerance)",
+        ".abs().max() >= 0)",
+        f"{PACKING} -k found_out",
+    ),
+    update(
+        "other layers do not matter for SDPA (Gemma 3)",
+        'elif _has_other_layers(config, {"full_attention"}) or _slides(config):',
+        "elif _slides(config):",
+        f"{PACKING} -k 'gemma3 or window'",
+    ),
+    update(
+        "a sliding window does not matter (Mistral)",
+        'elif _has_other_layers(config, {"full_attention"}) or _slides(config):',
+        'elif _has_other_layers(config, {"full_attention"}):',
+        f"{PACKING} -k mistral",
+    ),
+    update(
+        "other layers do not matter for FlashAttention",
+        'if _has_other_layers(config, {"full_attention", "sliding_attention"}):',
+        "if False:",
+        f"{PACKING} -k flash",
+    ),
+    update(
+        "packed rows are one row to SDPA",
+        "zip(*(tensor.split(row_lengths, dim=2) for tensor in (query, key, value)), strict=True)",
+        "[(query, key, value)]",
+        f"{PACKING} -k as_if_alone",
+    ),
+    update(
+        "positions do not restart with a row",
+        "torch.cat([torch.arange(length) for length in lengths])[None]",
+        "torch.arange(sum(lengths))[None]",
+        LAYOUT,
+    ),
+    update(
+        "a masked token is predicted",
+        "rollout.completion_ids.masked_fill(rollout.mask == 0, IGNORED)",
+        "rollout.completion_ids.clone()",
+        LAYOUT,
+    ),
+    update(
+        "a token is read one position late",
+        "len(rollout.prompt_ids) - 1 for rollout in rollouts",
+        "len(rollout.prompt_ids) for rollout in rollouts",
+        oracle("real"),
+    ),
+    update(
+        "fillers' padding is not zero",
+        "values.flatten()[self.columns].masked_fill(self.mask == 0, 0.0)",
+        "values.flatten()[self.columns]",
+        LAYOUT,
+    ),
+    update(
+        "prompts are padded on the right",
+        'pad(tensors, value, "left", pad_to_multiple_of)',
+        'pad(tensors, value, "right", pad_to_multiple_of)',
+        LAYOUT,
+    ),
+    update(
+        "the padding is attended to",
+        "left([torch.ones_like(p) for p in prompts], 0)",
+        "left([torch.ones_like(p) for p in prompts], 1)",
+        LAYOUT,
+    ),
+    update(
+        "old log-probabilities keep a graph",
+        "row[: len(rollout.completion_ids)].detach())",
+        "row[: len(rollout.completion_ids)])",
+        oracle("twice"),
+    ),
+    update(
+        "a rollout without old log-probabilities has zeros",
+        "elif self.rollouts[index].row is not None:",
+        "elif False:",
+        LAYOUT,
+    ),
+    update(
+        "the tool mask is ignored",
+        'batch["completion_mask"] * batch["tool_mask"] if',
+        'batch["completion_mask"] if',
+        oracle("tool"),
+    ),
+    update(
+        "tool tokens count for the label",
+        'counted = completion * batch["tool_mask"] if "tool_mask" in batch else completion',
+        "counted = completion",
+        "tests/update/test_rollouts.py",
+    ),
+    # metrics
+    Mutant(
+        "kl averaged over rollouts",
+        "metrics",
+        '"kl": ("kl", "tokens")',
+        '"kl": ("kl", "labelled")',
+        oracle("kl and adapter"),
+    ),
+    Mutant(
+        "kl_old averaged over rollouts",
+        "metrics",
+        '"kl_old": ("kl_old", "tokens")',
+        '"kl_old": ("kl_old", "labelled")',
+        oracle("real"),
+    ),
+    Mutant(
+        "weights/max is the last micro-step's",
+        "metrics",
+        "torch.maximum(self._sums[name], value)",
+        "value",
+        oracle("anchor or clipped or kept"),
+    ),
+    Mutant(
+        "sums are kept for the next step", "metrics", "self._sums = {}\n        metrics", "metrics", oracle("real")
+    ),
+]

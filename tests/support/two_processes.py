@@ -1,0 +1,98 @@
+"""Under torchrun: what two processes must do alike. Every process writes what it saw."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from tests.support.cuts import trainer_for
+from tests.support.tiny import digest, fixed_completion
+from trl_real import REALTrainer
+from trl_real.update import packing
+
+
+# Without clipping and Adam, so that the scale of a gradient shows
+SGD = dict(batch=1, steps=2, max_steps=4, options=dict(optim="sgd", max_grad_norm=0.0, learning_rate=0.1))
+
+
+def flat_parameters(trainer: REALTrainer) -> list[float]:
+    return torch.cat([p.detach().flatten() for _, p in sorted(trainer.model.named_parameters())]).tolist()
+
+
+class Spy(REALTrainer):
+    """Counts the forwards of every micro-step."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self.forwards.append(0)
+        return super().training_step(*args, **kwargs)
+
+    def watch(self) -> "Spy":
+        def count(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+            self.forwards[-1] += 1
+            self.tokens.append(kwargs["input_ids"].numel())
+
+        self.forwards: list[int] = []
+        self.tokens: list[int] = []
+        self.model.register_forward_pre_hook(count, with_kwargs=True)
+        return self
+
+
+def steps_of_sgd() -> dict[str, Any]:
+    """The parameters at the end."""
+    trainer = trainer_for(SGD)
+    trainer.train()
+    return dict(parameters=flat_parameters(trainer))
+
+
+def rare_label(prompts: list[str], completion_ids: list[list[int]], **kwargs: Any) -> list[float | None]:
+    """One rollout of every fourth prompt is right; no other has a label."""
+    rows = zip(prompts, completion_ids, strict=True)
+    return [
+        1.0 if digest("rare", prompt) % 4 == 0 and ids == fixed_completion(prompt, 0) else None for prompt, ids in rows
+    ]
+
+
+def forward_counts() -> dict[str, Any]:
+    """Forwards of every micro-step, and their tokens, where a step has so few rows that a process has none."""
+    cut = SGD | dict(steps=4, options=SGD["options"] | dict(degenerate_groups="keep"))
+    trainer = trainer_for(cut, Spy, reward_func=rare_label).watch()
+    trainer.train()
+    return dict(forwards=trainer.forwards, tokens=trainer.tokens)
+
+
+def leak_on_one_process() -> dict[str, Any]:
+    """Rows see each other on the second process alone; what the first one, which logs, says of it."""
+    if os.environ["RANK"] == "1":
+
+        def over_all_rows(
+            module: Any, query: Any, key: Any, value: Any, mask: Any, *, row_lengths: Any, **kwargs: Any
+        ) -> tuple[torch.Tensor, None]:
+            return sdpa_attention_forward(module, query, key, value, None, **kwargs)
+
+        packing.AttentionInterface._global_mapping[packing.ROW_BY_ROW] = over_all_rows
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logging.getLogger("trl_real").addHandler(handler)
+    trainer_for(dict(batch=4, steps=2, max_steps=1)).train()
+    return dict(said=said)
+
+
+def main(folder: str) -> None:
+    for name, run in {
+        "steps_of_sgd": steps_of_sgd,
+        "forward_counts": forward_counts,
+        "leak_on_one_process": leak_on_one_process,
+    }.items():
+        Path(folder, f"{name}-{os.environ['RANK']}.json").write_text(json.dumps(run()))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
