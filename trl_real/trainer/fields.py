@@ -201,8 +201,8 @@ def markdown_table() -> str:
     lines = [
         "# Every field of REALConfig",
         "",
-        "Written from `trl_real/trainer/fields.py` by `make docs`. Which settings matter most, and what to start with:",
-        "[settings and metrics](guides/metrics.md).",
+        "Written from `trl_real/trainer/fields.py` by `make docs`. What to start with:",
+        "[settings and metrics](guides/metrics.md#settings-that-matter).",
         "",
         "## REAL's own",
         "",
