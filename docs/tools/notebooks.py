@@ -1,9 +1,12 @@
 """
 MkDocs hook: a notebook becomes a page, with the output that is committed in it.
 
-In: the notebooks among the documentation's files. Out: a Markdown page beside each, with its figures. Left out:
-running them, which `tests/docs/test_tutorial.py` does.
+In: the notebooks among the documentation's files, and links to them. Out: a Markdown page beside each, with its
+figures, and links to that page. Left out: running notebooks, which `tests/docs/test_tutorial.py` does.
 """
+
+import re
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -22,3 +25,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(File.generated(config, f"{folder}/{path}".lstrip("/"), content=content))
         files.append(File.generated(config, f"{name}.md", content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """In the repository a link leads to the notebook, on the site to its page."""
+    return re.sub(r"(\]\([^)\s:]*)\.ipynb\b", r"\1.md", markdown)
