@@ -24,14 +24,15 @@ def printed(notebook: nbformat.NotebookNode) -> str:
 @pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 def test_the_tutorial_runs_from_the_prompts_to_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_script("smollm2").write_model(tmp_path / "model")
-    for name, value in {"MODEL": "model", "STEPS": "1", "OUTPUT": "out"}.items():
+    small = {"MODEL": "model", "OUTPUT": "out", "STEPS": "2", "ROLLOUTS": "8", "HELD_OUT": "1"}
+    for name, value in small.items():
         monkeypatch.setenv(f"TUTORIAL_{name}", value)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(TUTORIAL, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    assert "1 optimizer steps in" in printed(notebook)
+    assert "2 optimizer steps in" in printed(notebook)
     log = json.loads((tmp_path / "out/trainer_state.json").read_text())["log_history"]
-    assert [record["step"] for record in log if "eval_avg@4" in record] == [0, 1]
+    assert [record["step"] for record in log if "eval_avg@4" in record] == [0, 2]
     for file in ("adapter_model.safetensors", "training.png", "scores.png"):
         assert (tmp_path / "out" / file).stat().st_size > 10_000
 
