@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -107,6 +108,8 @@ def check_python(arguments: list[str], folder: Path) -> None:
     elif arguments[:2] == ["-m", "torch.distributed.run"]:
         script = next(number for number, word in enumerate(arguments) if word.endswith(".py"))
         check_script(arguments[script], arguments[script + 1 :], folder)
+    elif arguments[0] == "-m":
+        assert importlib.util.find_spec(arguments[1])
     else:
         check_script(arguments[0], arguments[1:], folder)
 
