@@ -37,11 +37,12 @@ format: $(VENV)/.dev ## Repair style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(VENV)/.dev ## Write docs/config.md anew from trl_real/trainer/fields.py
+docs: $(VENV)/.dev ## Write docs/config.md anew from trl_real/trainer/fields.py, and build the site strictly into site/
 	$(VENV)/bin/python -c "from trl_real.trainer.fields import markdown_table; print(markdown_table(), end='')" > docs/config.md
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 clean: ## Remove what the targets above created
-	rm -rf $(VENV) models runs build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) models runs build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find trl_real recipes comparison tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:

@@ -20,7 +20,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text().lower().replace("_", "-"), re.M))
 # Not the changelog: it may name what is gone
 DOCUMENTS = [
-    path for folder in ("", "docs/", "recipes/") for path in ROOT.glob(f"{folder}*.md") if path.stem != "CHANGELOG"
+    path
+    for pattern in ("*.md", "docs/**/*.md", "recipes/*.md")
+    for path in ROOT.glob(pattern)
+    if path.stem != "CHANGELOG"
 ]
 NAMED_FILE = re.compile(
     r"\b(?:recipes|comparison|tests|docs|trl_real|benchmarks)/[\w./-]*\w\.(?:py|ya?ml|md|png|svg|json)\b"

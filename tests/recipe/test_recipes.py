@@ -149,8 +149,8 @@ def test_comments_name_files_and_fields_that_exist(path: Path) -> None:
     assert path.parent != RECIPES or any(word in comment for word in ("Hardware:", "Expected:"))
 
 
-def test_the_readme_lists_every_recipe_and_no_other() -> None:
-    text = (RECIPES / "README.md").read_text()
+def test_the_documentation_lists_every_recipe_and_no_other() -> None:
+    text = (ROOT / "docs/guides/recipes.md").read_text()
     listed = set(re.findall(r"^\| `(\w+\.yaml)`", text, flags=re.MULTILINE))
     assert listed == {path.name for path in PATHS}
     for file in re.findall(r"recipes/accelerate/[\w.]+", text):

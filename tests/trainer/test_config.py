@@ -1,5 +1,6 @@
 """REALConfig: every field of GRPOConfig has a place; settings that cannot be right are refused with the way out."""
 
+import re
 import warnings
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from packaging.version import Version
 from trl import GRPOConfig
 
 from trl_real import REALConfig
-from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, REFUSED, markdown_table
+from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, OWN, REFUSED, markdown_table
 
 
 def config(**options: Any) -> REALConfig:
@@ -28,6 +29,20 @@ def test_every_field_of_grpo_config_is_in_one_table():
 def test_the_tables_name_no_field_that_never_was():
     if Version(transformers.__version__) >= Version("5.23"):
         assert {*AS_IN_GRPO, *INERT, *NOTES, *REFUSED} <= {field.name for field in fields(GRPOConfig)}
+
+
+def test_every_field_that_real_adds_says_when_to_change_it():
+    added = {field.name for field in fields(REALConfig)} - {field.name for field in fields(GRPOConfig)}
+    assert OWN.keys() == added | {"loss_type"}  # GRPOConfig has that one too, with other values
+    assert all(what and when for what, when in OWN.values())
+
+
+def test_every_field_is_on_the_page_once():
+    # The first cell of a row, or a name in the list of those as in GRPOTrainer
+    tables, rest = markdown_table().split("## As in GRPOTrainer")
+    names = re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE) + re.findall(r"`(\w+)`", rest.split("\n\n")[1])[1:]
+    assert len(names) == len(set(names))
+    assert {field.name for field in fields(REALConfig)} <= set(names)
 
 
 def test_the_documentation_is_the_table():

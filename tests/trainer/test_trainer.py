@@ -78,8 +78,8 @@ def test_the_loss_of_an_on_policy_step_is_counted_by_hand():
 
 
 def test_every_metric_of_the_glossary_is_logged_and_bounded():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    glossary = re.findall(r"^\| `([^`]+)` \|", readme.split("\n## Metrics\n")[1].split("\n## ")[0], re.MULTILINE)
+    page = (Path(__file__).parents[2] / "docs/guides/metrics.md").read_text()
+    glossary = re.findall(r"^\| `([^`]+)` \|", page.split("\n## Metrics\n")[1].split("\n## ")[0], re.MULTILINE)
     log = train(build(fixed_reward))
     assert len(glossary) > 8
     for name in glossary:

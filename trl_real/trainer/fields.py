@@ -5,7 +5,7 @@ module (`make docs` writes it); a test keeps both complete for the installed TRL
 Transformers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,20 +141,84 @@ AS_IN_GRPO = frozenset(
 )
 
 
+# REAL's own fields, in the order of REALConfig: what they do, and when to change them.
+OWN: dict[str, tuple[str, str]] = {
+    "tau": (
+        "Temperature of the classification loss; weights are bounded by 1/τ.",
+        "Hardly ever. 0.1 collapsed in the paper; on a small task it made no difference.",
+    ),
+    "loss_type": (
+        "`real`, `real_no_anchor` or `bce`.",
+        "To repeat the paper's ablations; `real_no_anchor` with `score_clip` when updates overshoot.",
+    ),
+    "degenerate_groups": (
+        "What groups that are all right or all wrong do: `drop` (no gradient) or `keep` (Eq. 8 as printed).",
+        "`keep` to push all-right groups further up, at the price of running them.",
+    ),
+    "score_clip": (
+        "Experimental, not in the paper: no gradient for a rollout whose score went further than this.",
+        "When a warning says that updates overshoot and the learning rate should stay: two or three times "
+        "`scores/abs_mean` of a healthy run.",
+    ),
+    "label_threshold": (
+        "A rollout is right when its reward exceeds this. 0.5 with one reward function.",
+        "When rewards are not 0 and 1, or several functions decide together by their weighted sum.",
+    ),
+    "label_reward_func": (
+        "Name of the one reward function that decides whether a rollout is right.",
+        "With several reward functions of which one says what is right.",
+    ),
+    "kl_target": (
+        "Policy of the KL term that `beta` weighs: `ref` or `old`.",
+        "With `beta` above 0: `old` holds the policy near the one that sampled, and needs no reference model.",
+    ),
+    "padding_free": (
+        "Pack rollouts one after another. Default: where the model can be run so.",
+        "`True` to be told if it cannot, `False` to compare with padded rows.",
+    ),
+    "eval_temperature": ("Temperature in evaluation.", "To evaluate as the model will be used."),
+    "eval_top_p": ("Nucleus in evaluation.", "To evaluate as the model will be used."),
+}
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Lines of a table in Markdown."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+
+
+def _difference(name: str) -> str:
+    """What a user should know of a field that is not as in GRPOTrainer."""
+    if name in REFUSED:
+        return f"{REFUSED[name].reason} Write `{REFUSED[name].instead}`."
+    return INERT.get(name) or NOTES[name]
+
+
 def markdown_table() -> str:
     """The documentation of this module, as Markdown."""
+    own = ((f"`{name}`", what, when) for name, (what, when) in OWN.items())
+    # `loss_type` is a field of GRPOConfig with values of REAL's own
+    different = sorted({*INERT, *NOTES, *REFUSED} - OWN.keys())
     lines = [
-        "# Every field of GRPOConfig in REALConfig",
+        "# Every field of REALConfig",
         "",
-        "Written from `trl_real/trainer/fields.py` by `make docs`. An inert field gives a warning when it is set; a",
-        "refused value is an error at construction.",
+        "Written from `trl_real/trainer/fields.py` by `make docs`. What to start with:",
+        "[settings and metrics](guides/metrics.md#settings-that-matter).",
         "",
-        "| field | in REAL | note |",
-        "| --- | --- | --- |",
+        "## REAL's own",
+        "",
+        *_table(("field", "what it does", "when to change it"), own),
+        "",
+        "## Different from GRPOTrainer",
+        "",
+        "An inert field gives a warning when it is set; a refused value is an error at construction.",
+        "",
+        *_table(
+            ("field", "in REAL", "note"), ((f"`{name}`", category(name), _difference(name)) for name in different)
+        ),
+        "",
+        "## As in GRPOTrainer",
+        "",
+        "All other fields of `GRPOConfig`:",
+        ", ".join(f"`{name}`" for name in sorted(AS_IN_GRPO)) + ".",
     ]
-    for name in sorted({*AS_IN_GRPO, *INERT, *NOTES, *REFUSED}):
-        note = INERT.get(name) or NOTES.get(name) or ""
-        if name in REFUSED:
-            note = f"{REFUSED[name].reason} Write `{REFUSED[name].instead}`."
-        lines.append(f"| `{name}` | {category(name)} | {note} |")
     return "\n".join(lines) + "\n"

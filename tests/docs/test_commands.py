@@ -1,0 +1,186 @@
+"""What the documentation tells a reader to type or to write is what the programs understand."""
+
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.launch import launch_command_parser
+from trl import ModelConfig
+
+import trl_real
+from comparison.compare import read_arguments
+from tests.docs.pages import PAGES, ROOT, blocks, commands, words
+from trl_real import REALConfig
+from trl_real.evaluation.options import EvaluationArguments
+from trl_real.figures.commands import parse as parse_figures
+from trl_real.recipe.methods import METHODS
+from trl_real.recipe.options import RecipeArguments
+from trl_real.recipe.reading import build_options, read_method, read_options, split_config
+
+
+RECIPES = ROOT / "recipes"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# The options of `trl-real train` that go to accelerate
+LAUNCHING = {"--accelerate_config", "--num_processes"}
+SHOWN = [(page, command) for page, text in PAGES.items() for command in dict.fromkeys(commands(text))]
+
+
+def write_recipes(page: str, folder: Path) -> None:
+    """The recipes that a page spells out, under the names by which it calls them."""
+    names = dict.fromkeys(re.findall(r"`(\w+\.yaml)`:\n", PAGES[page]))
+    for name, content in zip(names, blocks(PAGES[page], "yaml"), strict=False):
+        (folder / name).write_text(content)
+
+
+def check_train(arguments: list[str], folder: Path) -> None:
+    config, _ = split_config(arguments)
+    if config is not None and not (folder / config).exists():
+        folder = RECIPES
+    method = METHODS[read_method(arguments, folder)][1]
+    read_options(arguments, [RecipeArguments, method, ModelConfig], folder)
+
+
+def check_evaluate(arguments: list[str], folder: Path) -> None:
+    config, rest = split_config(arguments)
+    assert config is None or (RECIPES / config).is_file()
+    read_options(rest, [EvaluationArguments], RECIPES)
+
+
+def check_recipes(arguments: list[str], folder: Path) -> None:
+    verb, *names = arguments or ["list"]
+    assert verb in ("list", "show", "copy")
+    assert not names or names[0] == "NAME" or (RECIPES / names[0]).is_file()
+
+
+def check_installed(arguments: list[str], folder: Path) -> None:
+    """`trl-real ...`; the options of launching are accelerate's, the others those of the scripts."""
+    verb, *rest = arguments
+    if verb == "train":
+        kept = []
+        for word in (iter_words := iter(rest)):
+            if word in LAUNCHING:
+                value = next(iter_words)
+                known = {path.stem for path in (RECIPES / "accelerate").glob("*.yaml")}
+                assert word != "--accelerate_config" or value in known or (ROOT / value).is_file()
+            else:
+                kept.append(word)
+        rest = kept
+    checks: dict[str, Callable[[list[str], Path], object]] = {
+        "train": check_train,
+        "evaluate": check_evaluate,
+        "recipes": check_recipes,
+        "figures": lambda arguments, _: parse_figures(arguments),
+        "doctor": lambda arguments, _: [] == arguments,
+    }
+    checks[verb](rest, folder)
+
+
+@cache
+def help_of(script: str) -> str:
+    return subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True).stdout
+
+
+def check_script(script: str, arguments: list[str], folder: Path) -> None:
+    """A file of the repository."""
+    assert (ROOT / script).is_file()
+    if script in ("recipes/train.py", "recipes/evaluate.py"):
+        (check_train if "train" in script else check_evaluate)(arguments, folder)
+    else:
+        unknown = {word for word in arguments if word.startswith("--")} - set(re.findall(r"--\w+", help_of(script)))
+        assert not unknown
+
+
+def check_python(arguments: list[str], folder: Path) -> None:
+    if arguments[:2] == ["-m", "trl_real.figures"]:
+        parse_figures(arguments[2:] or ["gradients"])
+    elif arguments[:2] == ["-m", "comparison"]:
+        assert read_arguments(arguments[2:]).config.is_file()
+    elif arguments[:2] == ["-m", "torch.distributed.run"]:
+        script = next(number for number, word in enumerate(arguments) if word.endswith(".py"))
+        check_script(arguments[script], arguments[script + 1 :], folder)
+    elif arguments[0] == "-m":
+        assert importlib.util.find_spec(arguments[1])
+    else:
+        check_script(arguments[0], arguments[1:], folder)
+
+
+def check_accelerate(arguments: list[str], folder: Path) -> None:
+    assert arguments[0] == "launch"
+    launch = launch_command_parser().parse_args(arguments[1:])
+    assert launch.config_file is None or (ROOT / launch.config_file).is_file()
+    check_script(launch.training_script, launch.training_script_args, folder)
+
+
+def check_pip(arguments: list[str], folder: Path) -> None:
+    for extras in re.findall(r"\[([\w,]+)\]", " ".join(arguments)):
+        assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+def check_make(arguments: list[str], folder: Path) -> None:
+    assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+CHECKS = {
+    "trl-real": check_installed,
+    "accelerate": check_accelerate,
+    "python": check_python,
+    "pip": check_pip,
+    "make": check_make,
+    "trl": lambda arguments, _: importlib.import_module(f"trl.scripts.{arguments[0].replace('-', '_')}"),
+}
+
+
+@pytest.mark.parametrize(("page", "command"), SHOWN, ids=[f"{page}: {command}" for page, command in SHOWN])
+def test_a_command_names_files_and_options_that_exist(page: str, command: str, tmp_path: Path) -> None:
+    write_recipes(page, tmp_path)
+    program, *arguments = words(command)
+    CHECKS[program](arguments, tmp_path)
+
+
+def test_commands_are_found_at_all() -> None:
+    for program in CHECKS:
+        assert any(command.startswith(f"{program} ") for _, command in SHOWN), program
+
+
+def test_the_installed_command_has_every_part_that_the_pages_name() -> None:
+    pytest.importorskip("trl_real.cli", reason="the command trl-real is not in this version")
+    module, _, function = PROJECT["scripts"]["trl-real"].partition(":")
+    start = f"import sys; from {module} import {function} as start; sys.argv = ['trl-real', '--help']; start()"
+    printed = subprocess.run([sys.executable, "-c", start], cwd=ROOT, capture_output=True, text=True).stdout
+    named = {words(command)[1] for _, command in SHOWN if command.startswith("trl-real ")}
+    assert named and all(re.search(rf"\b{name}\b", printed) for name in named)
+
+
+RECIPE_BLOCKS = [(page, block) for page, text in PAGES.items() for block in blocks(text, "yaml")]
+
+
+@pytest.mark.parametrize(("page", "block"), RECIPE_BLOCKS, ids=[page for page, _ in RECIPE_BLOCKS])
+def test_a_recipe_on_a_page_has_fields_that_exist_and_fit(page: str, block: str, tmp_path: Path) -> None:
+    (tmp_path / "shown.yaml").write_text(block)
+    assert isinstance(yaml.safe_load(block), dict)
+    classes = [RecipeArguments, REALConfig, ModelConfig]
+    options, _ = read_options(["--config", "shown.yaml", "--use_cpu", "true", "--bf16", "false"], classes, tmp_path)
+    build_options(options, classes)
+
+
+CODE = [(page, block) for page, text in PAGES.items() for block in blocks(text, "python")]
+
+
+@pytest.mark.parametrize(("page", "block"), CODE, ids=[page for page, _ in CODE])
+def test_code_on_a_page_imports_names_and_sets_fields_that_exist(page: str, block: str) -> None:
+    fields = {field.name for field in dataclasses.fields(REALConfig)}
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == trl_real.__name__:
+            assert all(hasattr(importlib.import_module(node.module), alias.name) for alias in node.names)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "REALConfig":
+            assert {keyword.arg for keyword in node.keywords} <= fields
