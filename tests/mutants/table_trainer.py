@@ -17,8 +17,8 @@ MUTANTS = [
     # loss
     trainer(
         "a short last window is divided by a full step's groups",
-        "return self.current_gradient_accumulation_steps *",
-        "return self.args.gradient_accumulation_steps *",
+        "return trainer.current_gradient_accumulation_steps *",
+        "return trainer.args.gradient_accumulation_steps *",
         oracle("window"),
     ),
     trainer(
@@ -46,7 +46,10 @@ MUTANTS = [
         oracle("real"),
     ),
     trainer(
-        "the mean over processes is not undone", "return loss * self.accelerator.num_processes", "return loss", TWO
+        "the mean over processes is not undone",
+        "return loss * self.trainer.accelerator.num_processes",
+        "return loss",
+        TWO,
     ),
     trainer(
         "policy_loss without its mean",
@@ -56,8 +59,8 @@ MUTANTS = [
     ),
     trainer(
         "an evaluation loss over the prompts of a batch",
-        "return self._validation.prompts",
-        "return self._validation.prompts_in_batch",
+        "return trainer.validation.prompts",
+        "return trainer.validation.prompts_in_batch",
         "tests/trainer/test_trainer.py -k evaluation_loss",
     ),
     trainer(
@@ -74,7 +77,7 @@ MUTANTS = [
     ),
     trainer(
         "every step is on policy",
-        "on_policy = self.state.global_step == generation.policy_version",
+        "on_policy = self.trainer.state.global_step == generation.policy_version",
         "on_policy = True",
         oracle("real"),
     ),
@@ -83,26 +86,26 @@ MUTANTS = [
     ),
     trainer(
         "scores of the last forward only",
-        "scores += self._step_weights.spread(batch.rows, local)",
-        "scores = self._step_weights.spread(batch.rows, local)",
+        "scores += self.step.spread(batch.rows, local)",
+        "scores = self.step.spread(batch.rows, local)",
         oracle("real"),
     ),
     trainer(
         "terms act on mixed groups only",
-        "keep = counted if self._trains_every_rollout else",
+        "keep = counts[:, -1] > 0 if self.trains_every_rollout else",
         "keep =",
         oracle("entropy and bonus"),
     ),
     trainer(
         "rollouts without a token that counts are run",
-        "counted = counts[:, -1] > 0",
-        "counted = counts[:, -1] >= 0",
+        "keep = counts[:, -1] > 0 if",
+        "keep = counts[:, -1] >= 0 if",
         oracle("truncated"),
     ),
     trainer(
         "the reference model is the policy",
-        "return self._forward(self.ref_model, batch)[0]",
-        "return self._forward(self.model, batch)[0]",
+        "return self._run(self.trainer.ref_model, batch)[0]",
+        "return self._run(self.trainer.model, batch)[0]",
         oracle("kl and reference"),
     ),
     trainer(
@@ -120,23 +123,23 @@ MUTANTS = [
     ),
     trainer(
         "the bonus acts above the target",
-        "self._last_world_entropy > self.args.entropy_target",
-        "self._last_world_entropy <= self.args.entropy_target",
+        "trainer._last_world_entropy > trainer.args.entropy_target",
+        "trainer._last_world_entropy <= trainer.args.entropy_target",
         oracle("adaptive"),
     ),
     trainer(
         "the entropy coefficient has no upper end",
-        "min(self.entropy_coef + args.entropy_coef_delta, args.entropy_coef_max)",
-        "self.entropy_coef + args.entropy_coef_delta",
+        "min(trainer.entropy_coef + args.entropy_coef_delta, args.entropy_coef_max)",
+        "trainer.entropy_coef + args.entropy_coef_delta",
         oracle("adaptive"),
     ),
     trainer(
         "the entropy coefficient has no lower end",
-        "max(self.entropy_coef - args.entropy_coef_delta, args.entropy_coef_min)",
-        "self.entropy_coef - args.entropy_coef_delta",
+        "max(trainer.entropy_coef - args.entropy_coef_delta, args.entropy_coef_min)",
+        "trainer.entropy_coef - args.entropy_coef_delta",
         oracle("adaptive"),
     ),
-    trainer("the bonus waits for ever", "self._last_world_entropy = entropy", "pass", oracle("adaptive")),
+    trainer("the bonus waits for ever", "trainer._last_world_entropy = entropy", "pass", oracle("adaptive")),
     # generations
     trainer(
         "a generation is used once",
@@ -146,7 +149,7 @@ MUTANTS = [
     ),
     trainer(
         "old log-probabilities of the first step of a generation used twice are not kept",
-        "if self._step_weights.on_policy and self.num_iterations > 1 and self.model.training:",
+        "if self.step.on_policy and self.trainer.num_iterations > 1 and self.trainer.model.training:",
         "if False:",
         oracle("twice"),
     ),
@@ -155,13 +158,13 @@ MUTANTS = [
     ),
     trainer(
         "old log-probabilities missing after resuming inside a generation that is used twice",
-        "if step < first_step and self.num_iterations == 1:",
+        "if step < first_step and self.trainer.num_iterations == 1:",
         "if step < first_step:",
         f"{RESUME} -k twice",
     ),
     trainer(
         "the step after a generation is planned as if its weights were unknown",
-        "on_policy_step=first_step if self.num_iterations == 1 else None",
+        "on_policy_step=first_step if self.trainer.num_iterations == 1 else None",
         "on_policy_step=None",
         FORWARDS,
         "only memory and forwards change: groups stay whole in more micro-steps",
@@ -194,7 +197,7 @@ MUTANTS = [
     # packing and processes
     trainer(
         "the packing trial's verdict is not gathered",
-        "self.accelerator.gather(torch.tensor([apart], device=self.accelerator.device)).all().item()",
+        "accelerator.gather(torch.tensor([apart], device=accelerator.device)).all().item()",
         "bool(apart)",
         TWO,
     ),
@@ -209,8 +212,8 @@ MUTANTS = [
     ),
     trainer(
         "attention of the recomputed forward is over all rows",
-        "with packed_attention(self.model) if self._packs else nullcontext():",
-        "with nullcontext():",
+        "return packed_attention(self.trainer.model) if self.packs else nullcontext()",
+        "return nullcontext()",
         f"{PACKING} -k recomputes",
     ),
 ]
