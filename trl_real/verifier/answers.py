@@ -62,9 +62,19 @@ def last_box(text: str) -> str | None:
 
 def strip_braces(answer: str) -> str:
     """The answer without braces around the whole of it, which the parser would take for a set."""
-    while answer.startswith("{") and last_box("\\boxed" + answer) == answer[1:-1].strip():
-        answer = answer[1:-1].strip()
-    return answer
+    if not answer.startswith("{") or len(answer) > MAX_CHARS:  # longer ones are no answer
+        return answer
+    opened, partner = [], {}
+    for brace in _BRACE.finditer(answer):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif brace[0] == "}" and opened:
+            partner[opened.pop()] = brace.start()
+    start, end = 0, len(answer)
+    while answer[start:end].startswith("{") and partner.get(start) == end - 1:
+        start += 1 + len(answer[start + 1 : end - 1]) - len(answer[start + 1 : end - 1].lstrip())
+        end = len(answer[: end - 1].rstrip())
+    return answer[start:end]
 
 
 def final_answer(text: str, require_think: bool = False) -> str | None:
