@@ -19,7 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.verifier.pairs import ATTACKED, DIFFERENT, SAME, hostile_answers
+from tests.verifier.pairs import ATTACKED, DIFFERENT, NEAR_MISSES, SAME, SPELLED, hostile_answers
 from trl_real.rewards.mathematics import make_math_reward, math_reward
 from trl_real.verifier.answers import accepted_answers
 from trl_real.verifier.judging import verifiable
@@ -37,12 +37,12 @@ def boxed(answer: str) -> str:
     return rf"so the answer is \boxed{{{answer}}}"
 
 
-@pytest.mark.parametrize(("accepted", "found"), SAME)
+@pytest.mark.parametrize(("accepted", "found"), SAME + SPELLED)
 def test_an_answer_in_another_form_is_right(accepted: str, found: str) -> None:
     assert math_reward(None, [boxed(found)], [[accepted]]) == [1.0]
 
 
-@pytest.mark.parametrize(("accepted", "found"), DIFFERENT)
+@pytest.mark.parametrize(("accepted", "found"), DIFFERENT + NEAR_MISSES)
 def test_a_different_answer_is_wrong(accepted: str, found: str) -> None:
     assert math_reward(None, [boxed(found)], [[accepted]], answer_timeout=2.0) == [0.0]
 
@@ -63,6 +63,8 @@ def test_a_different_answer_is_wrong(accepted: str, found: str) -> None:
         ("the answer is 34", 0.0),
         ("$34$", 0.0),
         (r"\boxed34", 0.0),
+        (r"$\boxed 34$.", 1.0),
+        (r"\fbox{34}", 1.0),
         ("", 0.0),
         (r"<think>\boxed{3}</think> \boxed{34}", 1.0),
         (r"\boxed{34}</think> 34", 0.0),

@@ -1,13 +1,22 @@
 """
-The mathematics of a verdict: math-verify on one answer.
+The mathematics of a verdict: math-verify on one answer, with a thin guard after its "right".
 
 In: accepted answers and an answer, as texts. Out: `"right"`, `"wrong"` or `"no_gold"` (no accepted answer can be
 read). It may hang or exhaust the memory: only `trl_real.verifier.workers` calls it, in processes that can be killed.
 """
 
 from functools import lru_cache
+from typing import Any
 
-from math_verify import LatexExtractionConfig, LatexNormalizationConfig, parse, verify
+from latex2sympy2_extended import normalize_latex
+from math_verify import LatexNormalizationConfig, verify
+from math_verify.parser import parse_latex_cached
+
+from .answers import strip_braces
+from .guard import chain, is_rounding, is_sound
+from .normal import lone_letters, normalize
+from .units import PERCENT, agree, split_unit
+from .values import is_number, same_number, with_imaginary_unit
 
 
 Pair = tuple[tuple[str, ...], str | None]
@@ -28,35 +37,70 @@ WARM_UP = (
     r"24_{10}",
 )
 
-# `malformed_operators` reads \frac43 and 11\sqrt2, which models write and MATH has as answers
-EXTRACTION = [
-    LatexExtractionConfig(
-        boxed_match_priority=0,
-        try_extract_without_anchor=False,
-        normalization_config=LatexNormalizationConfig(
-            basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="last"
-        ),
-    )
-]
+# `malformed_operators` reads \\frac43 and 11\\sqrt2, which models write and MATH has as answers; units are ours
+SPELLING = LatexNormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 
 
-@lru_cache(maxsize=2048)
-def read(answer: str) -> list:
-    """What math-verify makes of one answer: SymPy expressions and texts, none where there is nothing to read."""
-    # math-verify's own timeouts need the main thread and do not stop a computation in C: the kernel's alarm does both
-    boxed = f"\\boxed{{{answer}}}"
-    return parse(boxed, extraction_config=EXTRACTION, extraction_mode="first_match", parsing_timeout=None)
+@lru_cache(maxsize=4096)
+def read(text: str) -> Any | None:
+    """What math-verify makes of a normalized value: a SymPy object, `None` where it reads nothing."""
+    try:
+        # math-verify's own timeouts need the main thread and do not stop a computation in C: the kernel does
+        return with_imaginary_unit(parse_latex_cached(normalize_latex(lone_letters(text), SPELLING)))
+    except MemoryError:
+        raise
+    except Exception:  # whatever the parser raises on what it cannot read
+        return None
+
+
+@lru_cache(maxsize=4096)
+def readings(answer: str, trusted: bool) -> tuple[tuple[str, str | None], ...]:
+    """The values and units that an answer can be read as."""
+    text = strip_braces(normalize(answer))
+    value, unit = split_unit(text, trusted)
+    if unit is None or (unit != PERCENT and "\\text" in text):
+        return ((value, unit),)
+    return ((value, unit), (text, None)) if unit != PERCENT else ((value, unit),)
+
+
+def is_right(gold: tuple[str, str | None], answer: tuple[str, str | None]) -> bool:
+    """Whether a value with its unit is an accepted one."""
+    if not agree(gold[1], answer[1]):
+        return False
+    equation = "=" in gold[0]
+    accepted, found = read(gold[0]), read_chain(answer[0], equation)
+    if accepted is None or found is None:
+        return gold[0].replace(" ", "") == answer[0].replace(" ", "")
+    if is_number(accepted) and is_number(found):
+        same = same_number(accepted, found)
+        if not same and (gold[1] == PERCENT) != (answer[1] == PERCENT):
+            one_percent = (accepted / 100, found) if gold[1] == PERCENT else (accepted, found / 100)
+            same = same_number(*one_percent)
+        if same is not None:
+            return same
+    return verify(accepted, found, timeout_seconds=None, allow_set_relation_comp=True) and is_sound(accepted, found)
+
+
+@lru_cache(maxsize=4096)
+def read_chain(text: str, whole: bool) -> Any | None:
+    """The last member of `a = b = c`, or the whole; `None` where two members are different numbers."""
+    members, rounded = chain(text)
+    values = [read(member) for member in members]
+    numbers = [value for value in values if is_number(value)]
+    if any(same_number(numbers[0], number) is False for number in numbers[1:]):
+        return None
+    if not all(is_rounding(decimal, values[-1]) for decimal in rounded):
+        return None
+    return read(" = ".join(members)) if whole else values[-1]
 
 
 def judge(golds: tuple[str, ...], answer: str | None) -> str:
     """Verdict on one answer; an answer of `None` only asks whether the accepted answers can be read."""
-    readable = [gold for gold in map(read, golds) if gold]
-    if not readable:
+    accepted = [reading for gold in golds for reading in readings(gold, True) if reading[0]]
+    if not accepted:
         return "no_gold"
-    target = read(answer) if answer is not None else []
-    if target and any(verify(gold, target, timeout_seconds=None) for gold in readable):
-        return "right"
-    return "wrong"
+    found = readings(answer, False) if answer is not None else ()
+    return "right" if any(is_right(gold, one) for gold in accepted for one in found) else "wrong"
 
 
 def warm_up() -> None:
