@@ -29,7 +29,7 @@ from trl_real.verifier.pool import POOL, VerifierPool
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 BENCHMARKS = {"aime": 30, "aime25": 30, "amc": 83, "math": 500, "minerva": 272, "olympiad_bench": 675}
-HANG = r"9^{9^{9}}"
+HANG = r"\binom{100000000}{50000000}"
 ENDLESS_HANGS = [rf"\boxed{{9^{{9^{{{number}}}}}}}" for number in range(9, 99)]
 
 

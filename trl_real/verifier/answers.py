@@ -9,10 +9,9 @@ import math
 import re
 from typing import Any
 
-from .normal import normalize
+from .normal import MAX_CHARS, normalize
 
 
-MAX_CHARS = 2000  # the longest answer of the paper's data sets has some 200
 MAX_DEPTH = 30
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+(?P<bare>[^\s${}\\]+))")

@@ -67,10 +67,12 @@ def is_right(gold: tuple[str, str | None], answer: tuple[str, str | None]) -> bo
     """Whether a value with its unit is an accepted one."""
     if not agree(gold[1], answer[1]):
         return False
+    if gold[0].replace(" ", "") == answer[0].replace(" ", ""):
+        return True
     equation = "=" in gold[0]
     accepted, found = read(gold[0]), read_chain(answer[0], equation)
     if accepted is None or found is None:
-        return gold[0].replace(" ", "") == answer[0].replace(" ", "")
+        return False
     if is_number(accepted) and is_number(found):
         same = same_number(accepted, found)
         if not same and (gold[1] == PERCENT) != (answer[1] == PERCENT):

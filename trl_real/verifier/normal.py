@@ -9,6 +9,7 @@ import re
 from fractions import Fraction
 
 
+MAX_CHARS = 2000  # the longest answer of the paper's data sets has some 200
 _UNICODE = {
     "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ", "π": r"\pi ", "∞": r"\infty ",
     "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "°": r"^\circ ",
@@ -52,7 +53,9 @@ _LONE_LETTER = re.compile(r"\\text\s*\{\s*([a-zA-Z])\s*\}")
 
 
 def normalize(text: str) -> str:
-    """One spelling of an answer; the same again for its own result."""
+    """One spelling of an answer; of a text that is too long for one, the text."""
+    if len(text) > MAX_CHARS:  # here no time limit holds
+        return text.strip()
     text = _INVISIBLE.sub("", text)
     for sign, latex in _UNICODE.items():
         text = text.replace(sign, latex)
