@@ -5,6 +5,7 @@ In: accepted answers and an answer, as texts. Out: `"right"`, `"wrong"` or `"no_
 read). It may hang or exhaust the memory: only `trl_real.verifier.workers` calls it, in processes that can be killed.
 """
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +40,8 @@ WARM_UP = (
 
 # `malformed_operators` reads \\frac43 and 11\\sqrt2, which models write and MATH has as answers; units are ours
 SPELLING = LatexNormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+_REMARK = re.compile(r"[0-9})\]]\s*\\text(?![a-zA-Z])")
+_SPACE = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")  # 4 2 is not 42
 
 
 @lru_cache(maxsize=4096)
@@ -46,7 +49,9 @@ def read(text: str) -> Any | None:
     """What math-verify makes of a normalized value: a SymPy object, `None` where it reads nothing."""
     try:
         # math-verify's own timeouts need the main thread and do not stop a computation in C: the kernel does
-        return with_imaginary_unit(parse_latex_cached(normalize_latex(lone_letters(text), SPELLING)))
+        latex = normalize_latex(lone_letters(text), SPELLING)
+        # a text behind a value that is no unit takes it back; to SymPy it is a factor
+        return None if _REMARK.search(latex) else with_imaginary_unit(parse_latex_cached(latex))
     except MemoryError:
         raise
     except Exception:  # whatever the parser raises on what it cannot read
@@ -67,7 +72,7 @@ def is_right(gold: tuple[str, str | None], answer: tuple[str, str | None]) -> bo
     """Whether a value with its unit is an accepted one."""
     if not agree(gold[1], answer[1]):
         return False
-    if gold[0].replace(" ", "") == answer[0].replace(" ", ""):
+    if _SPACE.sub("", gold[0]) == _SPACE.sub("", answer[0]):
         return True
     equation = "=" in gold[0]
     accepted, found = read(gold[0]), read_chain(answer[0], equation)
