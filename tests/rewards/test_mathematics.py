@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.verifier.pairs import ATTACKED, DIFFERENT, SAME, hostile_answers
+from tests.verifier.pairs import ATTACKED, DIFFERENT, NEAR_MISSES, SAME, SPELLED, hostile_answers
 from trl_real.rewards.mathematics import make_math_reward, math_reward
 from trl_real.verifier.answers import accepted_answers
 from trl_real.verifier.judging import verifiable
@@ -28,7 +29,7 @@ from trl_real.verifier.pool import POOL, VerifierPool
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 BENCHMARKS = {"aime": 30, "aime25": 30, "amc": 83, "math": 500, "minerva": 272, "olympiad_bench": 675}
-HANG = r"9^{9^{9}}"
+HANG = r"\binom{100000000}{50000000}"
 ENDLESS_HANGS = [rf"\boxed{{9^{{9^{{{number}}}}}}}" for number in range(9, 99)]
 
 
@@ -36,12 +37,12 @@ def boxed(answer: str) -> str:
     return rf"so the answer is \boxed{{{answer}}}"
 
 
-@pytest.mark.parametrize(("accepted", "found"), SAME)
+@pytest.mark.parametrize(("accepted", "found"), SAME + SPELLED)
 def test_an_answer_in_another_form_is_right(accepted: str, found: str) -> None:
     assert math_reward(None, [boxed(found)], [[accepted]]) == [1.0]
 
 
-@pytest.mark.parametrize(("accepted", "found"), DIFFERENT)
+@pytest.mark.parametrize(("accepted", "found"), DIFFERENT + NEAR_MISSES)
 def test_a_different_answer_is_wrong(accepted: str, found: str) -> None:
     assert math_reward(None, [boxed(found)], [[accepted]], answer_timeout=2.0) == [0.0]
 
@@ -62,6 +63,8 @@ def test_a_different_answer_is_wrong(accepted: str, found: str) -> None:
         ("the answer is 34", 0.0),
         ("$34$", 0.0),
         (r"\boxed34", 0.0),
+        (r"$\boxed 34$.", 1.0),
+        (r"\fbox{34}", 1.0),
         ("", 0.0),
         (r"<think>\boxed{3}</think> \boxed{34}", 1.0),
         (r"\boxed{34}</think> 34", 0.0),
@@ -125,7 +128,7 @@ def test_what_was_killed_counts_as_wrong_and_in_a_metric_and_the_rest_is_judged_
         log_extra=columns.__setitem__,
     )
     assert rewards == [0, 1, 1, 1, 1] * 2 + [1] + [0] * 10
-    assert metrics == {"math_reward/timeouts": 2 / 21, "math_reward/no_answer": 1 / 21}
+    assert metrics == {"math_reward/timeouts": 2 / 21, "math_reward/unjudged": 0, "math_reward/no_answer": 1 / 21}
     assert columns == {"final_answer": [*found, None]}
 
 
@@ -143,25 +146,28 @@ def test_a_storm_of_hostile_answers_ends_in_time_with_nothing_right(tmp_path: Pa
         batch_timeout=8.0,
     )
     assert time.monotonic() - start < 20
-    assert rewards == [0.0] * 1000
+    assert set(rewards) <= {0.0, None}
     assert not list(tmp_path.iterdir())
     assert math_reward(None, [boxed("x+1")], [["1+x"]]) == [1.0]
     POOL.close()
 
 
-def test_at_the_bound_of_the_batch_what_is_open_counts_as_wrong() -> None:
-    timeouts = []
+def test_at_the_bound_of_the_batch_what_had_its_time_is_wrong_and_what_had_no_turn_has_no_reward() -> None:
+    shares = {}
     start = time.monotonic()
     rewards = math_reward(
         None,
         [*ENDLESS_HANGS, boxed("x+1")],
         ["1+x"] * (len(ENDLESS_HANGS) + 1),
         batch_timeout=3.0,
-        log_metric=lambda name, value: timeouts.append(value),
+        log_metric=shares.__setitem__,
     )
     assert time.monotonic() - start < 10
-    assert rewards == [0.0] * len(ENDLESS_HANGS) + [1.0]
-    assert timeouts[0] == len(ENDLESS_HANGS) / (len(ENDLESS_HANGS) + 1)
+    assert rewards[-1] == 1.0
+    counts = Counter(rewards[:-1])
+    assert set(counts) <= {0.0, None} and counts[0.0] > 0
+    assert shares["math_reward/timeouts"] == counts[0.0] / len(rewards)
+    assert shares["math_reward/unjudged"] == counts[None] / len(rewards)
 
 
 def test_1024_typical_answers_take_under_10_cpu_seconds() -> None:
@@ -234,9 +240,9 @@ def test_killed_workers_are_replaced_and_cost_no_verdict() -> None:
 
 
 def test_a_verifier_that_cannot_start_is_an_error_and_no_reward(tmp_path: Path, monkeypatch: Any) -> None:
-    (tmp_path / "pebble.py").write_text("raise ImportError('broken on purpose')")
+    (tmp_path / "math_verify.py").write_text("raise ImportError('broken on purpose')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(RuntimeError, match="stopped twice"):
+    with pytest.raises(RuntimeError, match="stopped 3 times"):
         VerifierPool().judge([(("1",), "2")], 1.0, 1.0)
 
 

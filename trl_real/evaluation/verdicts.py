@@ -59,7 +59,7 @@ def _by_verifier(samples: Sequence[Sample], rows: Sequence[dict], judge: dict[st
     golds = [tuple(filter(is_readable, accepted_answers(row["columns"]["answer"]))) for row in rows]
     # no bound for all of them together: here nothing waits
     verdicts = judge_answers(list(zip(golds, answers, strict=True)), ANSWER_TIMEOUT, ANSWER_TIMEOUT * len(samples))
-    right = {"right": True, "wrong": False, "killed": False, "no_gold": None}
+    right = {"right": True, "wrong": False, "killed": False, "unjudged": None, "no_gold": None}
     return [
         {"right": right[verdict], "answer": answer and answer[:200], "timeout": verdict == "killed"}
         for verdict, answer in zip(verdicts, answers, strict=True)

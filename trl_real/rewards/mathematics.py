@@ -2,8 +2,9 @@ r"""
 The reward of the paper's runs: 1 for a right final answer, 0 for anything else.
 
 In: completions and, in the column `answer`, the accepted answers. Out: 1.0 or 0.0 per completion, `None` only where no
-accepted answer can be read. The final answer is the last `\boxed{...}` after the first `</think>`; math-verify
-compares it in processes that are killed when they take too long, so that no answer can stop the training.
+accepted answer can be read or the time for the batch was over before the answer's turn. The final answer is the last
+`\boxed{...}` after the first `</think>`; math-verify compares it in processes that are killed when they take too long,
+so that no answer can stop the training.
 
 Left out: rewards for format or length, which are functions of their own.
 """
@@ -16,7 +17,7 @@ from ..verifier.answers import accepted_answers, final_answer, is_readable, mess
 from ..verifier.judging import ANSWER_TIMEOUT, BATCH_TIMEOUT, judge_answers
 
 
-_REWARDS: dict[str, float | None] = {"right": 1.0, "wrong": 0.0, "killed": 0.0, "no_gold": None}
+_REWARDS: dict[str, float | None] = {"right": 1.0, "wrong": 0.0, "killed": 0.0, "unjudged": None, "no_gold": None}
 
 
 def math_reward(
@@ -34,8 +35,9 @@ def math_reward(
     r"""
     Reward function that checks the final answer of each completion against the accepted ones.
 
-    Logs the metrics `math_reward/timeouts` (share of the completions whose answer was killed and so counts as wrong)
-    and `math_reward/no_answer` (share without a final answer), and the column `final_answer` of the completions table.
+    Logs the metrics `math_reward/timeouts` (share of the completions whose answer was killed and so counts as wrong),
+    `math_reward/unjudged` (share whose answer had no turn and so has no reward) and `math_reward/no_answer`
+    (share without a final answer), and the column `final_answer` of the completions table.
 
     Args:
         prompts (`list`):
@@ -49,7 +51,7 @@ def math_reward(
         answer_timeout (`float`, *optional*, defaults to `5.0`):
             Seconds for one answer.
         batch_timeout (`float`, *optional*, defaults to `60.0`):
-            Seconds for all of them. What is not judged by then counts as wrong.
+            Seconds for all of them. Every answer first gets a short slice of them, and the slow ones share the rest.
         log_metric (`Callable`, *optional*):
             The trainer's function to log a metric.
         log_extra (`Callable`, *optional*):
@@ -58,7 +60,8 @@ def math_reward(
             Other columns, unused.
 
     Returns:
-        `list[float | None]`: 1.0 for right, 0.0 for wrong, `None` where no accepted answer can be read.
+        `list[float | None]`: 1.0 for right, 0.0 for wrong, `None` where no accepted answer can be read or the answer
+        had no turn.
 
     Example:
     ```python
@@ -72,6 +75,7 @@ def math_reward(
     verdicts = judge_answers(list(zip(golds, found, strict=True)), answer_timeout, batch_timeout)
     if log_metric is not None and found:
         log_metric("math_reward/timeouts", verdicts.count("killed") / len(found))
+        log_metric("math_reward/unjudged", verdicts.count("unjudged") / len(found))
         log_metric("math_reward/no_answer", found.count(None) / len(found))
     if log_extra is not None:
         log_extra("final_answer", [text if text is None else text[:200] for text in found])

@@ -5,18 +5,20 @@ In: texts. Out: the content of the last box, the accepted answers as texts, and 
 word that it needs the verifier. Left out: mathematics (`trl_real/verifier/server.py`).
 """
 
+import math
 import re
 from typing import Any
 
+from .normal import MAX_CHARS, normalize
 
-MAX_CHARS = 2000  # the longest answer of the paper's data sets has some 200
+
 MAX_DEPTH = 30
 
-_BOX = re.compile(r"\\boxed\s*\{")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+(?P<bare>[^\s${}\\]+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
-_THIN_SPACE = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
 _SUBSCRIPTED = re.compile(r".*_\s*\{?([0-9]+)\}?")
+_BASED = re.compile(r"[+-]?[0-9A-F.]+_\s*\{?\s*([0-9]{1,3})\s*\}?")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")
 # towers of four numbers from 3 on, exponents and factorials that no computer writes out
 _EXPLOSION = re.compile(
@@ -42,17 +44,26 @@ def accepted_answers(answer: Any) -> tuple[str, ...]:
     if hasattr(answer, "tolist"):
         answer = answer.tolist()
     answers = answer if isinstance(answer, (list, tuple)) else [answer]
-    return tuple(text for one in answers if one is not None and (text := str(one).strip()))
+    return tuple(text for one in answers if (text := _answer_text(one)))
+
+
+def _answer_text(answer: Any) -> str:
+    """A number as a mathematician writes it (142.0 is 142), nothing for what is no answer."""
+    if answer is None or (isinstance(answer, float) and not math.isfinite(answer)):
+        return ""
+    if isinstance(answer, float) and answer.is_integer():
+        return str(int(answer))
+    return str(answer).strip()
 
 
 def last_box(text: str) -> str | None:
     r"""Content of the last `\boxed{...}`; `None` if there is no box or the last one is empty or never closed."""
-    start = None
-    for box in _BOX.finditer(text):
-        start = box.end()
-    if start is None:
-        return None
-    depth = 1
+    box = None
+    for box in _BOX.finditer(text):  # noqa: B007
+        pass
+    if box is None or box["bare"]:
+        return box and (box["bare"].rstrip(".,;:") or None)
+    start, depth = box.end(), 1
     for brace in _BRACE.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(brace[0], 0)  # 0: an escaped brace, as in a set
         if depth == 0:
@@ -62,9 +73,19 @@ def last_box(text: str) -> str | None:
 
 def strip_braces(answer: str) -> str:
     """The answer without braces around the whole of it, which the parser would take for a set."""
-    while answer.startswith("{") and last_box("\\boxed" + answer) == answer[1:-1].strip():
-        answer = answer[1:-1].strip()
-    return answer
+    if not answer.startswith("{") or len(answer) > MAX_CHARS:  # longer ones are no answer
+        return answer
+    opened, partner = [], {}
+    for brace in _BRACE.finditer(answer):
+        if brace[0] == "{":
+            opened.append(brace.start())
+        elif brace[0] == "}" and opened:
+            partner[opened.pop()] = brace.start()
+    start, end = 0, len(answer)
+    while answer[start:end].startswith("{") and partner.get(start) == end - 1:
+        start += 1 + len(answer[start + 1 : end - 1]) - len(answer[start + 1 : end - 1].lstrip())
+        end = len(answer[: end - 1].rstrip())
+    return answer[start:end]
 
 
 def final_answer(text: str, require_think: bool = False) -> str | None:
@@ -92,18 +113,16 @@ def is_nonsense(answer: str) -> bool:
     return deepest > MAX_DEPTH
 
 
-def normalize(answer: str) -> str:
-    """The answer without what never changes its meaning: dollars, a full stop, sizes of fractions and brackets."""
-    answer = _THIN_SPACE.sub("", answer)
-    answer = re.sub(r"\\([dt])frac(?![a-zA-Z])", r"\\frac", answer.strip().replace("$", ""))
-    answer = re.sub(r"\\(left|right)(?![a-zA-Z])|\\!", "", answer)
-    return " ".join(answer.rstrip(". ").split())
-
-
 def subscript(answer: str) -> str | None:
     """The number that an answer ends with as a subscript: the base that it is written in. The verifier ignores it."""
     found = _SUBSCRIPTED.fullmatch(answer)
     return found and found[1]
+
+
+def _in_base(text: str) -> bool:
+    """Whether a text is a number with a base other than ten."""
+    found = _BASED.fullmatch(normalize(text))
+    return bool(found) and int(found[1]) != 10
 
 
 def quick_verdict(golds: tuple[str, ...], answer: str | None) -> str | None:
@@ -119,5 +138,7 @@ def quick_verdict(golds: tuple[str, ...], answer: str | None) -> str | None:
         return "wrong"
     if integers and _INTEGER.fullmatch(answer):
         return "right" if int(answer) in map(int, golds) else "wrong"
+    if any(map(_in_base, golds)) < _in_base(answer):
+        return "wrong"
     bases = [subscript(text) for text in (normalize(answer), *map(normalize, golds))]
     return "wrong" if None not in bases and bases[0] not in bases[1:] else None

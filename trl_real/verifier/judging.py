@@ -1,9 +1,9 @@
 """
 Verdicts on batches of answers: what can be said at once, and the rest asked of the verifier's processes.
 
-In: (accepted answers, final answer or `None`) pairs. Out: one of `"right"`, `"wrong"`, `"killed"`, `"no_gold"` for
-each. Left out: finding the answer in a completion (`trl_real.verifier.answers`), and what a verdict is worth
-(`trl_real.rewards`).
+In: (accepted answers, final answer or `None`) pairs. Out: one of `"right"`, `"wrong"`, `"killed"`, `"unjudged"`,
+`"no_gold"` for each. Left out: finding the answer in a completion (`trl_real.verifier.answers`), and what a verdict is
+worth (`trl_real.rewards`).
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ def judge_answers(pairs: Sequence[Pair], answer_timeout: float, batch_timeout: f
         if verdict is None:  # an answer of `None` only asks whether the accepted ones can be read
             questions[golds, answer] = golds, None if answer is None or is_nonsense(answer) else answer
     asked = list(dict.fromkeys(questions.values()))
-    # the likely hangs come last, so that at the bound of the batch they cost no other answer its verdict
+    # the likely hangs come last: where there are very many, the batch may end before the turn of the last
     asked.sort(key=lambda pair: sum(map((pair[1] or "").count, "^!")))
     replies = dict(zip(asked, POOL.judge(asked, answer_timeout, batch_timeout), strict=True))
     for pair, question in questions.items():
-        killed_for_nothing = question[1] is None and replies[question] == "killed"
-        verdicts[pair] = "wrong" if killed_for_nothing else replies[question]
+        asked_for_nothing = question[1] is None and replies[question] in ("killed", "unjudged")
+        verdicts[pair] = "wrong" if asked_for_nothing else replies[question]
     return [verdicts[pair] for pair in pairs]
 
 

@@ -11,21 +11,29 @@ POSIX signals (Windows).
 
 import atexit
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 
 Pair = tuple[tuple[str, ...], str | None]
 
-SERVER = Path(__file__).with_name("server.py")
+# This very package, whatever else is installed; its __init__ imports nothing
+START = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+    "import trl_real.verifier.server as server; server.main()"
+)
 START_TIMEOUT = 300.0  # SymPy from a network disk that all processes read at once
-GRACE = 30.0  # what the server may take beyond the bound of a batch before it is taken for hung
+SILENCE = 15.0  # a server that gives no sign of life for so long is frozen; it gives two a second
+ATTEMPTS = 3
 MEMORY_MB = 1024
 
 
@@ -50,6 +58,7 @@ class VerifierPool:
         self.workers = workers
         self.memory_mb = memory_mb
         self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
         self._server: subprocess.Popen | None = None
         self._connection: Connection | None = None
 
@@ -66,20 +75,18 @@ class VerifierPool:
                 Seconds for all of them, counted from when the pool is ready.
 
         Returns:
-            `list[str]`: `"right"`, `"wrong"`, `"no_gold"` or `"killed"` for each pair.
+            `list[str]`: `"right"`, `"wrong"`, `"no_gold"`, `"killed"` or `"unjudged"` for each pair.
         """
         if not pairs:
             return []
+        verdicts: dict[int, str] = {}
         with self._lock:
-            for last_attempt in (False, True):
-                try:
-                    return self._ask(pairs, answer_timeout, batch_timeout)
-                except (EOFError, OSError) as error:
-                    self.close()
-                    # two in a row are no answer's fault, and rewards of 0 would hide it
-                    if last_attempt:
-                        raise RuntimeError(f"The verifier ({SERVER}) stopped twice; its message is above.") from error
-        raise AssertionError("unreachable")
+            try:
+                self._judge(verdicts, list(pairs), answer_timeout, batch_timeout)
+            except BaseException:  # such as Ctrl-C: a reply that is on its way belongs to no later batch
+                self.close()
+                raise
+        return [verdicts.get(index, "unjudged") for index in range(len(pairs))]
 
     def close(self) -> None:
         """Ends the processes. The next batch starts new ones."""
@@ -94,32 +101,66 @@ class VerifierPool:
                 server.kill()
                 server.wait()
 
-    def _ask(self, pairs: Sequence[Pair], answer_timeout: float, batch_timeout: float) -> list[str]:
-        connection = self._connection or self._start()
-        connection.send((pairs, answer_timeout, batch_timeout))
-        return self._receive(connection, batch_timeout + GRACE)
+    def _judge(self, verdicts: dict[int, str], pairs: list[Pair], answer_timeout: float, batch_timeout: float) -> None:
+        """Fills in verdicts; a server that dies is replaced, and keeps those that it had sent."""
+        deadline = None
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                connection = self._connection or self._start()
+                deadline = deadline or time.monotonic() + batch_timeout
+                left = deadline - time.monotonic()
+                if left > 0:
+                    self._ask(connection, verdicts, pairs, answer_timeout, left)
+                return
+            except (EOFError, OSError) as error:
+                if self._server is not None:
+                    self._server.kill()  # it may be frozen, not dead
+                self.close()
+                # so many in a row are no answer's fault, and rewards without a verdict would hide it
+                if attempt == ATTEMPTS:
+                    raise RuntimeError(
+                        f"The verifier (`python -P -c {START!r}`) stopped {ATTEMPTS} times; its message is above."
+                    ) from error
+
+    def _ask(
+        self,
+        connection: Connection,
+        verdicts: dict[int, str],
+        pairs: list[Pair],
+        answer_timeout: float,
+        batch_timeout: float,
+    ) -> None:
+        number = next(self._numbers)
+        positions = [index for index in range(len(pairs)) if index not in verdicts]
+        connection.send((number, [pairs[index] for index in positions], answer_timeout, batch_timeout))
+        done = False
+        while not done:
+            replied, part, done = self._receive(connection, SILENCE)
+            if replied != number:
+                raise EOFError(f"a reply to batch {replied} instead of {number}")
+            verdicts |= {positions[index]: verdict for index, verdict in part.items()}
 
     def _start(self) -> Connection:
-        ours, theirs = Pipe()
+        self._connection, theirs = Pipe()
         options = [theirs.fileno(), os.getpid(), self.workers or default_workers(), self.memory_mb]
-        # -P: the package's folder holds modules that other packages' names would find first
-        command = [sys.executable, "-P", "-W", "ignore", str(SERVER), *map(str, options)]
-        self._connection = ours
-        self._server = subprocess.Popen(
-            command,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the caller, whose end is the server's
-        )
-        theirs.close()
-        self._receive(ours, START_TIMEOUT)
-        return ours
+        # -P: the current folder may hold modules that other packages' names would find first
+        command = [sys.executable, "-P", "-W", "ignore", "-c", START, *map(str, options)]
+        try:
+            self._server = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the caller, whose end is the server's
+            )
+        finally:
+            theirs.close()
+        self._receive(self._connection, START_TIMEOUT)
+        return self._connection
 
-    def _receive(self, connection: Connection, seconds: float) -> list[str]:
+    def _receive(self, connection: Connection, seconds: float) -> Any:
         if not connection.poll(seconds):
-            self._server.kill()
-            raise TimeoutError(f"no answer from the verifier in {seconds:.0f} s")
+            raise TimeoutError(f"no sign of the verifier in {seconds:.0f} s")
         return connection.recv()
 
     def _forget(self) -> None:

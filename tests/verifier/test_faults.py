@@ -1,0 +1,182 @@
+"""Whatever happens to the verifier's processes, every verdict is right, missing or counted, and none comes late."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from trl_real.verifier.answers import final_answer
+from trl_real.verifier.pool import Pair, VerifierPool
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+
+# So many that a fault meets a batch that is under way
+PAIRS: list[Pair] = [((f"x+{n % 3}",), f"1+x+{n}-{n}") for n in range(400)]
+RIGHT = ["right" if n % 3 == 1 else "wrong" for n in range(400)]
+HANGS: list[Pair] = [(("1/3",), rf"\binom{{{10**8 + n}}}{{50000000}}") for n in range(12)]
+
+
+@pytest.fixture
+def pool() -> Iterator[VerifierPool]:
+    pool = VerifierPool(workers=2)
+    assert pool.judge([(("x+1",), "1+x")], 5.0, 60.0) == ["right"]
+    processes = psutil.Process(pool._server.pid).children(recursive=True)
+    yield pool
+    pool.close()
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert not alive
+
+
+def server(pool: VerifierPool) -> list[psutil.Process]:
+    return [psutil.Process(pool._server.pid)]
+
+
+def workers(pool: VerifierPool) -> list[psutil.Process]:
+    return server(pool)[0].children()
+
+
+def after(seconds: float, action: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["kill", "stop"])
+@pytest.mark.parametrize("whom", [workers, server])
+def test_killed_and_frozen_processes_are_replaced_and_cost_no_verdict(
+    pool: VerifierPool, monkeypatch: pytest.MonkeyPatch, whom: Callable, number: int
+) -> None:
+    monkeypatch.setattr("trl_real.verifier.pool.SILENCE", 3.0)
+    timer = after(0.2, lambda: [process.send_signal(number) for process in whom(pool)])
+    assert pool.judge(PAIRS, 5.0, 60.0) == RIGHT
+    timer.join()
+
+
+def test_processes_that_die_between_two_batches_cost_no_verdict(pool: VerifierPool) -> None:
+    for whom in (workers, server):
+        for process in whom(pool):
+            process.kill()
+        assert pool.judge(PAIRS[:30], 5.0, 60.0) == RIGHT[:30]
+
+
+def test_a_worker_killed_again_and_again_costs_no_verdict(pool: VerifierPool) -> None:
+    end = threading.Event()
+
+    def kill() -> None:
+        while not end.wait(0.15):
+            for worker in workers(pool)[:1]:
+                worker.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    verdicts = pool.judge(PAIRS, 5.0, 60.0)
+    end.set()
+    thread.join()
+    assert verdicts == RIGHT
+
+
+def test_a_server_killed_twice_costs_no_verdict_and_three_times_is_an_error(pool: VerifierPool) -> None:
+    kills = []
+
+    def kill(times: int) -> None:
+        for _ in range(times):
+            time.sleep(0.3)
+            victim = pool._server
+            while victim is None or victim.pid in kills or not psutil.Process(victim.pid).children():
+                time.sleep(0.05)
+                victim = pool._server
+            kills.append(victim.pid)
+            victim.kill()
+
+    threading.Thread(target=kill, args=(2,)).start()
+    assert pool.judge(PAIRS + HANGS[:2], 2.0, 60.0)[:400] == RIGHT
+    assert len(kills) == 2
+    threading.Thread(target=kill, args=(3,)).start()
+    with pytest.raises(RuntimeError, match="stopped 3 times"):
+        pool.judge(HANGS, 5.0, 60.0)
+    assert pool.judge(PAIRS[:30], 5.0, 60.0) == RIGHT[:30]
+
+
+def test_slow_answers_cost_no_other_answer_its_verdict_wherever_they_stand() -> None:
+    pool = VerifierPool(workers=1)
+    verdicts = pool.judge(HANGS[:6] + PAIRS[:50] + HANGS[6:], 5.0, 10.0)
+    pool.close()
+    assert verdicts == ["killed"] * 6 + RIGHT[:50] + ["killed"] * 6
+
+
+def test_what_had_no_turn_is_unjudged_and_not_wrong(pool: VerifierPool) -> None:
+    many: list[Pair] = [(("1/3",), rf"\binom{{{10**8 + n}}}{{50000000}}") for n in range(40)]
+    start = time.monotonic()
+    verdicts = pool.judge(many, 5.0, 1.0)
+    assert time.monotonic() - start < 3
+    assert set(verdicts) == {"killed", "unjudged"}
+    assert pool.judge(PAIRS[:30], 5.0, 60.0) == RIGHT[:30]
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def interrupt(number: int, frame: object) -> None:
+    raise Interrupted
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3, 1.0, 1.8])
+def test_the_verdicts_of_an_interrupted_batch_do_not_go_to_the_next_one(seconds: float) -> None:
+    """From before the start of the processes until the batch is under way."""
+    pool = VerifierPool(workers=2)
+    earlier = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds or 1e-4)
+        with pytest.raises(Interrupted):
+            pool.judge(HANGS, 5.0, 60.0)
+    finally:
+        signal.signal(signal.SIGALRM, earlier)
+    assert pool._server is None and pool._connection is None
+    assert pool.judge([(("x+1",), f"1+x+{n}-{n}") for n in range(len(HANGS))], 5.0, 60.0) == ["right"] * len(HANGS)
+    pool.close()
+
+
+def test_an_answer_that_exhausts_the_memory_is_killed_and_not_wrong(pool: VerifierPool) -> None:
+    exhausting: list[Pair] = [(("1/3",), rf"2^{{2^{{34}}}}+{n}") for n in range(2)]
+    assert pool.judge([*exhausting, *PAIRS[:30]], 5.0, 60.0) == ["killed"] * 2 + RIGHT[:30]
+
+
+def test_a_caller_that_was_stopped_goes_on_with_its_batch(pool: VerifierPool) -> None:
+    child = os.fork()
+    if child == 0:  # a caller of its own, with a server of its own
+        os._exit(VerifierPool(workers=1).judge(PAIRS, 5.0, 60.0) != RIGHT)
+    time.sleep(2.0)
+    os.kill(child, signal.SIGSTOP)
+    time.sleep(1.0)
+    os.kill(child, signal.SIGCONT)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_eight_threads_get_their_own_verdicts(pool: VerifierPool) -> None:
+    results: dict[int, list[str]] = {}
+
+    def judge(number: int) -> None:
+        results[number] = pool.judge(PAIRS[number:][:40], 5.0, 60.0)
+
+    threads = [threading.Thread(target=judge, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {number: RIGHT[number:][:40] for number in range(8)}
+
+
+def test_finding_an_answer_takes_no_time_however_many_braces_there_are() -> None:
+    start = time.monotonic()
+    final_answer(r"\boxed{" + "{" * 20_000 + "1" + "}" * 20_000 + "}")
+    assert final_answer(r"\boxed{" + "{" * 900 + "1" + "}" * 900 + "}") == "1"
+    assert final_answer(r"\boxed{{ {1}2 }}") == "{1}2"
+    assert final_answer(r"\boxed{{1}{2}}") == "{1}{2}"
+    assert time.monotonic() - start < 1

@@ -1,0 +1,148 @@
+"""
+Units behind a value: what may stand there, and when two of them agree.
+
+In: texts. Out: value and unit apart. A text that is no unit, such as `7\\text{ (wrong)}`, stays where it is. Left out:
+conversion; 100 cm is not 1 m here.
+"""
+
+import re
+
+
+PERCENT = "%"
+NO_UNIT = {"unit", "square unit", "sq unit", "cubic unit", "degree", "deg"}  # say nothing that could disagree
+_LONG = {
+    "m": "meter metre",
+    "cm": "centimeter centimetre",
+    "mm": "millimeter millimetre",
+    "km": "kilometer kilometre",
+    "s": "sec second",
+    "min": "minute",
+    "h": "hr hour",
+    "day": "",
+    "week": "",
+    "month": "",
+    "yr": "year",
+    "g": "gram gm",
+    "kg": "kilogram",
+    "mg": "milligram",
+    "l": "liter litre L",
+    "ml": "milliliter millilitre mL",
+    "in": "inch inche",
+    "ft": "foot feet",
+    "yd": "yard",
+    "mi": "mile",
+    "mph": "",
+    "kmh": "kmph kph",
+    "lb": "pound lbs",
+    "oz": "ounce",
+    "gal": "gallon",
+    "dollar": "usd USD",
+    "cent": "",
+    "euro": "EUR",
+    "rupee": "Rs",
+    "rad": "radian",
+    "deg": "degree",
+    "unit": "",
+    "square": "sq",
+    "cubic": "cu",
+    "per": "",
+    "acre": "",
+    "hectare": "ha",
+    "people": "person",
+    "men": "man",
+    "women": "woman",
+    "children": "child",
+    "time": "",
+    "way": "",
+    "digit": "",
+    "point": "",
+    "percent": "",
+}
+# symbols of physics, as they are: here M and m differ
+_SYMBOLS = (
+    "A C F H J K N P Pa S T V W Hz eV keV MeV GeV erg dyn cal kcal mol amu au AU pc kpc Mpc ly nm pm um fs ps ns ms "
+    "mA mV kV kW MW kJ MJ mJ kN kPa MPa atm bar Torr rpm dB G Gy Msun Lsun Rsun Ohm ohm k mH nF pF mF mN MHz GHz kHz "
+    "THz cc hp Wb sr M mM"
+).split()
+_CANONICAL = {word: short for short, words in _LONG.items() for word in (short, *words.split())}
+_CANONICAL |= {symbol: symbol for symbol in _SYMBOLS}
+_COUNTED = {"different", "distinct", "possible", "total", "prime", "real", "whole"}  # before a noun in the plural
+_NO_NOUN = {
+    "is", "was", "as", "this", "its", "has", "does", "us", "yes", "less", "perhaps", "sometimes", "always", "guess",
+    "plus", "minus", "times", "equals", "solutions or", "others", "digits or", "various",
+}  # fmt: skip
+_TAIL = re.compile(
+    r"(?P<value>.*?[^\s/^])??(?P<tail>(?:\s*(?:/|\\cdot(?![a-zA-Z]))?\s*\\text\s*\{[^{}]*\}"
+    r"(?:\s*\^\s*(?:\{[^{}]*\}|-?[0-9]))?)+)"
+)
+_BARE = re.compile(
+    r"(?P<value>.*[0-9})!])(?P<space>\s*)(?P<tail>[A-Za-z][A-Za-z ./]*(?:\^\s*(?:\{-?[0-9]\}|-?[0-9]))?)"
+)
+_PERCENT = re.compile(r"(?P<value>.*?)\s*(?:\\?%|(?<![a-zA-Z\\])percent|\\text\s*\{\s*(?:percent|\\?%)\s*\})")
+_WORDS = re.compile(r"[A-Za-zµμΩ]+")
+
+
+def _word(word: str) -> str | None:
+    """One name for one unit: `meters`, `metre` and `m` are `m`; `None` for what is no unit."""
+    for form in (word, word.lower(), word.lower().removesuffix("s"), word.lower().removesuffix("es")):
+        if form in _CANONICAL:
+            return _CANONICAL[form]
+    plural = len(word) > 3 and word.islower() and word.endswith("s") and word not in _NO_NOUN
+    return word.removesuffix("s") if plural else word if word in _COUNTED else None
+
+
+def unit_name(tail: str, trusted: bool) -> str | None:
+    """The unit in a canonical spelling; `None` where the text is none. A trusted text is one in any case."""
+    flat = re.sub(r"\\text|\\cdot|[{}~.]", " ", tail)
+    if not trusted and re.search(r"[^A-Za-zµμΩ0-9\s/^-]", flat):
+        return None
+    words = [_word(word) for word in _WORDS.findall(flat)]
+    if None in words:
+        return " ".join(flat.split()) if trusted else None
+    names = iter(words)
+    name = "".join(_WORDS.sub(lambda _: next(names), flat).split())
+    return name.replace("square", "2").replace("cubic", "3").replace("per", "/") if words else None
+
+
+def split_unit(text: str, trusted: bool = False) -> tuple[str, str | None]:
+    r"""
+    Value and unit of a normalized answer.
+
+    Args:
+        text (`str`):
+            As of [`~trl_real.verifier.normal.normalize`], for example `5\text{ cm}^2`.
+        trusted (`bool`, *optional*, defaults to `False`):
+            Whether any text behind a number is its unit, as in an accepted answer.
+
+    Returns:
+        `tuple[str, str | None]`: the value and the unit; the whole text and `None` where there is no unit.
+    """
+    if (found := _PERCENT.fullmatch(text)) and found["value"]:
+        return found["value"], PERCENT
+    found = _TAIL.fullmatch(text)
+    if found and found["value"] and re.search(r"[0-9}]", found["value"]):
+        name = unit_name(found["tail"], trusted)
+        return (found["value"], name) if name is not None else (text, None)
+    found = _BARE.fullmatch(text)
+    if found:
+        shortest = min(map(len, _WORDS.findall(found["tail"])))
+        # 5m and 5 xy are products; 5 m is a length where nothing else is a letter
+        plain = not re.search(r"[A-Za-z]", found["value"])
+        name = unit_name(found["tail"], False) if shortest > 1 or (found["space"] and plain) else None
+        if name is not None:
+            return found["value"], name
+    return text, None
+
+
+def agree(gold: str | None, answer: str | None) -> bool:
+    """Whether an answer may have this unit: the same, or one of the two is left out."""
+    if PERCENT in (gold, answer):
+        return {gold, answer} <= {PERCENT, None}
+    silent = {None, *NO_UNIT, "2unit", "3unit"}
+    return gold in silent or answer in silent or _power(gold) == _power(answer)
+
+
+def _power(unit: str) -> str:
+    """Square metres and m^2 alike."""
+    unit = re.sub(r"^([23])([A-Za-z]+)", r"\2^\1", unit)
+    return unit.replace("^", "")

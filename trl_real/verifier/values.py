@@ -1,0 +1,66 @@
+"""
+When two numbers are the same: exactly, where both are exact; to the digits of a decimal, where one is.
+
+In: SymPy expressions. Out: whether they are the same number, or `None` where they are no numbers. math-verify compares
+to an absolute 1e-6 or 1e-15, which takes every tiny number for every other.
+"""
+
+from sympy import Expr, Float, I, Rational, Symbol, simplify
+from sympy.core.function import AppliedUndef
+
+
+DIGITS = 40
+SAME = 1e-25  # relative, of numbers computed to DIGITS
+RELATIVE, ABSOLUTE = 2e-6, 1e-6  # of a decimal for an exact number: both must hold
+SHORT = 10**6  # a fraction with a denominator that divides it can be written out, and so must be
+
+
+def exact(expression: Expr) -> Expr:
+    """The expression with its decimals as the fractions that they stand for."""
+    return expression.xreplace({number: Rational(str(number)) for number in expression.atoms(Float)})
+
+
+def is_number(expression: object) -> bool:
+    return isinstance(expression, Expr) and not expression.free_symbols and not expression.atoms(AppliedUndef)
+
+
+def with_imaginary_unit(expression: object) -> object:
+    """The expression with the symbol `i` as the imaginary unit, which the parser leaves a symbol."""
+    if not isinstance(expression, Expr):
+        return expression
+    symbols = expression.free_symbols
+    if not any(symbol.name == "i" for symbol in symbols):
+        return expression
+    return expression.xreplace(
+        {symbol: I if symbol.name == "i" else Symbol(symbol.name, real=True) for symbol in symbols}
+    )
+
+
+def same_number(gold: Expr, answer: Expr) -> bool | None:
+    """Whether two numbers are the same; `None` where one cannot be computed."""
+    decimals = [bool(number.atoms(Float)) for number in (gold, answer)]
+    gold, answer = exact(gold), exact(answer)
+    values = [number.evalf(DIGITS) for number in (gold, answer)]
+    if not all(value.is_number and value.is_finite and value.is_comparable is not None for value in values):
+        return None
+    size = max(abs(value) for value in values)
+    distance = abs(values[0] - values[1])
+    if size == 0 or distance <= SAME * size:
+        return True
+    if 0 in values and distance < SAME:  # no number of digits tells a difference of roots from nothing
+        return bool(simplify(gold - answer) == 0)
+    if decimals[0] == decimals[1]:
+        both_written_out = not decimals[0] or all(isinstance(number.doit(), Rational) for number in (gold, answer))
+        return False if both_written_out else bool(distance <= RELATIVE * size and distance <= ABSOLUTE)
+    other = answer if decimals[0] else gold
+    if isinstance(other, Rational) and SHORT % other.q == 0:
+        return False
+    return bool(distance <= RELATIVE * size and distance <= ABSOLUTE)
+
+
+def same_where_tried(gold: Expr, answer: Expr) -> bool:
+    """Whether two expressions have the same value at one odd point; true where that cannot be computed."""
+    symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
+    point = {symbol: Rational(10007 + 2 * place, 3001 + 34 * place) for place, symbol in enumerate(symbols)}
+    same = same_number(gold.subs(point), answer.subs(point))
+    return same is not False
