@@ -8,12 +8,16 @@ import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import (
+    FalconConfig,
+    FalconForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
+    GPTBigCodeConfig,
+    GPTBigCodeForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MambaConfig,
@@ -23,6 +27,8 @@ from transformers import (
     OPTConfig,
     OPTForCausalLM,
     PreTrainedModel,
+    XGLMConfig,
+    XGLMForCausalLM,
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -200,3 +206,37 @@ def test_flash_attention_does_not_keep_other_layers_apart():
 
 def test_padding_free_is_left_to_the_model_by_default():
     assert REALConfig(output_dir="x", use_cpu=True, bf16=False).padding_free is None
+
+
+def test_a_model_that_fails_on_packed_rows_is_padded(tmp_path, caplog):
+    torch.manual_seed(0)
+    size = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.3)
+    FalconForCausalLM(FalconConfig(vocab_size=63, **size, eos_token_id=1, bos_token_id=0)).save_pretrained(tmp_path)
+    with caplog.at_level(logging.WARNING, logger="trl_real"):
+        base, _ = train_cut(dict(batch=ROWS, steps=4, path=str(tmp_path)))
+    assert any("cannot be run on packed rows" in record.message for record in caplog.records)
+    trained, _ = train_cut(dict(batch=4, steps=4, path=str(tmp_path)))
+    assert distance(base, trained) < TOLERANCE
+
+
+SMALL = dict(vocab_size=63, eos_token_id=1, bos_token_id=0)
+FUNCTIONAL_DROPOUT = {
+    "gpt bigcode": lambda: GPTBigCodeForCausalLM(
+        GPTBigCodeConfig(**SMALL, n_embd=16, n_layer=2, n_head=2, n_positions=64, attn_pdrop=0.5)
+    ),
+    "xglm": lambda: XGLMForCausalLM(
+        XGLMConfig(**SMALL, d_model=16, ffn_dim=32, num_layers=2, attention_heads=2, dropout=0.5)
+    ),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZE, **HEADS, attention_dropout=0.5)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONAL_DROPOUT)
+def test_dropout_that_is_no_module_is_turned_off_too(name, tmp_path):
+    torch.manual_seed(0)
+    FUNCTIONAL_DROPOUT[name]().save_pretrained(tmp_path)
+    trainer = trainer_for(dict(batch=ROWS, path=str(tmp_path)))
+    ids = torch.arange(2, 14)[None]
+    trainer.model.train()
+    first, second = (trainer.model(ids).logits for _ in range(2))
+    assert torch.equal(first, second)

@@ -1,5 +1,6 @@
 """Rollouts lose nothing on their way out of TRL's padded batch."""
 
+import pytest
 import torch
 
 from trl_real.update.rollouts import Rollout, check_rollout_func, token_counts, unpad
@@ -48,3 +49,10 @@ def test_rollouts_are_the_rows_without_their_padding():
         121,
     ]
     assert third.completion_ids.tolist() == [31] and third.mask.tolist() == [0]  # one position, which counts nowhere
+
+
+def test_an_empty_prompt_is_named():
+    batch = trl_batch()
+    batch["prompt_mask"][1] = 0
+    with pytest.raises(ValueError, match="prompt of rollout 7 has no tokens"):
+        unpad(batch, first_row=6)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from .config import REALConfig
+from .dropout import functional_dropouts
 
 
 def advice(model: nn.Module, args: REALConfig) -> Iterator[str]:
@@ -15,7 +16,8 @@ def advice(model: nn.Module, args: REALConfig) -> Iterator[str]:
             f"lora_dropout={max(dropouts)} is turned off, since `disable_dropout` is true by default in REAL: a score "
             "compares two forwards of the same rollout. Write lora_dropout=0.0, or disable_dropout=False."
         )
-    if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
+    modules = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+    if modules or any(functional_dropouts(model)):
         yield "Dropout is on, so every score carries its noise. Write disable_dropout=True to turn it off."
     if args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0:
         yield (

@@ -153,6 +153,11 @@ class REALConfig(ValidationConfig):
                 f"or whole parts of one. Write, for example, steps_per_generation={lower} or "
                 f"steps_per_generation={lower + accumulation}."
             )
+        if self.accelerator_config.split_batches:
+            raise ValueError(
+                "`accelerator_config`: with split_batches=True the processes share what one of them should have, so a "
+                "generation would lose rollouts. Leave it out."
+            )
         micro_steps = min(accumulation, per_generation)
         rows_per_micro_step = self.per_device_train_batch_size * self.world_size
         if rows_per_micro_step * micro_steps % self.num_generations:

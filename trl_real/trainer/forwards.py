@@ -124,8 +124,8 @@ class Forwards:
         if self.packs is not None:
             return
         self.packs = True
-        apart = not any(rollout.token_types or rollout.vision for rollout in rollouts) and rows_are_apart(
-            lambda rows: self.policy_logps(self.collate(rows)), rollouts, self._tolerance()
+        apart = not any(rollout.token_types or rollout.vision for rollout in rollouts) and self._rows_are_apart(
+            rollouts
         )
         accelerator = self.trainer.accelerator
         self.packs = accelerator.gather(torch.tensor([apart], device=accelerator.device)).all().item()
@@ -133,6 +133,18 @@ class Forwards:
             raise ValueError("`padding_free=True` does not work here: a row changes its neighbour. Leave it out.")
         if not self.packs:
             logger.warning("This model lets packed rows see each other, so every forward is padded, which is slower.")
+
+    def _rows_are_apart(self, rollouts: list[Rollout]) -> bool:
+        """Whether the model, run on packed rows without dropout, computes each as if it were alone."""
+        training = self.trainer.model.training
+        self.trainer.model.eval()
+        try:
+            return rows_are_apart(lambda rows: self.policy_logps(self.collate(rows)), rollouts, self._tolerance())
+        except Exception as error:  # whatever a model's own attention makes of rows that it was not written for
+            logger.warning(f"This model cannot be run on packed rows ({type(error).__name__}: {error}).")
+            return False
+        finally:
+            self.trainer.model.train(training)
 
     def _tolerance(self) -> float:
         """Largest difference of two log-probabilities, in nats, that is rounding."""

@@ -40,6 +40,7 @@ from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
 from .advice import advice
 from .config import REALConfig
+from .dropout import disable_functional_dropout
 from .entropy import adapt_entropy_coef
 from .forwards import Forwards
 from .loss import StepLoss
@@ -144,6 +145,8 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
+        if args.disable_dropout:
+            disable_functional_dropout(self.model)
         self._label_rule = make_label_rule(self.reward_func_names, args.label_threshold, args.label_reward_func)
         self._assemble()
         self._generation: Generation | None = None

@@ -79,11 +79,16 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
     batch = split_pixel_values_by_grid(batch)
     width = batch["prompt_ids"].size(1)
     prompt_lengths = batch["prompt_mask"].sum(1).tolist()
-    # A truncated completion that TRL masked out keeps its tokens: length by id, counting by mask
+    # The mask of a truncated completion that TRL took out is all zero, and so is the length
     completion_lengths = batch["completion_mask"].sum(1).tolist()
     mask = batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]
     rollouts = []
     for index, (prompt, completion) in enumerate(zip(prompt_lengths, completion_lengths, strict=True)):
+        if prompt == 0:
+            raise ValueError(
+                f"The prompt of rollout {first_row + index} has no tokens, so nothing predicts the first one of its "
+                "completion. Give every row of the data set a prompt that is not empty."
+            )
         completion = max(completion, 1)  # the forward needs one position, and the mask says that it does not count
         rollouts.append(
             Rollout(
