@@ -197,8 +197,8 @@ MUTANTS = [
     # packing and processes
     trainer(
         "the packing trial's verdict is not gathered",
-        "accelerator.gather(torch.tensor([apart], device=accelerator.device)).all().item()",
-        "bool(apart)",
+        "accelerator.gather(torch.tensor([reason is None], device=accelerator.device)).all().item()",
+        "reason is None",
         TWO,
     ),
     trainer(

@@ -124,27 +124,29 @@ class Forwards:
         if self.packs is not None:
             return
         self.packs = True
-        apart = not any(rollout.token_types or rollout.vision for rollout in rollouts) and self._rows_are_apart(
-            rollouts
-        )
+        reason = self._why_not_apart(rollouts)
         accelerator = self.trainer.accelerator
-        self.packs = accelerator.gather(torch.tensor([apart], device=accelerator.device)).all().item()
-        if not self.packs and self.trainer.args.padding_free:
-            raise ValueError("`padding_free=True` does not work here: a row changes its neighbour. Leave it out.")
-        if not self.packs:
-            logger.warning("This model lets packed rows see each other, so every forward is padded, which is slower.")
+        self.packs = accelerator.gather(torch.tensor([reason is None], device=accelerator.device)).all().item()
+        if self.packs:
+            return
+        reason = reason or "another process finds that rows change their neighbours"
+        if self.trainer.args.padding_free:
+            raise ValueError(f"`padding_free=True` does not work here: {reason}. Leave it out.")
+        logger.warning(f"Every forward is padded, which is slower: {reason}.")
 
-    def _rows_are_apart(self, rollouts: list[Rollout]) -> bool:
-        """Whether the model, run on packed rows without dropout, computes each as if it were alone."""
+    def _why_not_apart(self, rollouts: list[Rollout]) -> str | None:
+        """`None` if the model, run on packed rows without dropout, computes each as if it were alone."""
+        if any(rollout.token_types or rollout.vision for rollout in rollouts):
+            return "rollouts with token types or images cannot be packed"
         training = self.trainer.model.training
         self.trainer.model.eval()
         try:
-            return rows_are_apart(lambda rows: self.policy_logps(self.collate(rows)), rollouts, self._tolerance())
+            apart = rows_are_apart(lambda rows: self.policy_logps(self.collate(rows)), rollouts, self._tolerance())
         except Exception as error:  # whatever a model's own attention makes of rows that it was not written for
-            logger.warning(f"This model cannot be run on packed rows ({type(error).__name__}: {error}).")
-            return False
+            return f"the model cannot be run on packed rows ({type(error).__name__}: {error})"
         finally:
             self.trainer.model.train(training)
+        return None if apart else "a row changes its neighbour, since the model lets packed rows see each other"
 
     def _tolerance(self) -> float:
         """Largest difference of two log-probabilities, in nats, that is rounding."""
