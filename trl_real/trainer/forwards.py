@@ -27,9 +27,9 @@ class ScoringTrainer(ValidatingTrainer):
 
     def _may_pack(self) -> bool | None:
         """`False` if forwards must be padded, `None` if the first rollouts have yet to tell."""
-        wanted, reason = self.args.padding_free, obstacle(self.model, self.args.torch_compile)
+        wanted, reason = self.args.pack_rollouts, obstacle(self.model, self.args.torch_compile)
         if wanted and reason:
-            raise ValueError(f"`padding_free=True` does not work here: {reason}. Leave `padding_free` out.")
+            raise ValueError(f"`pack_rollouts=True` does not work here: {reason}. Leave `pack_rollouts` out.")
         return False if reason or wanted is False else None
 
     def _rows_stay_apart(self, rollouts: list[Rollout]) -> bool:
@@ -40,8 +40,8 @@ class ScoringTrainer(ValidatingTrainer):
             lambda rows: self._policy_logps(self._collate(rows)), rollouts, 1e-4 if exact else 5e-2
         )
         apart = self.accelerator.gather(torch.tensor([apart], device=self.accelerator.device)).all().item()
-        if not apart and self.args.padding_free:
-            raise ValueError("`padding_free=True` does not work here: a row changes its neighbour. Leave it out.")
+        if not apart and self.args.pack_rollouts:
+            raise ValueError("`pack_rollouts=True` does not work here: a row changes its neighbour. Leave it out.")
         if not apart:
             logger.warning("This model lets packed rows see each other, so every forward is padded, which is slower.")
         return apart
