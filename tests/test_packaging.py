@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 import trl_real
-from trl_real.compat import SUPPORTED_TRL
+from trl_real.contract import TESTED
 
 
 ROOT = Path(__file__).parent.parent
@@ -43,10 +44,13 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert trl_real.__version__ == PROJECT["version"] == newest[1]
 
 
-def test_the_supported_trl_is_the_same_everywhere() -> None:
-    first, end = SUPPORTED_TRL
-    trl = [requirement for requirement in requirements() if requirement.name == "trl"]
-    assert trl and all(set(str(requirement.specifier).split(",")) == {f">={first}", f"<{end}"} for requirement in trl)
+@pytest.mark.parametrize("name", TESTED)
+def test_what_is_tested_is_inside_what_may_be_installed(name: str) -> None:
+    first, end = TESTED[name]
+    lines = [line for extra in PROJECT["optional-dependencies"].values() for line in extra] + PROJECT["dependencies"]
+    wanted = [requirement for requirement in map(Requirement, lines) if requirement.name == name]
+    assert wanted and all(f">={first}" in str(requirement.specifier).split(",") for requirement in wanted)
+    assert Version(first) <= Version(PINS[name]) < Version(end)  # and the tests run on a version that counts as tested
 
 
 def test_one_ruff_is_pinned() -> None:

@@ -11,7 +11,8 @@ The way of a rollout through an optimizer step, in reading order:
 
 The folders, from the ground up (each may import those above it in this list, `tests/test_rooms.py` has the table):
 
-    compat.py                 the supported TRL, and every private name of it that is touched
+    contract/                 what TRL and Transformers have to be, checked when they are first needed
+    compat.py                 every private name of theirs that is imported
     objective/                the paper's mathematics
     verifier/                 right or wrong final answer, judged in processes that can be killed
     rewards/                  reward functions

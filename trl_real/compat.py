@@ -1,29 +1,16 @@
-"""The supported TRL, and every private or undocumented TRL name this package touches.
+"""Every private or undocumented name of TRL and Transformers that this package imports.
 
-TRL promises stability for its documented symbols only, so the names below are imported here and nowhere else, and
-`tests/drop_in/test_contract.py` checks how each of them behaves. A TRL outside the range is refused at import.
+They promise stability for documented symbols only, so these are imported here and nowhere else, once `contract` has
+found them, and everything else that is read or replaced, as they were.
 """
 
-from importlib.metadata import version
-
-from packaging.version import Version
+from .contract import check_contract
 
 
-SUPPORTED_TRL = ("1.16", "1.17")  # first supported, first unsupported
+check_contract()
 
-
-def check_trl_version(installed: str) -> None:
-    """Raise `ImportError` if the installed TRL is outside the range that the contract tests cover."""
-    first, end = SUPPORTED_TRL
-    if not Version(first) <= Version(Version(installed).base_version) < Version(end):
-        raise ImportError(
-            f"trl-real supports trl>={first},<{end}, but trl {installed} is installed. "
-            f"Run `pip install 'trl>={first},<{end}'`, or install a trl-real that supports your TRL."
-        )
-
-
-check_trl_version(version("trl"))
-
+from transformers.integrations.sdpa_attention import sdpa_attention_forward  # noqa: E402
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
 from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
 from trl.trainer.utils import (  # noqa: E402
     get_config_model_id,
@@ -36,12 +23,12 @@ from trl.trainer.utils import (  # noqa: E402
 
 
 __all__ = [
-    "SUPPORTED_TRL",
-    "check_trl_version",
     "disable_gradient_checkpointing",
     "get_config_model_id",
+    "load_balancing_loss_func",
     "nanstd",
     "pad",
+    "sdpa_attention_forward",
     "split_pixel_values_by_grid",
     "unsplit_pixel_values_by_grid",
     "use_adapter",

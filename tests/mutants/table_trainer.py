@@ -208,7 +208,7 @@ MUTANTS = [
         f"{PACKING} -k found_out",
     ),
     trainer(
-        "padding_free=True does not mind the model", "if wanted and reason:", "if False:", f"{PACKING} -k impossible"
+        "pack_rollouts=True does not mind the model", "if wanted and reason:", "if False:", f"{PACKING} -k impossible"
     ),
     trainer(
         "attention of the recomputed forward is over all rows",

@@ -1,6 +1,8 @@
 """REALConfig: every field of GRPOConfig has a place; settings that cannot be right are refused with the way out."""
 
 import re
+import subprocess
+import sys
 import warnings
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +14,7 @@ from packaging.version import Version
 from trl import GRPOConfig
 
 from trl_real import REALConfig
-from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, OWN, REFUSED, markdown_table
+from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, OWN, REFUSED, Refusal, markdown_table
 
 
 def config(**options: Any) -> REALConfig:
@@ -43,6 +45,41 @@ def test_every_field_is_on_the_page_once():
     names = re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE) + re.findall(r"`(\w+)`", rest.split("\n\n")[1])[1:]
     assert len(names) == len(set(names))
     assert {field.name for field in fields(REALConfig)} <= set(names)
+
+
+def test_a_field_that_is_gone_is_nobodys_to_set(monkeypatch):
+    monkeypatch.setitem(INERT, "gone", "It was dropped.")
+    monkeypatch.setitem(REFUSED, "gone", Refusal(bool, "It was dropped.", "nothing"))
+    assert config().tau == 0.5
+
+
+LATER = """
+from dataclasses import dataclass
+import trl
+import trl.trainer.grpo_config as module
+
+@dataclass
+class GRPOConfig(module.GRPOConfig):
+    padding_free: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        assert self.padding_free in (True, False)
+
+trl.GRPOConfig = module.GRPOConfig = GRPOConfig
+from trl_real import REALConfig
+from trl_real.contract import violations
+
+for padding_free in (False, True):
+    config = REALConfig("unused", use_cpu=True, bf16=False, padding_free=padding_free)
+    print(config.padding_free, config.pack_rollouts)
+print(REALConfig("unused", use_cpu=True, bf16=False, pack_rollouts=True).padding_free, violations())
+"""
+
+
+def test_packing_does_not_clash_with_a_padding_free_option_of_trl():
+    run = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True)
+    assert run.stdout.splitlines() == ["False None", "True None", "False []"], run.stderr
 
 
 def test_the_documentation_is_the_table():

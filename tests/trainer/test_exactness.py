@@ -44,9 +44,9 @@ FEATURES: dict[str, dict[str, Any]] = {
     "tool mask": dict(env_mask=True),
     "mixture of experts": dict(moe=True, steps=2),
     "packing to a multiple": dict(options=dict(pad_to_multiple_of=8)),
-    "padded": dict(options=dict(padding_free=False)),
-    "padded to a multiple": dict(options=dict(padding_free=False, pad_to_multiple_of=8)),
-    "padded mixture of experts": dict(moe=True, steps=2, options=dict(padding_free=False)),
+    "padded": dict(options=dict(pack_rollouts=False)),
+    "padded to a multiple": dict(options=dict(pack_rollouts=False, pad_to_multiple_of=8)),
+    "padded mixture of experts": dict(moe=True, steps=2, options=dict(pack_rollouts=False)),
     "8 generations per prompt": dict(options=dict(num_generations=8)),
 }
 

@@ -47,7 +47,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bce, one-class groups kept": dict(options=dict(loss_type="bce", degenerate_groups="keep")),
     "tau and temperature": dict(options=dict(tau=0.2, temperature=0.6)),
     "clipped scores": dict(batch=4, options=dict(score_clip=0.02)),
-    "padded, with a tool mask": dict(env_mask=True, options=dict(padding_free=False, **KL, entropy_coef=0.5)),
+    "padded, with a tool mask": dict(env_mask=True, options=dict(pack_rollouts=False, **KL, entropy_coef=0.5)),
     "tool mask": dict(env_mask=True, options=dict(**KL, entropy_coef=0.5)),
     "truncated completions masked": dict(options=dict(mask_truncated_completions=True, **KL, entropy_coef=0.5)),
     "truncated completions masked, no terms": dict(options=dict(mask_truncated_completions=True)),

@@ -23,11 +23,11 @@ class Waits(TorchDispatchMode):
         return operation(*args, **(kwargs or {}))
 
 
-def waits_of_micro_steps(padding_free: bool) -> dict[tuple[bool, int, int], int]:
+def waits_of_micro_steps(pack_rollouts: bool) -> dict[tuple[bool, int, int], int]:
     """Waits in the loss of every micro-step, by whether it is on policy, its forwards and its rows."""
     waits = {}
     for batch, prompts in ((8, 32), (64, 64)):
-        options = dict(padding_free=padding_free, save_strategy="no")
+        options = dict(pack_rollouts=pack_rollouts, save_strategy="no")
         trainer = trainer_for(dict(batch=batch, accumulation=2, steps=2, prompts=prompts, options=options))
         compute_loss = trainer._compute_loss
 
@@ -42,14 +42,14 @@ def waits_of_micro_steps(padding_free: bool) -> dict[tuple[bool, int, int], int]
     return waits
 
 
-@pytest.mark.parametrize("padding_free", [True, False])
-def test_waits_for_the_device_do_not_grow_with_the_rows(padding_free):
-    waits = waits_of_micro_steps(padding_free)
+@pytest.mark.parametrize("pack_rollouts", [True, False])
+def test_waits_for_the_device_do_not_grow_with_the_rows(pack_rollouts):
+    waits = waits_of_micro_steps(pack_rollouts)
     for on_policy in (True, False):
         of_kind = {(forwards, rows): count for (on, forwards, rows), count in waits.items() if on == on_policy}
         rows = [rows for _, rows in of_kind]
         assert min(rows) <= 4 and max(rows) >= 32
-        if padding_free:
+        if pack_rollouts:
             assert len(set(of_kind.values())) == 1, of_kind
         # A padded forward reads its mask twice (Transformers) and writes its labels once (TRL)
         assert all(count <= 10 + 3 * forwards for (forwards, _), count in of_kind.items()), of_kind

@@ -79,7 +79,7 @@ def test_packed_rows_are_computed_as_if_alone(name, lengths):
 @pytest.mark.parametrize("feature", [{}, dict(lora=True, checkpointing=True), dict(moe=True, steps=2)])
 def test_packed_and_padded_rows_train_the_same(feature):
     packed, _ = train_cut(dict(batch=4, steps=4) | feature)
-    padded, _ = train_cut(dict(batch=4, steps=4, options=dict(padding_free=False)) | feature)
+    padded, _ = train_cut(dict(batch=4, steps=4, options=dict(pack_rollouts=False)) | feature)
     assert distance(packed, padded) < TOLERANCE
 
 
@@ -90,7 +90,7 @@ def test_absolute_positions_start_with_every_row(tmp_path):
     trained, _ = train_cut(cut | dict(batch=4))
     assert distance(base, trained) < TOLERANCE
     # Padded on the left, a short prompt gets the positions of a longer one, as it does in TRL
-    padded, _ = train_cut(cut | dict(batch=4, options=dict(padding_free=False)))
+    padded, _ = train_cut(cut | dict(batch=4, options=dict(pack_rollouts=False)))
     assert distance(base, padded) > 100 * TOLERANCE
 
 
@@ -118,14 +118,14 @@ def test_a_model_that_leaks_is_found_out_and_padded(monkeypatch, caplog):
         padded, _ = train_cut(dict(batch=4, steps=4))
     assert distance(base, padded) < TOLERANCE
     assert sum("packed rows see each other" in record.message for record in caplog.records) == 1
-    with pytest.raises(ValueError, match="`padding_free=True` does not work here: a row changes its neighbour"):
-        train_cut(dict(batch=4, steps=4, options=dict(padding_free=True)))
+    with pytest.raises(ValueError, match="`pack_rollouts=True` does not work here: a row changes its neighbour"):
+        train_cut(dict(batch=4, steps=4, options=dict(pack_rollouts=True)))
 
 
 def test_a_backward_that_recomputes_activations_keeps_the_rows_apart():
     # The recomputation looks the attention up again: outside of `packed_attention` it would be over all rows
-    trained, _ = train_cut(dict(batch=ROWS, steps=4, checkpointing=True, options=dict(padding_free=True)))
-    expected, _ = train_cut(dict(batch=ROWS, steps=4, options=dict(padding_free=False)))
+    trained, _ = train_cut(dict(batch=ROWS, steps=4, checkpointing=True, options=dict(pack_rollouts=True)))
+    expected, _ = train_cut(dict(batch=ROWS, steps=4, options=dict(pack_rollouts=False)))
     assert distance(trained, expected) < TOLERANCE
 
 
@@ -168,7 +168,7 @@ def test_layers_with_a_window_train_the_same_in_every_cut(tmp_path):
     Gemma3ForCausalLM(config).save_pretrained(tmp_path)
     cut = dict(steps=4, max_steps=4, path=str(tmp_path))
     trained, _ = train_cut(cut | dict(batch=4))
-    expected, _ = train_cut(cut | dict(batch=4, options=dict(padding_free=False)))
+    expected, _ = train_cut(cut | dict(batch=4, options=dict(pack_rollouts=False)))
     assert distance(trained, expected) < TOLERANCE
 
 
@@ -179,8 +179,8 @@ def test_compiled_models_are_padded():
 
 def test_asking_for_the_impossible_is_an_error_at_construction(tmp_path):
     tiny_model(attn_implementation="eager").save_pretrained(tmp_path)
-    options = dict(padding_free=True, model_init_kwargs=dict(attn_implementation="eager"))
-    with pytest.raises(ValueError, match="`padding_free=True` does not work here: attn_implementation is eager"):
+    options = dict(pack_rollouts=True, model_init_kwargs=dict(attn_implementation="eager"))
+    with pytest.raises(ValueError, match="`pack_rollouts=True` does not work here: attn_implementation is eager"):
         trainer_for(dict(batch=16, path=str(tmp_path), options=options))
 
 
@@ -204,8 +204,8 @@ def test_flash_attention_does_not_keep_other_layers_apart():
     assert obstacle(model) == "it has layers that are no attention"
 
 
-def test_padding_free_is_left_to_the_model_by_default():
-    assert REALConfig(output_dir="x", use_cpu=True, bf16=False).padding_free is None
+def test_pack_rollouts_is_left_to_the_model_by_default():
+    assert REALConfig(output_dir="x", use_cpu=True, bf16=False).pack_rollouts is None
 
 
 def test_a_model_that_fails_on_packed_rows_is_padded(tmp_path, caplog):

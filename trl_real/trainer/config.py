@@ -39,7 +39,7 @@ class REALConfig(ValidationConfig):
         kl_target (`str`, *optional*, defaults to `"ref"`):
             Policy of the KL term that `beta` weighs: `"ref"` (the reference model) or `"old"` (the policy that
             generated).
-        padding_free (`bool`, *optional*):
+        pack_rollouts (`bool`, *optional*):
             Pack the rollouts of a forward one after another instead of padding them. Default: where the model can be
             run so without one rollout seeing another, which is tried at the start. `True` makes it an error if it
             cannot, `False` always pads.
@@ -90,7 +90,7 @@ class REALConfig(ValidationConfig):
             "help": "Policy of the KL term weighed by beta: 'ref' (reference model) or 'old' (the one that generated)."
         },
     )
-    padding_free: bool | None = field(
+    pack_rollouts: bool | None = field(
         default=None,
         metadata={
             "help": "Pack rollouts one after another instead of padding them. Default: where the model can be run so; "
@@ -129,17 +129,18 @@ class REALConfig(ValidationConfig):
 
     def _check_fields(self) -> None:
         """Refuse what would change the meaning of REAL; warn about what has none in it."""
+        defaults = {item.name: item.default for item in fields(type(self))}
+        # TRL and Transformers drop fields from time to time, and nobody can set one that is gone
         for name, refusal in REFUSED.items():
-            if refusal.refused(getattr(self, name)):
+            if name in defaults and refusal.refused(getattr(self, name)):
                 raise ValueError(
                     f"REAL does not support `{name}={getattr(self, name)!r}`. {refusal.reason} "
                     f"Write {refusal.instead}."
                 )
-        defaults = {item.name: item.default for item in fields(type(self))}
         # TRL's __post_init__ turns booleans into names, so both spellings of the default are the default
         same = {"scale_rewards": ("group", True)}
         for name, reason in INERT.items():
-            if getattr(self, name) not in same.get(name, (defaults[name],)):
+            if name in defaults and getattr(self, name) not in same.get(name, (defaults[name],)):
                 warnings.warn(f"`{name}` has no effect in REAL. {reason}", stacklevel=4)
 
     def _check_cut(self) -> None:

@@ -172,7 +172,7 @@ OWN: dict[str, tuple[str, str]] = {
         "Policy of the KL term that `beta` weighs: `ref` or `old`.",
         "With `beta` above 0: `old` holds the policy near the one that sampled, and needs no reference model.",
     ),
-    "padding_free": (
+    "pack_rollouts": (
         "Pack rollouts one after another. Default: where the model can be run so.",
         "`True` to be told if it cannot, `False` to compare with padded rows.",
     ),

@@ -31,7 +31,7 @@ class Forwards:
             Its models, settings and processes are used; nothing in it is changed.
 
     Raises:
-        `ValueError`: If `padding_free` is true for a model that cannot be run so.
+        `ValueError`: If `pack_rollouts` is true for a model that cannot be run so.
     """
 
     def __init__(self, trainer: GRPOTrainer):
@@ -109,9 +109,9 @@ class Forwards:
     def _may_pack(self) -> bool | None:
         """`False` if forwards must be padded, `None` if the first rollouts have yet to tell."""
         args = self.trainer.args
-        wanted, reason = args.padding_free, obstacle(self.trainer.model, args.torch_compile)
+        wanted, reason = args.pack_rollouts, obstacle(self.trainer.model, args.torch_compile)
         if wanted and reason:
-            raise ValueError(f"`padding_free=True` does not work here: {reason}. Leave `padding_free` out.")
+            raise ValueError(f"`pack_rollouts=True` does not work here: {reason}. Leave `pack_rollouts` out.")
         return False if reason or wanted is False else None
 
     def try_packing(self, rollouts: list[Rollout]) -> None:
@@ -119,7 +119,7 @@ class Forwards:
         Decides, from the first rollouts, whether forwards are packed; the same on every process.
 
         Raises:
-            `ValueError`: If `padding_free` is true and a row changes its neighbour.
+            `ValueError`: If `pack_rollouts` is true and a row changes its neighbour.
         """
         if self.packs is not None:
             return
@@ -130,8 +130,8 @@ class Forwards:
         if self.packs:
             return
         reason = reason or "another process finds that rows change their neighbours"
-        if self.trainer.args.padding_free:
-            raise ValueError(f"`padding_free=True` does not work here: {reason}. Leave it out.")
+        if self.trainer.args.pack_rollouts:
+            raise ValueError(f"`pack_rollouts=True` does not work here: {reason}. Leave it out.")
         logger.warning(f"Every forward is padded, which is slower: {reason}.")
 
     def _why_not_apart(self, rollouts: list[Rollout]) -> str | None:

@@ -84,7 +84,7 @@ class REALTrainer(ValidatingTrainer):
     Raises:
         `TypeError`: If `args` is not a [`REALConfig`].
         `ValueError`: If there are several reward functions and `args` does not say which reward decides, or
-        `padding_free` is true for a model that cannot be run so.
+        `pack_rollouts` is true for a model that cannot be run so.
     """
 
     _tag_names = ["trl", "real"]

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AttentionInterface, PreTrainedConfig
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from ..compat import sdpa_attention_forward
 from .rollouts import Rollout
 
 

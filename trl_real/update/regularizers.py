@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
+from ..compat import load_balancing_loss_func
 from .micro_batches import MicroBatch, PackedBatch, PaddedBatch
 
 

@@ -1,0 +1,201 @@
+"""The contract against altered copies of TRL's classes and functions: whatever is gone or different is found."""
+
+import dis
+import importlib
+import inspect
+import subprocess
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+import trl
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer import utils
+
+from tests.support.altered import flat_copy, renamed, with_argument
+from trl_real.contract import TESTED, check_contract, violations
+from trl_real.contract.clauses import Clause, Has, Overrides, Spells, Takes, stored_attributes
+from trl_real.contract.table import CONTRACT, TRAINER
+
+
+def clauses(*kinds: type[Clause], trainer: bool = True) -> list[Any]:
+    """Clauses of these kinds about the trainer, or about everything else."""
+    return [clause for clause in CONTRACT if isinstance(clause, kinds) and clause.where.startswith(TRAINER) == trainer]
+
+
+def method(clause: Clause) -> str:
+    return clause.where.rpartition(".")[2]
+
+
+NAMES = [name for clause in clauses(Has) for name in clause.names]
+KEYS = [key for clause in clauses(Spells) for key in clause.keys]
+
+
+def test_the_installed_libraries_keep_the_contract() -> None:
+    assert violations() == []
+    assert violations(flat_copy(GRPOTrainer)) == []  # so what the tests below find is what they changed
+
+
+@pytest.mark.parametrize("name", sorted({method(clause) for clause in clauses(Takes, Overrides)} - {"__init__"}))
+def test_a_renamed_method_is_found(name: str) -> None:
+    assert f"`trl.GRPOTrainer.{name}` is gone" in "\n".join(violations(flat_copy(GRPOTrainer, without=name)))
+
+
+@pytest.mark.parametrize("clause", clauses(Takes, Overrides), ids=method)
+def test_a_new_required_argument_of_a_method_is_found(clause: Any) -> None:
+    altered = with_argument(getattr(GRPOTrainer, method(clause)), "needed")
+    found = violations(flat_copy(GRPOTrainer, **{method(clause): altered}))
+    assert bool(found) == (clause.arguments is not None or method(clause) == "_get_per_token_logps_and_entropies")
+    assert all(f"GRPOTrainer.{method(clause)}`" in sentence and "needed" in sentence for sentence in found)
+
+
+@pytest.mark.parametrize("clause", clauses(Takes, Overrides), ids=method)
+def test_a_new_optional_argument_is_found_where_trl_would_call_ours_with_it(clause: Any) -> None:
+    altered = with_argument(getattr(GRPOTrainer, method(clause)), "optional", default=None)
+    found = violations(flat_copy(GRPOTrainer, **{method(clause): altered}))
+    assert bool(found) == (isinstance(clause, Overrides) and clause.arguments is not None)
+
+
+@pytest.mark.parametrize("name", [method(clause) for clause in clauses(Overrides) if method(clause) != "__init__"])
+def test_a_method_that_trl_no_longer_calls_is_found(name: str) -> None:
+    uncalled = vars(renamed(GRPOTrainer, name, "another"))
+    uncalled = {key: value for key, value in uncalled.items() if not key.startswith("__") or key == "__init__"}
+    found = violations(flat_copy(GRPOTrainer, **uncalled))
+    assert any(sentence.startswith(f"`trl.GRPOTrainer.{name}` is no longer called") for sentence in found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_removed_attribute_is_found(name: str) -> None:
+    [sentence] = violations(renamed(GRPOTrainer, name, "another"))
+    assert sentence.startswith(f"`trl.GRPOTrainer` has no `{name}`")
+
+
+def test_an_attribute_that_is_read_but_no_longer_set_is_found() -> None:
+    class Trainer:
+        def __init__(self, args: Any):
+            args.beta, self.gamma = self.beta, args.gamma
+
+    found = "\n".join(violations(Trainer))
+    assert "has no `gamma`" not in found and "has no `_step`" in found
+    assert "has no `beta`" not in found  # set on another object; cannot be told apart, and errs towards working
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_renamed_key_is_found(key: str) -> None:
+    [sentence] = violations(renamed(GRPOTrainer, key, "another"))
+    assert sentence.startswith(f'`trl.GRPOTrainer` has no key "{key}"')
+
+
+@pytest.mark.parametrize("clause", clauses(Takes, trainer=False), ids=lambda clause: clause.name)
+def test_a_changed_function_is_found(clause: Takes, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, _, name = clause.where.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    monkeypatch.setattr(f"{module}.{name}", with_argument(function, "optional", default=None))
+    assert violations() == []
+    monkeypatch.setattr(f"{module}.{name}", with_argument(function, "needed"))
+    assert [sentence.startswith(f"`{clause.name}` needs an argument needed") for sentence in violations()] == [True]
+    monkeypatch.setattr(f"{module}.{name}", lambda other: None)
+    assert [sentence.startswith(f"`{clause.name}` takes ('other',)") for sentence in violations()] == [True]
+    monkeypatch.delattr(f"{module}.{name}")
+    assert [sentence.startswith(f"`{clause.name}` is gone") for sentence in violations()] == [True]
+
+
+def test_an_option_of_trl_with_the_name_of_ours_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass
+    class Later(GRPOConfig):
+        tau: float = field(default=1.0)
+
+    monkeypatch.setattr(trl, "GRPOConfig", Later)
+    [sentence] = violations()
+    assert sentence.startswith("`trl.GRPOConfig` has a `tau` of its own now")
+
+
+def test_a_loss_that_is_divided_again_is_found() -> None:
+    [sentence] = violations(flat_copy(GRPOTrainer, loss_is_scaled_for_ga=None))
+    assert sentence.startswith("`trl.GRPOTrainer.loss_is_scaled_for_ga` behaves differently")
+
+
+def test_a_head_without_a_path_on_this_device_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utils, "_ChunkedLogProbFunction", None)  # as TRL 1.15 has it without Triton
+    [sentence] = violations()
+    assert sentence.startswith("`trl.trainer.utils.add_fused_lm_head` fails: AttributeError")
+
+
+def test_a_head_that_shifts_the_labels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = utils.add_fused_lm_head
+
+    def shifted(model: Any, **kwargs: Any) -> None:
+        original(model, **kwargs)
+        forward = model.forward
+        model.forward = lambda shift_labels, **rest: forward(shift_labels=shift_labels.roll(1, 1), **rest)
+
+    monkeypatch.setattr(utils, "add_fused_lm_head", shifted)
+    [sentence] = violations()
+    assert sentence.startswith("`trl.trainer.utils.add_fused_lm_head` behaves differently")
+
+
+@pytest.mark.parametrize("version", ["1.15.9", "1.17.0", "1.17.0.dev0", "2.0.0", "0.29.1"])
+def test_an_untested_trl_that_keeps_the_contract_is_one_warning(version: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_contract(version)
+    [warning] = caught
+    assert f"not tested with trl {version}, only with trl>=1.16,<1.17" in str(warning.message)
+
+
+@pytest.mark.parametrize("version", ["1.16.0", "1.16.3", "1.16.0.dev0", None])
+def test_a_tested_trl_gives_no_warning(version: str | None) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_contract(version)
+
+
+@pytest.mark.parametrize("version", ["1.16.0", "1.17.0"])
+def test_a_broken_contract_is_one_clear_error(version: str) -> None:
+    with pytest.raises(ImportError) as error:
+        check_contract(version, renamed(GRPOTrainer, "_step", "_micro_step"))
+    lines = str(error.value).splitlines()
+    assert f"trl-real does not work with trl {version}" in lines[0]
+    assert lines[1] == "- `trl.GRPOTrainer` has no `_step` (the position in the run)"
+    tested = [f"{name}>={first},<{end}" for name, (first, end) in TESTED.items()]
+    assert " and ".join(tested) in lines[2] and "pip install " + " ".join(f"'{line}'" for line in tested) in lines[2]
+
+
+def test_the_check_comes_before_the_trainer_classes() -> None:
+    script = """
+import trl.trainer.utils
+from trl import GRPOTrainer
+del trl.trainer.utils.nanstd
+for line in ("from trl_real import REALTrainer", "from trl_real.validation.trainer import ValidatingTrainer"):
+    try:
+        exec(line)
+    except ImportError as error:
+        print(str(error).splitlines()[1])
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout.splitlines() == ["- `trl.trainer.utils.nanstd` is gone (spread of rewards)"] * 2, run.stderr
+
+
+def test_the_check_takes_less_than_a_tenth_of_a_second() -> None:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        check_contract()
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.1
+
+
+def test_the_check_draws_no_random_number() -> None:
+    before = torch.get_rng_state()
+    violations()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_stored_attributes_are_those_that_python_disassembles() -> None:
+    code = inspect.unwrap(GRPOTrainer.__init__).__code__
+    expected = {item.argval for item in dis.get_instructions(code) if item.opname == "STORE_ATTR"}
+    assert stored_attributes(code) == expected and "_step" in expected and len(code.co_names) > 256

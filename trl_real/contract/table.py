@@ -1,0 +1,164 @@
+"""
+The contract: every private or undocumented name of TRL and Transformers, what it has to be, and why.
+
+In and out: nothing, it is a table. A test collects what the trainer classes read and write, and compares: the table
+can neither lack a name nor keep one that is not needed. `trl:GRPOTrainer` includes what it inherits.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from .clauses import Behaves, Clause, Has, Lacks, Overrides, Spells, Takes
+
+
+TRAINER, CONFIG, UTILS = "trl:GRPOTrainer", "trl:GRPOConfig", "trl.trainer.utils"
+
+
+def loss_is_a_mean_over_the_step(scaled: bool) -> bool:
+    """Transformers must not divide the loss by the number of micro-steps again."""
+    return scaled is True
+
+
+def head_scores_labels(add_fused_lm_head: Any) -> bool:
+    """Log-probabilities of given labels on a CPU: not shifted, 0 where the label is -100."""
+    # No random numbers: the state of the generator belongs to the user
+    config = SimpleNamespace(get_text_config=lambda: config)
+    hidden = torch.arange(6, dtype=torch.float32, device="cpu").view(1, 3, 2)
+    model = nn.Module()
+    model.config = config
+    model.base_model = lambda **kwargs: SimpleNamespace(last_hidden_state=hidden)
+    model.get_output_embeddings = lambda: SimpleNamespace(weight=torch.eye(2, device="cpu"), bias=None)
+    add_fused_lm_head(model, temperature=1.0, outputs=("log_probs", "entropy"))
+    output = model(shift_labels=torch.tensor([[1, -100, 0]], device="cpu"), fused_lm_head=True)
+    logps = hidden.log_softmax(-1)[0]
+    expected = torch.stack([logps[0, 1], torch.zeros((), device="cpu"), logps[2, 0]])
+    entropy = -(logps.exp() * logps).sum(-1)
+    kept = torch.tensor([0, 2], device="cpu")
+    return bool(
+        torch.allclose(output.log_probs[0], expected) and torch.allclose(output.entropy[0, kept], entropy[kept])
+    )
+
+
+CONTRACT: tuple[Clause, ...] = (
+    # ---- TRL: functions, imported in compat.py ----------------------------------------------------------------------
+    Takes(
+        "trl.models.utils:disable_gradient_checkpointing",
+        "around forwards without a gradient",
+        ("model", "gradient_checkpointing_kwargs"),
+    ),
+    Takes(f"{UTILS}:get_config_model_id", "names the default output folder", ("config",)),
+    Takes(f"{UTILS}:nanstd", "spread of rewards", ("tensor", "dim")),
+    Takes(f"{UTILS}:pad", "pads a micro-batch", ("tensors", "padding_value", "padding_side", "pad_to_multiple_of")),
+    Takes(f"{UTILS}:split_pixel_values_by_grid", "images as single rollouts", ("batch",)),
+    Takes(f"{UTILS}:unsplit_pixel_values_by_grid", "images of a micro-batch", ("batch",)),
+    Takes(f"{UTILS}:use_adapter", "the reference policy of a LoRA run", ("model", "adapter_name")),
+    # ---- TRL: methods of the trainer that are replaced --------------------------------------------------------------
+    Overrides(f"{TRAINER}.__init__", "adds the state of REAL", None),
+    Overrides(f"{TRAINER}._get_train_sampler", "remembers the sampler, to resume", ("self", "dataset")),
+    Overrides(
+        f"{TRAINER}.training_step",
+        "passes over micro-steps without rollouts",
+        ("self", "model", "inputs", "num_items_in_batch"),
+    ),
+    Overrides(f"{TRAINER}._prepare_inputs", "whole groups in every optimizer step", ("self", "generation_batch")),
+    Overrides(f"{TRAINER}._calculate_rewards", "rewards become labels", None),
+    Overrides(f"{TRAINER}._get_per_token_logps_and_entropies", "put off to where the plan needs them", None),
+    Overrides(f"{TRAINER}._compute_loss", "the objective", ("self", "model", "inputs")),
+    Overrides(f"{TRAINER}._generate", "lengths in evaluation", ("self", "prompts")),
+    Overrides(f"{TRAINER}.get_eval_dataloader", "every prompt counts once", ("self", "eval_dataset")),
+    Overrides(f"{TRAINER}.log", "histograms join the record", ("self", "logs", "start_time")),
+    Overrides(
+        f"{TRAINER}.evaluate",
+        "checks metric_for_best_model",
+        ("self", "eval_dataset", "ignore_keys", "metric_key_prefix"),
+    ),
+    Overrides(
+        f"{TRAINER}.evaluation_loop",
+        "metrics of the whole set",
+        ("self", "dataloader", "description", "prediction_loss_only", "ignore_keys", "metric_key_prefix"),
+    ),
+    # ---- TRL: methods of the trainer that are called ----------------------------------------------------------------
+    Takes(f"{TRAINER}._generate_and_score_completions", "makes the rollouts", ("self", "inputs")),
+    Takes(
+        f"{TRAINER}._get_per_token_logps_and_entropies",
+        "the forward over padded rows",
+        ("self", "model", "input_ids", "attention_mask", "logits_to_keep"),
+        ("compute_entropy", "compute_aux_loss", "pixel_values", "image_grid_thw", "pixel_attention_mask")
+        + ("spatial_shapes", "image_sizes", "image_position_ids", "num_images", "num_tiles")
+        + ("token_type_ids", "mm_token_type_ids"),
+    ),
+    Takes(
+        f"{TRAINER}._get_collator_with_removed_columns", "evaluation batches", ("self", "data_collator", "description")
+    ),
+    Takes(f"{TRAINER}.add_callback", "finds the position after resuming", ("self", "callback")),
+    # ---- TRL: state of the trainer ----------------------------------------------------------------------------------
+    Has(TRAINER, "the position in the run", ("_step", "current_gradient_accumulation_steps", "num_iterations")),
+    Has(TRAINER, "what is logged", ("_metrics", "_logs", "_current_train_step_time")),
+    Has(
+        TRAINER,
+        "the entropy bonus",
+        ("_entropy_bonus_enabled", "_last_world_entropy", "entropy_coef", "use_adaptive_entropy"),
+    ),
+    Has(TRAINER, "the balance loss of experts", ("aux_loss_enabled", "router_aux_loss_coef")),
+    Has(TRAINER, "the KL term", ("beta", "ref_model")),
+    Has(TRAINER, "rewards become labels", ("reward_func_names", "reward_weights")),
+    Has(TRAINER, "groups", ("num_generations", "num_generations_eval", "mask_truncated_completions")),
+    Has(TRAINER, "padding and ends of completions", ("_tokenizer", "eos_token_ids", "pad_to_multiple_of")),
+    Has(
+        TRAINER, "sampling in evaluation", ("generation_config", "use_vllm", "vllm_generation", "temperature", "top_p")
+    ),
+    Has(TRAINER, "model card", ("_tag_names", "_name", "_paper")),
+    Has(TRAINER, "the trainer of Transformers", ("accelerator", "args", "model", "optimizer", "state", "is_in_train")),
+    Has(TRAINER, "evaluation sets", ("eval_dataset", "data_collator")),
+    Spells(TRAINER, "metrics and the table of completions", ("train", "eval", "extra")),
+    Spells(
+        TRAINER,
+        "a generation is read as single rollouts",
+        ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask", "pixel_values")
+        + ("image_grid_thw", "pixel_attention_mask", "spatial_shapes", "image_sizes", "image_position_ids")
+        + ("num_images", "num_tiles", "token_type_ids", "mm_token_type_ids"),
+    ),
+    Behaves(f"{TRAINER}.loss_is_scaled_for_ga", "the loss is a mean already", loss_is_a_mean_over_the_step),
+    # ---- TRL: the rest ----------------------------------------------------------------------------------------------
+    Has(
+        CONFIG,
+        "options that are read",
+        ("beta", "entropy_coef_delta", "entropy_coef_max", "entropy_coef_min", "entropy_target", "eval_strategy")
+        + ("dataloader_multiprocessing_context", "dataloader_num_workers", "dataloader_prefetch_factor")
+        + ("disable_dropout", "generation_kwargs", "gradient_accumulation_steps", "gradient_checkpointing_kwargs")
+        + ("ignore_data_skip", "loss_type", "max_steps", "metric_for_best_model", "num_generations")
+        + ("num_generations_eval", "num_iterations", "per_device_eval_batch_size", "per_device_train_batch_size")
+        + ("steps_per_generation", "sync_ref_model", "torch_compile", "use_bias_correction_kl", "world_size"),
+    ),
+    Lacks(
+        CONFIG,
+        "an option of REAL, which would have two meanings",
+        ("tau", "degenerate_groups", "score_clip", "label_threshold", "label_reward_func", "kl_target")
+        + ("pack_rollouts", "eval_temperature", "eval_top_p"),
+    ),
+    Has(f"{UTILS}:RepeatSampler", "resuming in a later epoch", ("shuffle", "num_samples", "generator")),
+    Has("trl.generation.vllm_generation:VLLMGeneration", "sampling in evaluation", ("temperature", "top_p")),
+    Behaves(f"{UTILS}:add_fused_lm_head", "log-probabilities of packed rows", head_scores_labels),
+    # ---- Transformers -----------------------------------------------------------------------------------------------
+    Takes(
+        "transformers.integrations.sdpa_attention:sdpa_attention_forward",
+        "attention of packed rows",
+        ("module", "query", "key", "value", "attention_mask"),
+    ),
+    Takes(
+        "transformers.models.mixtral.modeling_mixtral:load_balancing_loss_func",
+        "the balance loss of a single rollout",
+        ("gate_logits", "num_experts", "top_k"),
+    ),
+    Has("transformers.modeling_outputs:MoeModelOutputWithPast", "the balance loss", ("router_logits",)),
+    Has("transformers:PreTrainedConfig", "the attention of packed rows", ("_attn_implementation",)),
+    Has("transformers:PreTrainedModel", "a model that cannot be packed", ("_is_stateful",)),
+    Has(
+        "transformers.modeling_flash_attention_utils:FlashAttentionKwargs",
+        "where a packed row ends",
+        ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"),
+    ),
+)
