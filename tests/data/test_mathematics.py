@@ -297,7 +297,14 @@ def test_without_the_verifier_only_texts_and_integers_are_compared(tmp_path: Pat
     rows = [*problems("07", "7"), *problems("1/2", "0.5", problem="a"), *problems("$$", problem="b")]
     kept, report = load_rows(tmp_path, rows, verify=False)
     assert [row["answer"] for row in kept] == [["07"], ["$$"]]
-    assert report.counts == {"empty": 0, "duplicate": 1, "unverifiable": 0, "conflict": 2, "too_long": 0}
+    assert report.counts == {
+        "empty": 0,
+        "duplicate": 1,
+        "unverifiable": 0,
+        "conflict": 2,
+        "contaminated": 0,
+        "too_long": 0,
+    }
 
 
 def test_prompts_are_too_long_from_one_token_above_the_bound_with_the_chat_template(tmp_path: Path) -> None:
