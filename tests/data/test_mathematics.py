@@ -282,7 +282,10 @@ def test_accepted_answers_that_overlap_are_no_conflict(tmp_path: Path, others: l
     assert [row["answer"] for row in kept] == [["2", "3"]]
 
 
-@pytest.mark.parametrize("gold", ["$$", r"\left", "\x00\x01", "9" * 3000])
+@pytest.mark.parametrize(
+    "gold",
+    ["$$", r"\left", "\x00\x01", "9" * 3000, r"\frac{1}{", "}{", "{'x': 1}", '{"x": "y"}', "b'12'", "inf", "-nan"],
+)
 def test_an_answer_that_the_verifier_cannot_read_is_removed_and_its_readable_twin_stays(
     tmp_path: Path, gold: str
 ) -> None:
@@ -291,6 +294,11 @@ def test_an_answer_that_the_verifier_cannot_read_is_removed_and_its_readable_twi
     assert [(entry["row"], entry["reason"], entry["answer"]) for entry in report.removed] == [
         (0, "unverifiable", [gold])
     ]
+
+
+@pytest.mark.parametrize("gold", [r"\{1, 2\}", r"\infty", r"\frac{1}{2}", "b", "(1, 2]", r"\left\{x: x > 1\right\}"])
+def test_an_answer_that_looks_like_a_python_object_but_is_mathematics_stays(tmp_path: Path, gold: str) -> None:
+    assert [row["answer"] for row in load_rows(tmp_path, problems(gold))[0]] == [[gold]]
 
 
 def test_without_the_verifier_only_texts_and_integers_are_compared(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ row that is removed is in the report, with its number in the source. Left out: l
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ REASONS = {
 ANSWER_TIMEOUT = 30.0
 # `datasets` takes a function for the same when only its body changed: its cache must see the code
 VERIFIER_CODE = sorted(Path(answers.__file__).parent.glob("*.py"))
+
+# what Python writes for bytes, dictionaries and floats that are no number: the parser finds an answer in each of them
+_NO_ANSWER = re.compile(r"""b(["']).*\1|\{\s*["'].*:.*\}|[+-]?(inf|nan)""", re.DOTALL | re.IGNORECASE)
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 Pair = tuple[tuple[str, ...], str]  # accepted answers, and an answer
 Findings = dict[int, dict[str, Any]]  # position of a row to remove -> what the report says of it
@@ -144,8 +149,18 @@ def find_unverifiable(rows: Dataset) -> Findings:
     return {
         position: {"reason": "unverifiable", **content(rows[position])}
         for position, verified in enumerate(checked["verified"][:])
-        if not verified
+        if not verified or not all(map(is_whole, rows[position]["answer"]))
     }
+
+
+def is_whole(answer: str) -> bool:
+    r"""Whether an answer could be meant: no `\frac{1}{`, and nothing that Python wrote for what is no answer."""
+    depth = 0
+    for brace in _BRACE.findall(answer):
+        depth += {"{": 1, "}": -1}.get(brace, 0)
+        if depth < 0:
+            return False
+    return depth == 0 and not _NO_ANSWER.fullmatch(answer)
 
 
 def _check_answers(batch: dict[str, list], code: str) -> dict[str, list[bool]]:
