@@ -155,11 +155,7 @@ def find_unverifiable(rows: Dataset) -> Findings:
 
 def is_whole(answer: str) -> bool:
     r"""Whether an answer could be meant: no `\frac{1}{`, and nothing that Python wrote for what is no answer."""
-    depth = 0
-    for brace in _BRACE.findall(answer):
-        depth += {"{": 1, "}": -1}.get(brace, 0)
-        if depth < 0:
-            return False
+    depth = sum({"{": 1, "}": -1}.get(brace, 0) for brace in _BRACE.findall(answer))
     return depth == 0 and not _NO_ANSWER.fullmatch(answer)
 
 
