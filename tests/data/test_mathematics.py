@@ -282,7 +282,10 @@ def test_accepted_answers_that_overlap_are_no_conflict(tmp_path: Path, others: l
     assert [row["answer"] for row in kept] == [["2", "3"]]
 
 
-@pytest.mark.parametrize("gold", ["$$", r"\left", "\x00\x01", "9" * 3000])
+@pytest.mark.parametrize(
+    "gold",
+    ["$$", r"\left", "\x00\x01", "9" * 3000, r"\frac{1}{", "}{", "{'x': 1}", '{"x": "y"}', "b'12'", "inf", "-nan"],
+)
 def test_an_answer_that_the_verifier_cannot_read_is_removed_and_its_readable_twin_stays(
     tmp_path: Path, gold: str
 ) -> None:
@@ -293,11 +296,23 @@ def test_an_answer_that_the_verifier_cannot_read_is_removed_and_its_readable_twi
     ]
 
 
+@pytest.mark.parametrize("gold", [r"\{1, 2\}", r"\infty", r"\frac{1}{2}", "b", "(1, 2]", r"\left\{x: x > 1\right\}"])
+def test_an_answer_that_looks_like_a_python_object_but_is_mathematics_stays(tmp_path: Path, gold: str) -> None:
+    assert [row["answer"] for row in load_rows(tmp_path, problems(gold))[0]] == [[gold]]
+
+
 def test_without_the_verifier_only_texts_and_integers_are_compared(tmp_path: Path) -> None:
     rows = [*problems("07", "7"), *problems("1/2", "0.5", problem="a"), *problems("$$", problem="b")]
     kept, report = load_rows(tmp_path, rows, verify=False)
     assert [row["answer"] for row in kept] == [["07"], ["$$"]]
-    assert report.counts == {"empty": 0, "duplicate": 1, "unverifiable": 0, "conflict": 2, "too_long": 0}
+    assert report.counts == {
+        "empty": 0,
+        "duplicate": 1,
+        "unverifiable": 0,
+        "conflict": 2,
+        "contaminated": 0,
+        "too_long": 0,
+    }
 
 
 def test_prompts_are_too_long_from_one_token_above_the_bound_with_the_chat_template(tmp_path: Path) -> None:

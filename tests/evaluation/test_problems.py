@@ -73,7 +73,7 @@ def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:
         "nowhere.jsonl": "benchmarks: nowhere.jsonl is none of .* no file",
         "./no/where": "benchmarks: ./no/where is none of .* no file",
         f"{tmp_path}/empty.jsonl": "benchmarks: .*empty.jsonl is an empty file",
-        f"{tmp_path}/none.parquet": "benchmarks: .*cannot read .*none.parquet: .*no data",
+        f"{tmp_path}/none.parquet": "benchmarks: .*cannot read .*none.parquet: it has no data rows",
         f"{tmp_path}/open.parquet": "benchmarks: .*row 1 of .*open.parquet has no problem or no answer",
         f"{tmp_path}/other.parquet": "benchmarks: .*has the columns text, and none of the pairs",
     }

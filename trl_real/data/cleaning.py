@@ -6,7 +6,9 @@ row that is removed is in the report, with its number in the source. Left out: l
 """
 
 import json
+import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from ..verifier import answers, judging, server
+from ..verifier import answers
 from ..verifier.answers import quick_verdict
 from ..verifier.judging import BATCH_TIMEOUT, judge_answers, verifiable
 
@@ -25,13 +27,19 @@ REASONS = {
     "duplicate": "the problem and its answer are in an earlier row",
     "unverifiable": "the verifier cannot read the answer, or does not take it for right",
     "conflict": "the problem is in another row with another answer",
+    "contaminated": "the problem is in a benchmark",
     "too_long": "the prompt has too many tokens",
 }
 # generous, so that a busy machine removes no row that an idle one keeps
 ANSWER_TIMEOUT = 30.0
 # `datasets` takes a function for the same when only its body changed: its cache must see the code
-VERIFIER_CODE = [Path(code.__file__) for code in (answers, judging, server)]
+VERIFIER_CODE = sorted(Path(answers.__file__).parent.glob("*.py"))
 
+# what Python writes for bytes, dictionaries and floats that are no number: the parser finds an answer in each of them
+_NO_ANSWER = re.compile(r"""b(["']).*\1|\{\s*["'].*:.*\}|[+-]?(inf|nan)""", re.DOTALL | re.IGNORECASE)
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
+Pair = tuple[tuple[str, ...], str]  # accepted answers, and an answer
 Findings = dict[int, dict[str, Any]]  # position of a row to remove -> what the report says of it
 
 
@@ -47,11 +55,14 @@ class CleaningReport:
             Rows before cleaning.
         removed (`list[dict[str, Any]]`, *optional*, defaults to `[]`):
             For each removed row its number in the source (`row`), the `reason` and what shows it.
+        benchmarks (`list[str]`, *optional*, defaults to `[]`):
+            What the rows were compared with.
     """
 
     name: str
     rows: int
     removed: list[dict[str, Any]] = field(default_factory=list)
+    benchmarks: list[str] = field(default_factory=list)
 
     @property
     def kept(self) -> int:
@@ -65,7 +76,9 @@ class CleaningReport:
 
     def summary(self) -> str:
         """The counts as a table."""
-        removed = [(reason, -number, REASONS[reason]) for reason, number in self.counts.items()]
+        compared = ", ".join(self.benchmarks) or "not compared: decontaminate is not set"
+        texts = REASONS | {"contaminated": f"{REASONS['contaminated']} ({compared})"}
+        removed = [(reason, -number, texts[reason]) for reason, number in self.counts.items()]
         lines = [("rows", self.rows, ""), *removed, ("kept", self.kept, "")]
         return "\n".join([self.name, *(f"  {word:<12} {number:>9,}  {text}".rstrip() for word, number, text in lines)])
 
@@ -88,14 +101,15 @@ def remove(rows: Dataset, found: Findings, report: CleaningReport) -> Dataset:
     return rows.select([position for position in range(len(rows)) if position not in found])
 
 
-def _content(row: dict[str, Any]) -> dict[str, Any]:
+def content(row: dict[str, Any]) -> dict[str, Any]:
+    """What a report says of a row."""
     return {"prompt": row["prompt"][0]["content"], "answer": row["answer"]}
 
 
 def find_empty(rows: Dataset) -> Findings:
     """Rows without a problem or without an answer."""
     return {
-        position: {"reason": "empty", **_content(rows[position])}
+        position: {"reason": "empty", **content(rows[position])}
         for position, (problem, answer) in enumerate(zip(rows["problem"][:], rows["answer"][:], strict=True))
         if not problem or not answer
     }
@@ -133,14 +147,26 @@ def find_unverifiable(rows: Dataset) -> Findings:
         desc="Verifying the answers",
     )
     return {
-        position: {"reason": "unverifiable", **_content(rows[position])}
+        position: {"reason": "unverifiable", **content(rows[position])}
         for position, verified in enumerate(checked["verified"][:])
-        if not verified
+        if not verified or not all(map(is_whole, rows[position]["answer"]))
     }
+
+
+def is_whole(answer: str) -> bool:
+    r"""Whether an answer could be meant: no `\frac{1}{`, and nothing that Python wrote for what is no answer."""
+    depth = sum({"{": 1, "}": -1}.get(brace, 0) for brace in _BRACE.findall(answer))
+    return depth == 0 and not _NO_ANSWER.fullmatch(answer)
 
 
 def _check_answers(batch: dict[str, list], code: str) -> dict[str, list[bool]]:
     return {"verified": verifiable(batch["answer"], ANSWER_TIMEOUT)}
+
+
+def right_pairs(pairs: Sequence[Pair], verify: bool) -> set[Pair]:
+    """The pairs (accepted answers, answer) that are right; without the verifier as far as texts and integers tell."""
+    verdicts = judge_answers(pairs, ANSWER_TIMEOUT, BATCH_TIMEOUT) if verify else [quick_verdict(*p) for p in pairs]
+    return {pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict == "right"}
 
 
 def find_conflicts(rows: Dataset, verify: bool) -> Findings:
@@ -148,15 +174,14 @@ def find_conflicts(rows: Dataset, verify: bool) -> Findings:
     answers, numbers, found = list(map(tuple, rows["answer"])), rows["row"][:], {}
     groups = [group for group in _groups(rows) if len(group) > 1]
     pairs = [(answers[group[0]], answer) for group in groups for row in group[1:] for answer in answers[row]]
-    verdicts = judge_answers(pairs, ANSWER_TIMEOUT, BATCH_TIMEOUT) if verify else [quick_verdict(*p) for p in pairs]
-    right = {pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict == "right"}
+    right = right_pairs(pairs, verify)
     for first, *others in groups:
         if all(any((answers[first], answer) in right for answer in answers[row]) for row in others):
             found |= {row: {"reason": "duplicate", "same_as": numbers[first]} for row in others}
             continue
         for row in (first, *others):
             twins = [numbers[twin] for twin in (first, *others) if twin != row]
-            found[row] = {"reason": "conflict", "conflicts_with": twins, **_content(rows[row])}
+            found[row] = {"reason": "conflict", "conflicts_with": twins, **content(rows[row])}
     return found
 
 
@@ -168,5 +193,5 @@ def find_too_long(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_prompt_
         tokenized = tokenizer.apply_chat_template(prompts, add_generation_prompt=True, return_dict=False)
         for position, tokens in enumerate(map(len, tokenized), start):
             if tokens > max_prompt_tokens:
-                found[position] = {"reason": "too_long", "tokens": tokens, **_content(rows[position])}
+                found[position] = {"reason": "too_long", "tokens": tokens, **content(rows[position])}
     return found

@@ -1,9 +1,9 @@
 r"""
 The layouts in which mathematical data sets come, and the one in which the training takes them.
 
-In: rows as DeepScaleR, DAPO-Math-17K (raw, processed, or as verl reads it), AIME, AMC, MATH-500, Minerva and
-OlympiadBench have them; the columns tell which, never the name. Out: rows with `prompt` (one user message in the
-paper's words), `answer` (accepted answers as texts) and `source`. Left out: judging the rows
+In: the name of a data set with rows as DeepScaleR, DAPO-Math-17K (raw, processed, or as verl reads it), AIME, AMC,
+MATH-500, Minerva and OlympiadBench have them; the columns tell which, never the name. Out: rows with `prompt` (one
+user message in the paper's words), `answer` (accepted answers as texts) and `source`. Left out: judging the rows
 (`trl_real.data.cleaning`).
 """
 
@@ -11,9 +11,12 @@ import hashlib
 import math
 import re
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, List, Value
+
+from .loading import load_splits, pick_split
 
 
 INSTRUCTION = r"Let's think step by step and output the final answer within \boxed{}."
@@ -43,6 +46,31 @@ _DAPO_WRAPPER = re.compile(
     r"[^\n]*\n\n(.*)\n\nRemember to put your answer on its own line after \"Answer:\"\.",
     re.DOTALL,
 )
+
+
+def read_math(name: str, split: str = "train", config: str | None = None) -> Dataset:
+    """
+    All rows in the paper's prompt format, with the columns of `FEATURES`.
+
+    Args:
+        name (`str`), split (`str`, *optional*, defaults to `"train"`), config (`str`, *optional*):
+            As in [`~trl_real.data.mathematics.load_math`].
+
+    Returns:
+        `Dataset`: the rows.
+    """
+    path = Path(name).expanduser()
+    raw = pick_split(load_splits(name, config, streaming=False), split, "split")
+    code = Path(__file__).read_text("utf-8")  # the cache would not see that it changed
+    return raw.map(
+        standard_rows,
+        batched=True,
+        with_indices=True,
+        remove_columns=raw.column_names,
+        features=FEATURES,
+        fn_kwargs={"layout": find_layout(raw, name), "name": path.stem if path.exists() else name, "code": code},
+        desc="Reading the problems",
+    )
 
 
 def find_layout(dataset: Dataset, name: str) -> tuple[str, str]:

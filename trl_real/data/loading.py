@@ -14,6 +14,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
 
+from .checks import check_prompts, check_text_file, long_integer_columns, reading_fault
 from .gym import generate_questions
 
 
@@ -78,6 +79,7 @@ def load_prompts(
     else:
         splits, test = load_splits(name, config, streaming), None
     train = pick_split(splits, train_split, "dataset_train_split")
+    check_prompts(train, name)  # before rows are held out: they are named by their numbers in the source
     if test_size is not None and test is None:
         train, test = hold_out(train, test_size, split_seed)
     train = _finish(train if size is None else train.take(size), name, prompt_format)
@@ -90,7 +92,7 @@ def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Da
     """Splits by prompt: rows with the same prompt go to the same side. Arguments as in [`load_prompts`]."""
     if isinstance(dataset, IterableDataset):
         raise ValueError("test_size: a streamed data set cannot be split; use dataset_test_split, or do not stream.")
-    _check_prompt_column(dataset, "the data set")
+    check_prompts(dataset, "the data set")
     keys = [json.dumps(prompt) for prompt in dataset["prompt"]]
     different = list(dict.fromkeys(keys))
     number = int(test_size) if test_size >= 1 else round(test_size * len(different))
@@ -116,9 +118,14 @@ def load_splits(name: str, config: str | None, streaming: bool) -> dict[str, Any
         raise ValueError(f"dataset_name: {name} is not one of {', '.join(FILE_FORMATS)}.")
     if not path.exists() and (path.suffix in FILE_FORMATS or name.startswith((".", "/", "~"))):
         raise ValueError(f"dataset_name: there is no file or folder {name} (looked from {Path.cwd()}).")
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError(f"dataset_name: {name} is an empty file.")
+    if path.is_file() and path.suffix != ".parquet":
+        check_text_file(path)
     try:
         if path.is_file():
-            return load_dataset(FILE_FORMATS[path.suffix], data_files=str(path), streaming=streaming)
+            options = {"converters": dict.fromkeys(long_integer_columns(path), str)} if path.suffix == ".csv" else {}
+            return load_dataset(FILE_FORMATS[path.suffix], data_files=str(path), streaming=streaming, **options)
         return load_dataset(str(path) if path.is_dir() else name, config, streaming=streaming)
     except (FileNotFoundError, ConnectionError) as error:
         raise ValueError(
@@ -126,7 +133,7 @@ def load_splits(name: str, config: str | None, streaming: bool) -> dict[str, Any
             f"give it ({error}). Write a path, a hub id, or reasoning_gym:<task>."
         ) from error
     except (ValueError, DatasetGenerationError) as error:
-        raise ValueError(f"dataset_name: cannot read {name}: {error}") from error
+        raise ValueError(f"dataset_name: cannot read {name}: {reading_fault(error)}.") from error
 
 
 def pick_split(splits: dict[str, AnyDataset], split: str, field: str) -> AnyDataset:
@@ -137,23 +144,8 @@ def pick_split(splits: dict[str, AnyDataset], split: str, field: str) -> AnyData
     return splits[split]
 
 
-def _check_prompt_column(dataset: AnyDataset, name: str) -> Any:
-    row = next(iter(dataset), None)
-    if row is None:
-        raise ValueError(f"dataset_name: {name} has no rows.")
-    if "prompt" not in row:
-        raise ValueError(
-            f"dataset_name: {name} has no column `prompt`, only {', '.join(row)}. Rename the questions' column."
-        )
-    return row["prompt"]
-
-
 def _finish(dataset: AnyDataset, name: str, prompt_format: str | None) -> AnyDataset:
-    prompt = _check_prompt_column(dataset, name)
-    if not isinstance(prompt, (str, list)):
-        raise ValueError(
-            f"dataset_name: prompts of {name} are {type(prompt).__name__}, not a text or a list of messages."
-        )
+    prompt = check_prompts(dataset, name)
     if prompt_format == "chat" and isinstance(prompt, str):
         return dataset.map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
     if prompt_format == "plain" and isinstance(prompt, list):

@@ -7,12 +7,11 @@ of the source, and a report that names every row that was removed, and why. The 
 slow is kept in the cache of `datasets`. Left out: other data sets (`trl_real.data.loading`), shuffling, streaming.
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from . import layouts
 from .cleaning import (
     CleaningReport,
     find_conflicts,
@@ -22,8 +21,8 @@ from .cleaning import (
     find_unverifiable,
     remove,
 )
-from .layouts import FEATURES, find_layout, standard_rows
-from .loading import load_splits, pick_split
+from .contamination import find_contaminated, read_problems
+from .layouts import read_math
 
 
 def load_math(
@@ -33,6 +32,7 @@ def load_math(
     tokenizer: PreTrainedTokenizerBase | None = None,
     max_prompt_tokens: int = 1024,
     verify: bool = True,
+    decontaminate: Sequence[str] = (),
 ) -> tuple[Dataset, CleaningReport]:
     r"""
     Loads a mathematical data set in the paper's prompt format and removes the rows that cannot be trained on.
@@ -50,6 +50,9 @@ def load_math(
             Longer prompts are removed.
         verify (`bool`, *optional*, defaults to `True`):
             Whether the verifier checks the answers. Otherwise only texts and integers are compared.
+        decontaminate (`Sequence[str]`, *optional*, defaults to `()`):
+            Benchmarks whose problems are removed: names of `trl_real.data.benchmarks.BENCHMARKS`, files, or hub ids
+            (`name:split`).
 
     Returns:
         `tuple[Dataset, CleaningReport]`: the rows, and what was removed.
@@ -63,31 +66,16 @@ def load_math(
     """
     if tokenizer is not None and tokenizer.chat_template is None:
         raise ValueError("tokenizer: it has no chat template, which the prompts need; set tokenizer.chat_template.")
+    problems = read_problems(decontaminate, field="decontaminate")
     rows = read_math(name, split, config)
-    report = CleaningReport(name, len(rows))
+    report = CleaningReport(name, len(rows), benchmarks=list(decontaminate))
     rows = remove(rows, find_empty(rows), report)
     rows = remove(rows, find_repeats(rows), report)
     if verify:
         rows = remove(rows, find_unverifiable(rows), report)
     rows = remove(rows, find_conflicts(rows, verify), report)
+    if problems:
+        rows = remove(rows, find_contaminated(rows, problems, verify), report)
     if tokenizer is not None:
         rows = remove(rows, find_too_long(rows, tokenizer, max_prompt_tokens), report)
     return rows.select_columns(["prompt", "answer", "source"]), report
-
-
-def read_math(name: str, split: str = "train", config: str | None = None) -> Dataset:
-    """All rows in the paper's prompt format, with the columns of `FEATURES`. Arguments as in [`load_math`]."""
-    path = Path(name).expanduser()
-    if path.is_file() and not path.stat().st_size:
-        raise ValueError(f"dataset_name: {name} is an empty file.")
-    raw = pick_split(load_splits(name, config, streaming=False), split, "split")
-    code = Path(layouts.__file__).read_text("utf-8")  # the cache would not see that it changed
-    return raw.map(
-        standard_rows,
-        batched=True,
-        with_indices=True,
-        remove_columns=raw.column_names,
-        features=FEATURES,
-        fn_kwargs={"layout": find_layout(raw, name), "name": path.stem if path.exists() else name, "code": code},
-        desc="Reading the problems",
-    )

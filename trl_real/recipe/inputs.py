@@ -92,7 +92,8 @@ def _load_math_sets(recipe: RecipeArguments, training: GRPOConfig, model: ModelC
             "max_prompt_tokens": recipe.max_prompt_tokens,
         }
     name, config = recipe.dataset_name, recipe.dataset_config or None  # "" on the command line unsets it
-    train, report = load_math(name, split=recipe.dataset_train_split, config=config, **limits)
+    training_split = {"split": recipe.dataset_train_split, "config": config, "decontaminate": recipe.decontaminate}
+    train, report = load_math(name, **training_split, **limits)
     test, reports = None, {"train": report}
     if recipe.test_size is not None:
         train, test = hold_out(train, recipe.test_size, recipe.split_seed)

@@ -31,6 +31,9 @@ class RecipeArguments(ScriptArguments):
             With `dataset_format: math`: longer prompts are left out.
         verify_answers (`bool`, *optional*, defaults to `True`):
             With `dataset_format: math`: leave out rows whose answer the verifier cannot read.
+        decontaminate (`list[str]`, *optional*, defaults to `[]`):
+            With `dataset_format: math`: benchmarks (names of `trl_real.data.benchmarks.BENCHMARKS`, files, or hub ids)
+            whose problems are left out of the training set.
         test_size (`float`, *optional*):
             Hold out so many prompts, or such a share of them, instead of using `dataset_test_split`.
         eval_dataset_name (`str`, *optional*):
@@ -70,6 +73,13 @@ class RecipeArguments(ScriptArguments):
     )
     max_prompt_tokens: int | None = _option(None, "With dataset_format math: longer prompts are left out.")
     verify_answers: bool = _option(True, "With dataset_format math: leave out rows whose answer cannot be verified.")
+    decontaminate: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "With dataset_format math: leave the problems of these benchmarks out of the training set: "
+            "aime24, aime25, math500, amc23, minerva, olympiad, files, or hub ids (name:split)."
+        },
+    )
     test_size: float | None = _option(
         None, "Hold out so many prompts, or such a share of them, instead of using dataset_test_split."
     )
@@ -95,3 +105,7 @@ class RecipeArguments(ScriptArguments):
     def __post_init__(self) -> None:
         if isinstance(self.reward_funcs, str):  # YAML lets one write a single name without brackets
             self.reward_funcs = [self.reward_funcs]
+        if isinstance(self.decontaminate, str):
+            self.decontaminate = [self.decontaminate]
+        if self.decontaminate and self.dataset_format != "math":
+            raise ValueError("decontaminate: only mathematical sets are compared; write dataset_format: math, too.")

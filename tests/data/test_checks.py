@@ -1,0 +1,69 @@
+"""Every row is looked at before the first step, and errors of reading say their cause."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trl_real.data.loading import load_prompts
+
+
+MESSAGES = [{"role": "user", "content": "1+1?"}]
+
+
+def load(folder: Path, text: str | bytes, name: str = "rows.jsonl", **options: Any) -> list[dict[str, Any]]:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_prompts(str(path), test_split=None, **options)[0].to_list()
+
+
+def lines(*prompts: Any) -> str:
+    return "".join(json.dumps({"prompt": prompt, "answer": 1}) + "\n" for prompt in prompts)
+
+
+@pytest.mark.parametrize("options", [{}, {"test_size": 5}, {"size": 3}, {"prompt_format": "chat"}])
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([*map(str, range(41)), None, "b"], "the prompt of row 41 .* is null; write a text"),
+        ([None, *map(str, range(9))], "the prompt of row 0 .* is null"),
+        (["a"] * 7 + [MESSAGES] + ["a", "b"], "row 7 .* is a list of messages and that of row 0 is a text; write all"),
+        ([MESSAGES] * 8 + ["a", "b"], "row 8 .* is a text and that of row 0 is a list of messages; write all"),
+        ([MESSAGES] * 8 + [[]], "row 8 .* is .*, not a list of messages; write"),
+        ([MESSAGES, [{"role": "user", "content": None}]], "row 1 .* not a list of messages; write"),
+        ([["a", "b"]] * 8, "row 0 .* not a list of messages; write"),
+        ([5, 6, 7], "row 0 .* is '5', not a text"),
+    ],
+)
+def test_a_prompt_that_cannot_be_used_is_named_by_its_row(
+    tmp_path: Path, prompts: list[Any], message: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path, lines(*prompts), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("rows.csv", "prompt,answer\n", "cannot read .*rows.csv: it has no data rows"),
+        ("rows.jsonl", "", "rows.jsonl is an empty file"),
+        ("rows.jsonl", '{"prompt": "a"}\n{"prompt": "b', "cannot read .*rows.jsonl: JSON parse error.* in row 1"),
+        (
+            "rows.jsonl",
+            '{"prompt": "a"}\n{"prompt": "é"}\n'.encode("latin-1"),
+            "cannot read .*rows.jsonl: line 2 is not in UTF-8",
+        ),
+        ("rows.csv", "prompt,answer\né,1\n".encode("latin-1"), "cannot read .*rows.csv: line 2 is not in UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=f"dataset_name: .*{message}"):
+        load(tmp_path, text, name)
+
+
+@pytest.mark.parametrize("integer", ["123456789012345678901234567890", "-9007199254740993", "12345678901234567"])
+def test_large_integers_of_a_csv_file_stay_as_they_are(tmp_path: Path, integer: str) -> None:
+    text = f"prompt,answer,number\na,{integer},1\nb,,2\n"
+    rows = load(tmp_path, text, "rows.csv")
+    assert [(row["answer"], row["number"]) for row in rows] == [(integer, 1), (None, 2)]

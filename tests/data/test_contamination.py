@@ -1,0 +1,152 @@
+"""Problems of the benchmarks in training sets: which are the same problem, what is removed, and what is listed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from datasets import Dataset
+
+from trl_real.data.benchmarks import BENCHMARKS
+from trl_real.data.commands import main
+from trl_real.data.contamination import find_overlaps, read_problems, word_runs
+from trl_real.data.layouts import read_math
+from trl_real.data.mathematics import load_math
+
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the data files of ../shared/data")
+# problems of each benchmark that are in the file, and those of them with the same answer: docs/contamination.md
+FOUND = {
+    "dapo-math-17k": {"math500": (12, 9), "amc23": (24, 23), "olympiad": (38, 17)},
+    "deepscaler-subset": {"math500": (11, 7), "olympiad": (2, 2)},
+}
+SEQUENCE = r"Let $a_{1}, a_{2}, \ldots$ be a sequence with $a_{1} = 3$ and $a_{n+1} = 2a_{n} - 1$. Compute $a_{10}$."
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+
+
+def write(path: Path, *rows: tuple[str, Any]) -> str:
+    Dataset.from_list([{"problem": problem, "answer": answer} for problem, answer in rows]).to_parquet(path)
+    return str(path)
+
+
+def score(folder: Path, problem: str, other: str) -> float:
+    """The likeness of two problems; 0 where they are not alike."""
+    rows = read_math(write(folder / "rows.parquet", (problem, "1")))
+    overlaps = find_overlaps(rows, read_problems([write(folder / "other.parquet", (other, "1"))]), verify=False)
+    return overlaps[0].score if overlaps else 0.0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SEQUENCE,
+        SEQUENCE.replace(" ", "  "),
+        SEQUENCE.upper().replace(r"\LDOTS", r"\ldots"),
+        SEQUENCE.replace("{1}", "1").replace("{2}", "2").replace("$", ""),
+        SEQUENCE.replace(r"\ldots", r"\cdots"),
+        SEQUENCE.replace("$a_{10}$", r"$\left(a_{10}\right)$"),
+    ],
+)
+def test_a_problem_in_another_spelling_is_the_same(tmp_path: Path, other: str) -> None:
+    assert score(tmp_path, SEQUENCE, other) == 1
+
+
+def test_a_problem_with_another_first_word_is_alike(tmp_path: Path) -> None:
+    assert 0.8 <= score(tmp_path, SEQUENCE, SEQUENCE.replace("Let", "Consider")) < 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "other"),
+    [
+        ("Compute $2 + 3$.", "Compute $2 - 3$."),
+        (r"Compute $\sin 60$.", r"Compute $\cos 60$."),
+        ("What is it?", "What is this?"),
+        (SEQUENCE, "Let $x$ be a sequence. Compute $x_{10}$."),
+        ("?", "!"),
+    ],
+)
+def test_problems_that_ask_something_else_are_not_alike(tmp_path: Path, problem: str, other: str) -> None:
+    assert score(tmp_path, problem, other) == 0
+
+
+def test_short_problems_that_differ_in_spaces_alone_are_the_same(tmp_path: Path) -> None:
+    assert score(tmp_path, "Find ab.", "Find a b.") == 1
+
+
+def test_the_instruction_is_no_part_of_a_problem(tmp_path: Path) -> None:
+    rows = read_math(write(tmp_path / "rows.parquet", ("One two three four five six", "1")))
+    assert word_runs(rows[0]["prompt"][0]["content"]) == word_runs("one two three four five six")
+
+
+@needs_shared
+@pytest.mark.parametrize("name", FOUND)
+def test_the_papers_training_sets_hold_as_many_problems_of_the_benchmarks_as_the_docs_say(name: str) -> None:
+    overlaps = find_overlaps(read_math(str(SHARED / f"{name}.parquet")), read_problems(list(BENCHMARKS), SHARED))
+    found = {}
+    for name_of_set in BENCHMARKS:
+        here = [overlap for overlap in overlaps if overlap.problem.benchmark == name_of_set]
+        same = [overlap for overlap in here if overlap.agree]
+        found[name_of_set] = tuple(len({overlap.problem.row for overlap in part}) for part in (here, same))
+    assert {benchmark: numbers for benchmark, numbers in found.items() if numbers[0]} == FOUND[name]
+
+
+def test_contaminated_rows_are_removed_with_the_score_and_whether_the_answers_agree(tmp_path: Path) -> None:
+    benchmark = write(tmp_path / "exam.parquet", (SEQUENCE, "1025"), ("How much is one and one?", "2"))
+    other = SEQUENCE.replace("Let", "Consider")
+    name = write(tmp_path / "rows.parquet", ("What is it?", "7"), (other, r"\frac{2050}{2}"), (SEQUENCE, "-1"))
+    rows, report = load_math(name, decontaminate=[benchmark])
+    assert [row["answer"] for row in rows] == [["7"]]
+    assert [(entry["row"], entry["reason"], entry["answers_agree"]) for entry in report.removed] == [
+        (1, "contaminated", True),
+        (2, "contaminated", False),
+    ]
+    assert [entry["score"] for entry in report.removed] == [pytest.approx(0.92, abs=0.04), 1]
+    assert report.removed[0]["benchmark"] == benchmark and report.removed[0]["benchmark_row"] == 0
+    assert f"the problem is in a benchmark ({benchmark})" in report.summary()
+
+
+def test_by_default_nothing_is_compared_and_the_summary_says_so(tmp_path: Path) -> None:
+    rows, report = load_math(write(tmp_path / "rows.parquet", (SEQUENCE, "1025")))
+    assert (len(rows), report.counts["contaminated"]) == (1, 0)
+    assert "not compared: decontaminate is not set" in report.summary()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["amc_23"], "decontaminate: amc_23 is none of aime24, .*Did you mean amc23"),
+        ("amc23", r"decontaminate: 'amc23' is a text; write a list, such as \[amc23\]"),
+    ],
+)
+def test_a_benchmark_that_is_not_there_is_said_before_the_rows_are_read(names: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_math("missing.parquet", decontaminate=names)
+
+
+def test_the_command_lists_every_pair_and_writes_the_texts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    benchmark = write(tmp_path / "exam.parquet", (SEQUENCE, "1025"), ("How much is one and one?", "2"))
+    name = write(tmp_path / "rows.parquet", ("What is it?", "7"), (SEQUENCE, "1025"), (SEQUENCE, "3"))
+    main(["check", name, "--benchmarks", benchmark, "--output", str(tmp_path / "made" / "found.jsonl")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{name}: 2 of 3 rows are in a benchmark"
+    assert lines[2].split() == [benchmark, "2", "1", "1", "2"]
+    assert [line.split()[1] for line in lines[3:]] == ["1", "2"]
+    assert "same answer" in lines[3] and "other answer" in lines[4]
+    written = [json.loads(line) for line in (tmp_path / "made" / "found.jsonl").read_text("utf-8").splitlines()]
+    assert [(entry["data"], entry["row"], entry["benchmark_answer"]) for entry in written] == [
+        (name, row, ["1025"]) for row in (1, 2)
+    ]
+
+
+def test_the_command_names_a_file_that_is_missing_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="error: dataset_name: there is no file or folder"):
+        main(["check", "missing.parquet", "--benchmarks", write(tmp_path / "exam.parquet", (SEQUENCE, "1025"))])

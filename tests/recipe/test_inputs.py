@@ -1,0 +1,56 @@
+"""What a recipe says of its data is what the trainer gets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+from trl import GRPOConfig, ModelConfig
+
+from trl_real.recipe.held_out import _load_rows
+from trl_real.recipe.inputs import load_inputs
+from trl_real.recipe.options import RecipeArguments
+
+
+def math_recipe(folder: Path, **fields: Any) -> RecipeArguments:
+    """A recipe whose training set holds the only problem of its evaluation set."""
+    shared = {"problem": "What is one and one?", "answer": "2"}
+    Dataset.from_list([{"problem": "What is two and two?", "answer": "4"}, shared]).to_parquet(
+        folder / "train.parquet"
+    )
+    Dataset.from_list([shared]).to_parquet(folder / "exam.parquet")
+    return RecipeArguments(
+        dataset_name=str(folder / "train.parquet"),
+        dataset_format="math",
+        verify_answers=False,
+        reward_funcs=["math_reward"],
+        eval_dataset_name=str(folder / "exam.parquet"),
+        eval_dataset_split="train",
+        **fields,
+    )
+
+
+def training(folder: Path) -> GRPOConfig:
+    return GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, eval_on_start=True)
+
+
+def test_decontaminate_takes_the_benchmark_out_of_the_training_set_alone(tmp_path: Path) -> None:
+    recipe = math_recipe(tmp_path, decontaminate=str(tmp_path / "exam.parquet"))  # YAML without brackets
+    inputs = load_inputs(recipe, training(tmp_path), ModelConfig())
+    assert [row["answer"] for row in inputs.train] == [["4"]]
+    assert [row["answer"] for row in inputs.test] == [["2"]]
+    assert {part: report.counts["contaminated"] for part, report in inputs.reports.items()} == {"train": 1, "eval": 0}
+
+
+def test_by_default_a_recipe_keeps_its_data(tmp_path: Path) -> None:
+    assert len(load_inputs(math_recipe(tmp_path), training(tmp_path), ModelConfig()).train) == 2
+
+
+def test_the_held_out_set_of_a_recipe_is_not_compared_with_itself(tmp_path: Path) -> None:
+    recipe = math_recipe(tmp_path, decontaminate=[str(tmp_path / "exam.parquet")])
+    assert [row["answer"] for row in _load_rows(recipe, training(tmp_path), ModelConfig())] == [["2"]]
+
+
+def test_decontaminate_without_the_format_says_what_to_add() -> None:
+    with pytest.raises(ValueError, match="decontaminate: .*write dataset_format: math"):
+        RecipeArguments(dataset_name="any.jsonl", decontaminate=["amc23"])
