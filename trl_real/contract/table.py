@@ -126,7 +126,15 @@ CONTRACT: tuple[Clause, ...] = (
     Has(
         CONFIG,
         "options that are read",
-        ("beta", "entropy_coef_delta", "entropy_coef_max", "entropy_coef_min", "entropy_target", "eval_strategy")
+        (
+            "accelerator_config",
+            "beta",
+            "entropy_coef_delta",
+            "entropy_coef_max",
+            "entropy_coef_min",
+            "entropy_target",
+            "eval_strategy",
+        )
         + ("dataloader_multiprocessing_context", "dataloader_num_workers", "dataloader_prefetch_factor")
         + ("disable_dropout", "generation_kwargs", "gradient_accumulation_steps", "gradient_checkpointing_kwargs")
         + ("ignore_data_skip", "loss_type", "max_steps", "metric_for_best_model", "num_generations")
