@@ -63,9 +63,10 @@ def readings(answer: str, trusted: bool) -> tuple[tuple[str, str | None], ...]:
     """The values and units that an answer can be read as."""
     text = strip_braces(normalize(answer))
     value, unit = split_unit(text, trusted)
-    if unit is None or (unit != PERCENT and "\\text" in text):
+    # a written-out unit is one and no factor; of an accepted answer that is a guess
+    if unit is None or unit == PERCENT or (r"\text" in text and not trusted):
         return ((value, unit),)
-    return ((value, unit), (text, None)) if unit != PERCENT else ((value, unit),)
+    return (value, unit), (text, None)
 
 
 def is_right(gold: tuple[str, str | None], answer: tuple[str, str | None]) -> bool:
