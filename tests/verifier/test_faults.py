@@ -143,7 +143,7 @@ def test_the_verdicts_of_an_interrupted_batch_do_not_go_to_the_next_one(seconds:
     pool.close()
 
 
-def test_an_answer_that_would_exhaust_the_memory_is_not_right_and_costs_no_other_answer_its_verdict(
+def test_an_answer_that_would_exhaust_the_memory_costs_no_other_its_verdict(
     pool: VerifierPool,
 ) -> None:
     exhausting: list[Pair] = [(("1/3",), rf"2^{{2^{{34}}}}+{n}") for n in range(2)]
