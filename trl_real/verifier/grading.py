@@ -38,6 +38,20 @@ WARM_UP = (
     r"24_{10}",
 )
 
+COMPARED = (
+    ("x+3", "1+x+4-2"),
+    ("x^2-5x+1", "x^2+3x+1"),
+    ("y=2x+1", "y=2x-1"),
+    ("(1, 2)", "(2, 1)"),
+    ("(-3, 7]", "[1, 2)"),
+    (r"\{1, 2\}", r"\{1, 3\}"),
+    (r"\frac{\sqrt{2}}{2}", r"\sqrt{3}"),
+    (r"\sin^2 x + \cos^2 x", "1"),
+    ("6-5i", "6+5i"),
+    ("0.33", r"\frac{1}{3}"),
+    ("5", r"x = 2 + 3 = 5 \text{ cm}"),
+)
+
 # `malformed_operators` reads \\frac43 and 11\\sqrt2, which models write and MATH has as answers; units are ours
 SPELLING = LatexNormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 _REMARK = re.compile(r"[0-9})\]]\s*\\text(?![a-zA-Z])")
@@ -63,9 +77,10 @@ def readings(answer: str, trusted: bool) -> tuple[tuple[str, str | None], ...]:
     """The values and units that an answer can be read as."""
     text = strip_braces(normalize(answer))
     value, unit = split_unit(text, trusted)
-    if unit is None or (unit != PERCENT and "\\text" in text):
+    # a written-out unit is one and no factor; of an accepted answer that is a guess
+    if unit is None or unit == PERCENT or (r"\text" in text and not trusted):
         return ((value, unit),)
-    return ((value, unit), (text, None)) if unit != PERCENT else ((value, unit),)
+    return (value, unit), (text, None)
 
 
 def is_right(gold: tuple[str, str | None], answer: tuple[str, str | None]) -> bool:
@@ -111,6 +126,8 @@ def judge(golds: tuple[str, ...], answer: str | None) -> str:
 
 
 def warm_up() -> None:
-    """Fills the parser's tables once, for every worker that is forked later."""
+    """Fills the parser's and SymPy's tables once, for every worker that is forked later."""
     for answer in WARM_UP:
-        judge((answer,), answer)
+        read(normalize(answer))
+    for gold, answer in COMPARED:  # different ones: of equal texts nothing is computed
+        judge((gold,), answer)
