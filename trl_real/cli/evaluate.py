@@ -1,10 +1,11 @@
 """
-Pass@1 of models on the paper's benchmarks, or on the held-out set of a recipe.
+Pass@1 of models on the paper's benchmarks, or on the held-out set of a recipe: the program behind `trl-real evaluate`
+and `recipes/evaluate.py`.
 
-    python recipes/evaluate.py --models deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B runs/real_1p5b
-    accelerate launch recipes/evaluate.py --models A B --benchmarks aime24 math500 --data ../shared/data --samples 4
-    python recipes/evaluate.py --config quickstart.yaml            # before and after, on the recipe's own questions
-    python recipes/evaluate.py --report --output runs/eval         # samples nothing; the paper's rows beside yours
+    trl-real evaluate --models deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B runs/real_1p5b
+    trl-real evaluate --models A B --benchmarks aime24 math500 --data data/benchmarks --samples 4
+    trl-real evaluate --config quickstart.yaml            # before and after, on the recipe's own questions
+    trl-real evaluate --report --output runs/eval         # samples nothing; the paper's rows beside yours
 
 Models are hub ids (`name@revision`), folders, checkpoints or adapters; benchmarks are aime24, aime25, math500, amc23,
 minerva, olympiad (default: all), files, or hub ids. Without other options, sampling is the paper's: 16 samples,
@@ -22,19 +23,22 @@ from typing import Any
 
 from tqdm import tqdm
 
-from trl_real.evaluation.options import DEFAULTS, EvaluationArguments
-from trl_real.evaluation.problems import BENCHMARKS, ProblemSet, load_benchmark
-from trl_real.evaluation.report import write_report
-from trl_real.evaluation.sampling.crew import Crew
-from trl_real.evaluation.sampling.filling import SAMPLING_FIELDS, sample_missing
-from trl_real.evaluation.sampling.models import ModelSource, encode_prompts, find_model
-from trl_real.evaluation.sampling.samplers import SamplingSettings, default_dtype, pick_backend
-from trl_real.evaluation.sampling.store import SampleStore, find_stores, prepare_stores
-from trl_real.recipe.held_out import load_held_out
-from trl_real.recipe.reading import build_options, read_options, split_config
+from ..evaluation.options import DEFAULTS, EvaluationArguments
+from ..evaluation.problems import BENCHMARKS, ProblemSet, load_benchmark
+from ..evaluation.report import write_report
+from ..evaluation.sampling.crew import Crew
+from ..evaluation.sampling.filling import SAMPLING_FIELDS, sample_missing
+from ..evaluation.sampling.models import ModelSource, encode_prompts, find_model
+from ..evaluation.sampling.samplers import SamplingSettings, default_dtype, pick_backend
+from ..evaluation.sampling.store import SampleStore, find_stores, prepare_stores
+from ..recipe.held_out import load_held_out
+from ..recipe.reading import build_options, read_options, split_config
+from ..recipe.shipped import recipes_folder
+from .overview import evaluate_help
+from .problems import memory_errors
 
 
-RECIPES = Path(__file__).parent
+RECIPES = recipes_folder()
 CHUNK = {"transformers": 32, "vllm": 512}
 
 Questions = list[tuple[ProblemSet, dict[str, Any]]]  # each with its judge
@@ -157,12 +161,18 @@ def _order(field: str, wanted: list[str], there: list[str], output: str) -> list
 
 
 def main(argv: list[str]) -> None:
+    """Runs the program; `argv` is the command line without its name."""
+    text = evaluate_help(argv)
+    if text is not None:
+        print(text)
+        return
     crew = Crew.join()
     try:
         config, words = split_config(argv)
         options, _ = read_options(words, [EvaluationArguments], RECIPES)
         [arguments] = build_options(options, [EvaluationArguments])
-        stores = pick_stores(arguments) if arguments.report else sample(arguments, config, crew)
+        with memory_errors("sampling"):
+            stores = pick_stores(arguments) if arguments.report else sample(arguments, config, crew)
         if not crew.is_first:
             return
         print(f"Judging {sum(len(store.wanted) for store in stores):,} samples")

