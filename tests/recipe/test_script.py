@@ -98,7 +98,8 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--config quikstart.yaml", "config: there is no file quikstart.yaml.* Did you mean `quickstart.yaml`.* The recipes are bce_1p5b, .*real_lora"),
+        ("--config quikstart.yaml", "config: there is no file quikstart.yaml.* Did you mean `quickstart.yaml`"),
+        ("--config quikstart.yaml", "config: there is no file quikstart.yaml.* The recipes are bce_1p5b, .*real_lora"),
         ("--config", "config: --config needs a path.* The recipes are bce_1p5b"),
         ("--learning_rat 1", "no option `--learning_rat`. Did you mean `learning_rate`"),
         ("--num-generatons=4", "no option `--num_generatons`. Did you mean `num_generations`"),

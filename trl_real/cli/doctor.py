@@ -134,9 +134,9 @@ def main(words: list[str]) -> None:
     if broken:
         raise SystemExit("broken: no recipe can run; see above.")
     _say("accelerators", list(accelerators()))
-    lines = []
+    alike: dict[str, list[str]] = {}
     for path in recipe_paths(recipes_folder()):
-        lines += [f"{path.stem}: {' '.join(recipe_lacks(path)) or 'has all it needs'}"]
-    _say("recipes", lines)
+        alike.setdefault("\n    ".join(recipe_lacks(path)) or "nothing is lacking", []).append(path.stem)
+    _say("recipes", [f"{', '.join(names)}:\n    {lacks}" for lacks, names in alike.items()])
     if not are_there:
         raise SystemExit("broken: a package that every run needs is missing or does not fit; see above.")

@@ -8,6 +8,7 @@ prints.
 import dataclasses
 import textwrap
 from collections.abc import Iterable
+from itertools import pairwise
 
 from trl import ModelConfig, ScriptArguments, TrlParser
 
@@ -54,7 +55,7 @@ def evaluate_help(words: list[str]) -> str | None:
 
 def _wanted(words: list[str]) -> str | None:
     """`"own"` or `"all"` if the command line asks for help."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word in ("-h", "--help"):
             return "all" if following == "all" else "own"
     return None
