@@ -73,13 +73,15 @@ def test_ci_runs_only_declared_python_versions() -> None:
         assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
 
 
-def test_the_wheel_ships_every_module_and_the_typing_marker(tmp_path: Path) -> None:
+def test_the_wheel_ships_every_module_every_recipe_and_the_typing_marker(tmp_path: Path) -> None:
     build = f"import hatchling.build; print(hatchling.build.build_wheel({str(tmp_path)!r}))"
     subprocess.run([sys.executable, "-c", build], cwd=ROOT, check=True, capture_output=True, text=True)
     [wheel] = tmp_path.glob("*.whl")
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trl_real").rglob("*.py")}
-    assert shipped == modules | {"trl_real/py.typed"}
+    recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.*") if path.is_file()}
+    recipes = {f"trl_real/{name}" for name in recipes if name.endswith((".yaml", ".json", ".jsonl"))}
+    assert shipped == modules | recipes | {"trl_real/py.typed"}
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "Makefile", ROOT / ".ci/run"], ids=lambda path: path.name)

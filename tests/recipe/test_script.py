@@ -15,6 +15,7 @@ from trl import ModelConfig
 
 from tests.support.scripts import ROOT, load_script, write_recipe
 from trl_real import REALConfig
+from trl_real.cli.recipes import DEFAULT_MODEL
 from trl_real.recipe.options import RecipeArguments
 from trl_real.recipe.reading import build_options, read_options
 
@@ -98,7 +99,8 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
     ("words", "message"),
     [
         ("--config quikstart.yaml", "config: there is no file quikstart.yaml.* Did you mean `quickstart.yaml`"),
-        ("--config", "config: --config needs a path"),
+        ("--config quikstart.yaml", "config: there is no file quikstart.yaml.* The recipes are bce_1p5b, .*real_lora"),
+        ("--config", "config: --config needs a path.* The recipes are bce_1p5b"),
         ("--learning_rat 1", "no option `--learning_rat`. Did you mean `learning_rate`"),
         ("--num-generatons=4", "no option `--num_generatons`. Did you mean `num_generations`"),
         ("--num_gen 4", "no option `--num_gen`."),
@@ -157,7 +159,7 @@ def test_the_quickstart_parses_and_names_what_exists(monkeypatch: pytest.MonkeyP
     path = ROOT / "recipes" / "quickstart.yaml"
     recipe, training, model = parse_recipe(["--config", path.name], path.parent)
     monkeypatch.chdir(ROOT)
-    assert model.model_name_or_path == load_script("smollm2").DEFAULT_FOLDER
+    assert model.model_name_or_path == DEFAULT_MODEL
     assert train_script.load_inputs(recipe, training, model).test.num_rows == 48
     for command in re.findall(r"--config (\S+)", path.read_text()):
         assert (path.parent / command).exists()

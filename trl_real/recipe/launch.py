@@ -17,6 +17,7 @@ import torch
 
 from .batch import derive_batch
 from .methods import check_method
+from .shipped import find_shipped
 
 
 CPU_OVERRIDES = "--use_cpu true --bf16 false --use_vllm false --deepspeed none"
@@ -38,7 +39,8 @@ def prepare_launch(options: dict[str, Any], given: Iterable[str], root: Path) ->
         given (`Iterable[str]`):
             Names of the fields that the recipe or the command line sets.
         root (`Path`):
-            Folder that a relative `deepspeed` is looked up in when the current folder does not have it.
+            Folder that a relative `deepspeed` and the recipes' own data are looked up in when the current folder does
+            not have them.
 
     Returns:
         `dict[str, Any]`: the fields to set.
@@ -51,6 +53,8 @@ def prepare_launch(options: dict[str, Any], given: Iterable[str], root: Path) ->
         )
     world_size = options["world_size"] or launched_processes()
     changes = {"world_size": world_size, "deepspeed": find_deepspeed(options["deepspeed"], root)}
+    if options.get("dataset_name"):
+        changes["dataset_name"] = find_shipped(options["dataset_name"], root)
     return changes | derive_batch(options, given, world_size)
 
 
@@ -83,10 +87,11 @@ def missing(options: dict[str, Any]) -> list[str]:
     use_cpu, bf16 = options["use_cpu"], options["bf16"] is not False and not options["fp16"]
     if bf16 and not use_cpu and not torch.accelerator.is_available():
         found.append(f"bf16: the recipe is for GPUs, and there is none. On a CPU, write {CPU_OVERRIDES}.")
-    if not use_cpu and "RANK" not in os.environ and torch.accelerator.device_count() > 1:
+    alone = "RANK" not in os.environ and options.get("world_size", 1) == 1
+    if not use_cpu and alone and torch.accelerator.device_count() > 1:
         found.append(
-            f"There are {torch.accelerator.device_count()} GPUs, but only one process. Start it with `accelerate "
-            "launch recipes/train.py ...`, or with CUDA_VISIBLE_DEVICES=0 to use one of them."
+            f"There are {torch.accelerator.device_count()} GPUs, but only one process. Start it with `trl-real "
+            "train` or `accelerate launch recipes/train.py`, or with CUDA_VISIBLE_DEVICES=0 to use one of them."
         )
     if options["use_vllm"] and use_cpu:
         found.append("use_vllm: vLLM generates on GPUs. With use_cpu, write --use_vllm false.")

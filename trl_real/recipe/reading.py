@@ -7,7 +7,6 @@ nothing is ignored.
 """
 
 import dataclasses
-import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from trl import TrlParser
 
 from .methods import METHODS
 from .options import RecipeArguments
+from .shipped import find_recipe, listed, nearest, recipes_folder
 
 
 def read_method(argv: list[str], recipes: Path) -> str:
@@ -26,7 +26,7 @@ def read_method(argv: list[str], recipes: Path) -> str:
     parser.set_defaults(method=content.get("method", "real"))
     method = parser.parse_known_args(overrides)[0].method
     if method not in METHODS:
-        raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}.{_nearest(str(method), [*METHODS])}")
+        raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}.{nearest(str(method), [*METHODS])}")
     return method
 
 
@@ -48,18 +48,21 @@ def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> 
     """
     # Abbreviations would let a typo pass as another option
     usage = "%(prog)s --config NAME_OR_PATH [--field value ...]"
-    parser = TrlParser(option_classes, allow_abbrev=False, usage=usage)
-    content, overrides, path = _read_recipe(argv, recipes)
+    parser = TrlParser(option_classes, allow_abbrev=False, usage=usage, conflict_handler="resolve")
     fields = [field.name for option_class in option_classes for field in dataclasses.fields(option_class)]
+    if "report_to" in fields:
+        # Transformers takes several trackers, its parser only one
+        parser.add_argument("--report_to", "--report-to", nargs="+", default="none")
+    content, overrides, path = _read_recipe(argv, recipes)
     environment = content.pop("env", {})
     for key in content:
         if key not in fields:
-            raise ValueError(f"{path}: there is no field `{key}`.{_nearest(key, fields)}")
+            raise ValueError(f"{path}: there is no field `{key}`.{nearest(key, fields)}")
     for word in parser.parse_known_args(overrides)[1]:
         if not word.startswith("--"):
             raise ValueError(f"`{word}` on the command line belongs to no option; options are written --field value.")
         name = _field_name(word)
-        raise ValueError(f"There is no option `--{name}`.{_nearest(name, fields)}")
+        raise ValueError(f"There is no option `--{name}`.{nearest(name, fields)}")
     os.environ.update({name: str(value) for name, value in environment.items()})
     parser.set_defaults_with_config(**content)
     written = {_field_name(word) for word in overrides if word.startswith("--")}
@@ -76,8 +79,11 @@ def _read_recipe(argv: list[str], recipes: Path) -> tuple[dict[str, Any], list[s
     config, overrides = split_config(argv)
     if config is None:
         return {}, overrides, None
-    path = _find_recipe(config, recipes)
-    content = yaml.safe_load(path.read_text())
+    path = find_recipe(config, recipes)
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"config: {path} is no YAML: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"config: {path} must hold lines of the form `field: value`.")
     return content, overrides, path
@@ -96,18 +102,5 @@ def split_config(argv: list[str]) -> tuple[str | None, list[str]]:
             continue
         config = word.partition("=")[2] or next(words, "")
         if not config or config.startswith("--"):
-            raise ValueError("config: --config needs a path, or the name of a file in recipes/.")
+            raise ValueError(f"config: --config needs a path, or a recipe's name. {listed(recipes_folder())}")
     return config, rest
-
-
-def _find_recipe(name: str, recipes: Path) -> Path:
-    for path in (Path(name), recipes / name, recipes / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    known = sorted(path.name for path in recipes.glob("*.yaml"))
-    raise ValueError(f"config: there is no file {name}, here or in {recipes}.{_nearest(name, known)}")
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean `{close[0]}`?" if close else ""

@@ -1,0 +1,156 @@
+"""The command trl-real: its help, its recipes, its doctor, and the words that go to the launcher."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.launch import launch_command_parser
+from trl import ModelConfig
+
+from tests.support.scripts import ROOT, write_recipe
+from trl_real import REALConfig
+from trl_real.cli import doctor, main
+from trl_real.cli.commands import COMMANDS
+from trl_real.cli.launch import BOTH, accelerate_words, split_launch
+from trl_real.cli.recipes import list_recipes, read_head
+from trl_real.evaluation.options import EvaluationArguments
+from trl_real.recipe.options import RecipeArguments
+from trl_real.recipe.shipped import find_shipped, recipe_paths
+
+
+RECIPES = ROOT / "recipes"
+
+
+def run(capsys: pytest.CaptureFixture, *words: str) -> str:
+    """What a command prints; one that ends the program must do so without an error."""
+    try:
+        main([*words])
+    except SystemExit as end:
+        assert not end.code
+    return capsys.readouterr().out
+
+
+def test_the_recipes_are_listed_without_torch() -> None:
+    block = "import sys; sys.modules.update(dict.fromkeys(('torch', 'trl', 'transformers', 'accelerate')))"
+    start = f"{block}; from trl_real.cli import main; main(['recipes'])"
+    run = subprocess.run([sys.executable, "-c", start], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(path.stem in run.stdout for path in recipe_paths(RECIPES))
+
+
+@pytest.mark.parametrize("path", recipe_paths(RECIPES), ids=lambda path: path.stem)
+def test_the_list_has_purpose_and_hardware_of_a_recipe(path: Path) -> None:
+    purpose, hardware = read_head(path)
+    assert purpose.endswith((".", "?")) and "accelerate launch" not in purpose
+    assert "GPU" in hardware or "CPU" in hardware
+
+
+def test_the_list_fits_the_screen() -> None:
+    assert max(map(len, list_recipes(RECIPES, 80).splitlines())) <= 80
+
+
+def test_a_recipe_is_shown_and_copied_as_it_is_and_never_over_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    text = (RECIPES / "real_lora.yaml").read_text()
+    assert run(capsys, "recipes", "show", "real_lora") == text
+    run(capsys, "recipes", "copy", "real_lora.yaml", str(tmp_path / "new"))
+    assert (tmp_path / "new" / "real_lora.yaml").read_text() == text
+    with pytest.raises(SystemExit, match="is there already"):
+        main(["recipes", "copy", "real_lora", str(tmp_path / "new")])
+
+
+@pytest.mark.parametrize("words", [["train"], ["evaluate"], ["figures"], ["recipes"], ["doctor"], []], ids=str)
+def test_help_fits_a_screen(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    lines = run(capsys, *words, "--help").splitlines()
+    assert 3 < len(lines) <= 40
+    assert max(map(len, lines)) <= 110
+
+
+def test_help_names_all_commands_and_help_all_every_field(capsys: pytest.CaptureFixture) -> None:
+    assert all(f"  {name} " in run(capsys) for name in COMMANDS)
+    assert "--tau" in run(capsys, "train", "--help")
+    every = run(capsys, "train", "--help", "all")
+    assert all(f"--{field.name}" in every for field in dataclasses.fields(REALConfig))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train --config quikstart.yaml", "Did you mean `quickstart.yaml`.* The recipes are bce_1p5b"),
+        ("train", "config: name a recipe.* The recipes are bce_1p5b"),
+        ("evaluate --config quikstart", "Did you mean `quickstart.yaml`"),
+        ("recipes show quikstart", "Did you mean `quickstart.yaml`"),
+        ("train --config quickstart --accelerate_config zero", "there is no file zero.* Did you mean `zero3`"),
+        ("train --config quickstart --accelerate_config", "accelerate_config: name one"),
+    ],
+)
+def test_a_misspelt_name_is_one_line_with_the_nearest(words: str, message: str) -> None:
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        main(words.split())
+
+
+def test_broken_yaml_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("tau: [0.5\nbeta: 0")
+    with pytest.raises(SystemExit, match=r"^error: config: .*broken.yaml is no YAML"):
+        main(["train", "--config", str(tmp_path / "broken.yaml")])
+
+
+def test_no_option_of_the_programs_is_taken_for_one_of_the_launcher() -> None:
+    launching = {text.lstrip("-") for action in launch_command_parser()._actions for text in action.option_strings}
+    classes = (RecipeArguments, REALConfig, ModelConfig, EvaluationArguments)
+    fields = {field.name for each in classes for field in dataclasses.fields(each)}
+    assert launching & fields == BOTH
+
+
+def test_options_of_launching_and_of_the_program_can_be_mixed() -> None:
+    words = "--config a.yaml --num_processes 2 --learning_rate -1 --accelerate_config ddp --reward_funcs a b".split()
+    launching, program = split_launch(words)
+    assert launching == "--num_processes 2 --accelerate_config ddp".split()
+    assert program == "--config a.yaml --learning_rate -1 --reward_funcs a b".split()
+
+
+@pytest.mark.parametrize("name", ["single_gpu", "ddp", "fsdp2", "zero3", "multi_node"])
+def test_a_launcher_file_is_found_by_its_name_from_anywhere(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with accelerate_words(["--accelerate_config", name, "--num_processes", "2"]) as words:
+        content = yaml.safe_load(Path(words[words.index("--config_file") + 1]).read_text())
+        deepspeed = content.get("deepspeed_config", {}).get("deepspeed_config_file")
+        assert deepspeed is None or Path(deepspeed).is_file()
+        assert words[-2:] == ["--num_processes", "2"]
+
+
+def test_a_file_of_ones_own_prevails_over_the_one_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "recipes/data/arithmetic"
+    assert find_shipped(name, ROOT) == str(ROOT / name)
+    assert find_shipped("someone/data", ROOT) == "someone/data"
+    (tmp_path / name).mkdir(parents=True)
+    assert find_shipped(name, ROOT) == name
+
+
+def test_the_doctor_says_what_each_recipe_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    [lack] = doctor.recipe_lacks(RECIPES / "quickstart.yaml")
+    assert "trl-real recipes model" in lack
+    assert doctor.recipe_lacks(write_recipe(tmp_path)) == []
+    (tmp_path / "wrong.yaml").write_text("tua: 1")
+    assert "Did you mean `tau`" in doctor.recipe_lacks(tmp_path / "wrong.yaml")[0]
+
+
+def test_the_doctor_ends_with_an_error_only_if_something_essential_is_broken(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = run(capsys, "doctor")
+    assert all(path.stem in printed for path in recipe_paths(RECIPES))
+    versions = doctor.metadata.version
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: "0.1" if name == "peft" else versions(name))
+    with pytest.raises(SystemExit, match="broken: a package"):
+        main(["doctor"])
+    assert "peft 0.1 does not fit: pip install 'peft>=" in capsys.readouterr().out

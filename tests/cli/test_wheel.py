@@ -1,0 +1,70 @@
+"""The wheel, installed outside of the repository: the recipes come along, and a model is trained with them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.scripts import ROOT, write_recipe
+from trl_real.recipe.shipped import recipe_paths
+
+
+REWARD = "def is_odd(completions, **kwargs):\n    return [float(len(text) % 2) for text in completions]\n"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the wheel was installed in; what it requires is where the tests have it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = f"import hatchling.build; hatchling.build.build_wheel({str(folder)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=ROOT, check=True, capture_output=True)
+    [wheel] = folder.glob("*.whl")
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", str(folder / "site")]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    return folder / "site"
+
+
+def trl_real(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess:
+    """The installed command, started in `folder`."""
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    command = [sys.executable, str(installed / "bin" / "trl-real"), *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+
+
+def test_the_recipes_come_with_the_wheel_and_the_doctor_finds_nothing_broken(installed: Path, tmp_path: Path) -> None:
+    names = [path.stem for path in recipe_paths(ROOT / "recipes")]
+    listed = trl_real(installed, tmp_path, "recipes").stdout
+    examined = trl_real(installed, tmp_path, "doctor")
+    assert examined.returncode == 0, examined.stdout + examined.stderr
+    assert all(name in listed and name in examined.stdout for name in names)
+
+
+def test_two_steps_are_trained_outside_of_a_checkout(installed: Path, tmp_path: Path) -> None:
+    write_recipe(tmp_path, reward_funcs="mine.is_odd", save_strategy="no", eval_strategy="no", eval_on_start=False)
+    (tmp_path / "mine.py").write_text(REWARD)
+    run = trl_real(installed, tmp_path, "train", "--config", "recipe.yaml", "--max_steps", "2")
+    assert run.returncode == 0, run.stderr[-4000:]
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    assert [record["step"] for record in log if "loss" in record] == [1, 2]
+
+
+def test_the_quickstart_finds_its_data_outside_of_a_checkout_and_says_how_to_get_its_model(
+    installed: Path, tmp_path: Path
+) -> None:
+    run = trl_real(installed, tmp_path, "train", "--config", "quickstart", "--plot", "false")
+    assert run.returncode == 1
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith("error: model_name_or_path") and "trl-real recipes model" in last
+    write_recipe(tmp_path)
+    tiny = ["--model_name_or_path", "model", "--dry_run"]
+    planned = trl_real(installed, tmp_path, "train", "--config", "quickstart", "--plot", "false", *tiny)
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+
+
+def test_a_recipe_finds_the_deepspeed_file_of_the_wheel(installed: Path, tmp_path: Path) -> None:
+    shown = yaml.safe_load(trl_real(installed, tmp_path, "recipes", "show", "real_1p5b").stdout)
+    assert (installed / "trl_real" / shown["deepspeed"]).is_file()

@@ -1,0 +1,6 @@
+"""`python -m trl_real`: the command `trl-real`."""
+
+from .cli import main
+
+
+main()

@@ -1,0 +1,182 @@
+"""
+`trl-real train` and `trl-real evaluate`: a program in this process, or in several that Accelerate starts.
+
+In: the words of a command line, in which options of `accelerate launch` and of the program may be mixed. Out: the
+program has run. Left out: the programs (`train.py`, `evaluate.py` beside this), which any other launcher can start
+too: `torchrun -m trl_real.cli.train`, `accelerate launch -m trl_real.cli.train`.
+"""
+
+import os
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import yaml
+
+from ..recipe.shipped import find_shipped, nearest, recipes_folder
+
+
+# Fields of a recipe that `accelerate launch` has an option for, too: the recipe's are meant
+BOTH = frozenset({"debug", "gradient_accumulation_steps"})
+# The recipes bring DeepSpeed, which would prevail over what these are chosen for
+WITHOUT_DEEPSPEED = ("ddp", "fsdp2")
+# What needs no second process
+AT_ONCE = ("-h", "--help", "--dry_run", "--report")
+
+
+def train(words: list[str]) -> None:
+    """Runs `trl-real train`."""
+    _start("train", words)
+
+
+def evaluate(words: list[str]) -> None:
+    """Runs `trl-real evaluate`."""
+    _start("evaluate", words)
+
+
+def _start(program: str, words: list[str]) -> None:
+    given = {word.partition("=")[0] for word in words}
+    launch_words, program_words = split_launch(words)
+    try:
+        if given.intersection(AT_ONCE):
+            planned = {"processes": _count_processes(launch_words)} if "--dry_run" in given else {}
+            _run_here(program, program_words, **planned)
+        elif "RANK" in os.environ or not (launch_words or _something_to_launch()):
+            _run_here(program, program_words)
+        else:
+            _launch(program, launch_words, program_words)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def split_launch(words: list[str]) -> tuple[list[str], list[str]]:
+    """
+    Tells the options of `accelerate launch`, and `--accelerate_config`, from those of the program.
+
+    Args:
+        words (`list[str]`):
+            The command line.
+
+    Returns:
+        `tuple`: the words for the launcher, and those for the program.
+    """
+    from accelerate.commands.launch import launch_command_parser
+
+    known = {option for action in launch_command_parser()._actions for option in action.option_strings}
+    known = known - {f"--{name}" for name in BOTH} - {"-h", "--help"} | {"--accelerate_config"}
+    launch_words: list[str] = []
+    program_words: list[str] = []
+    current = program_words
+    for word in words:
+        if word.startswith("-") and not word.lstrip("-")[:1].isdigit():
+            current = launch_words if word.partition("=")[0] in known else program_words
+        current.append(word)
+    return launch_words, program_words
+
+
+def _something_to_launch() -> bool:
+    """Whether there are several GPUs, or `accelerate config` has said how to launch."""
+    import torch
+    from accelerate.commands.config import default_config_file
+
+    return torch.accelerator.device_count() > 1 or Path(default_config_file).is_file()
+
+
+def _run_here(program: str, words: list[str], **planned: int) -> None:
+    # As with `python -m`: a recipe may name reward functions of the folder it is started in
+    sys.path.insert(0, os.getcwd())
+    import_module(f".{program}", __package__).main(words, **planned)
+
+
+def _count_processes(launch_words: list[str]) -> int:
+    """How many processes the launcher would start; a dry run starts none."""
+    import torch
+
+    with accelerate_words(launch_words) as words:
+        arguments = _parse_launch(words, "train", [])
+        config = yaml.safe_load(Path(arguments.config_file).read_text("utf-8")) if arguments.config_file else {}
+    return int(arguments.num_processes or config.get("num_processes") or max(1, torch.accelerator.device_count()))
+
+
+@contextmanager
+def accelerate_words(launch_words: list[str]) -> Iterator[list[str]]:
+    """
+    The words for `accelerate launch`, with `--accelerate_config NAME` as the `--config_file` of that name.
+
+    Args:
+        launch_words (`list[str]`):
+            The words for the launcher.
+
+    Yields:
+        `list[str]`: the same words. A file that they name lasts as long as the context.
+    """
+    words, name = _take_config(launch_words)
+    if name is None:
+        yield words
+        return
+    folder = recipes_folder()
+    path = _find_config(name, folder / "accelerate")
+    content = yaml.safe_load(path.read_text("utf-8"))
+    deepspeed = content.get("deepspeed_config", {})
+    if "deepspeed_config_file" in deepspeed:
+        # Accelerate looks for it from the current folder
+        deepspeed["deepspeed_config_file"] = find_shipped(deepspeed["deepspeed_config_file"], folder.parent)
+    with tempfile.TemporaryDirectory() as temporary:
+        resolved = Path(temporary) / path.name
+        resolved.write_text(yaml.safe_dump(content), "utf-8")
+        yield ["--config_file", str(resolved), *words]
+
+
+def _take_config(launch_words: list[str]) -> tuple[list[str], str | None]:
+    words, name, rest = [], None, iter(launch_words)
+    for word in rest:
+        if word.partition("=")[0] != "--accelerate_config":
+            words.append(word)
+            continue
+        name = word.partition("=")[2] or next(rest, "")
+        if not name or name.startswith("-"):
+            raise ValueError(f"accelerate_config: name one. {_configs(recipes_folder() / 'accelerate')}")
+    return words, name
+
+
+def _find_config(name: str, folder: Path) -> Path:
+    for path in (Path(name), folder / f"{name}.yaml", folder / name):
+        if path.is_file():
+            return path
+    known = [path.stem for path in folder.glob("*.yaml")]
+    raise ValueError(f"accelerate_config: there is no file {name}.{nearest(name, known)} {_configs(folder)}")
+
+
+def _configs(folder: Path) -> str:
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    return f"Write {', '.join(known)}, or the path of a file that `accelerate config` wrote."
+
+
+def _parse_launch(words: list[str], program: str, program_words: list[str]) -> Namespace:
+    from accelerate.commands.launch import launch_command_parser
+
+    module = f"{__package__}.{program}"
+    arguments = launch_command_parser().parse_args([*words, "--module", module, *program_words])
+    if arguments.training_script != module:
+        raise ValueError(f"`{arguments.training_script}` on the command line belongs to no option.")
+    return arguments
+
+
+def _launch(program: str, launch_words: list[str], program_words: list[str]) -> None:
+    from accelerate.commands.launch import launch_command
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    _, name = _take_config(launch_words)
+    fields = {word.partition("=")[0] for word in program_words}
+    if program == "train" and name in WITHOUT_DEEPSPEED and "--deepspeed" not in fields:
+        program_words = [*program_words, "--deepspeed", "none"]
+    with accelerate_words(launch_words) as words:
+        try:
+            launch_command(_parse_launch(words, program, program_words))
+        except (CalledProcessError, ChildFailedError):  # the processes have said what was wrong
+            sys.exit(1)

@@ -1,0 +1,233 @@
+"""
+Trains a language model with REAL on questions whose answers can be checked: the program behind `trl-real train` and
+`recipes/train.py`.
+
+    trl-real train --config quickstart.yaml
+    trl-real train --config real_1p5b.yaml --learning_rate 1e-6 --max_steps 100
+    trl-real train --config real_1p5b.yaml --dry_run --world_size 8
+
+`--config` takes a path or the bare name of a recipe (`trl-real recipes`). Every field can be overridden on the command
+line. The fields are those of `trl_real.recipe.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo`
+of `trl_real.validation.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run.
+
+In: a recipe. Out, in `output_dir`: the model (an adapter with PEFT), checkpoints, `trainer_state.json` with everything
+that was logged and, where the recipe asks for them, `merged/` and `training.png`.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
+from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
+
+from ..recipe.dry_run import dry_run, planned_config
+from ..recipe.inputs import Inputs, load_inputs
+from ..recipe.launch import missing, prepare_deepspeed, prepare_launch
+from ..recipe.memory import read_config
+from ..recipe.methods import METHODS
+from ..recipe.options import RecipeArguments
+from ..recipe.progress import ShortProgress, before_and_after
+from ..recipe.reading import build_options, read_method, read_options, split_config
+from ..recipe.shipped import listed, recipes_folder
+from ..validation.whole_set import check_best_metric
+from .overview import train_help
+from .problems import check_trackers, memory_errors
+from .recipes import DEFAULT_MODEL, INSTALL
+
+
+RECIPES = recipes_folder()
+
+
+def check_options(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> None:
+    """Finds what would only fail after the training, or in its midst."""
+    if model.model_name_or_path is None:
+        raise ValueError("model_name_or_path: name a model, by its hub id or its folder.")
+    if recipe.dataset_name is None:
+        raise ValueError("dataset_name: name a data set: a file, a folder, a hub id, or reasoning_gym:<task>.")
+    if not recipe.reward_funcs:
+        raise ValueError("reward_funcs: name at least one reward function.")
+    if recipe.max_prompt_tokens and recipe.dataset_format != "math":
+        raise ValueError("max_prompt_tokens: only `dataset_format: math` reads it; leave it out.")
+    if recipe.ignore_bias_buffers:
+        raise ValueError("ignore_bias_buffers: leave it out; it is for a fault of models that REAL does not train.")
+    if recipe.save_merged and not model.use_peft:
+        raise ValueError("save_merged: without use_peft there is no adapter to merge; leave it out.")
+    if recipe.plot and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("plot: needs matplotlib; run `pip install 'trl-real[plots]'` or leave it out.")
+    check_trackers(training.report_to)
+    check_best_metric(training, [recipe.eval_name] if recipe.eval_name else [])
+
+
+def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) -> PretrainedConfig:
+    """Reads the model's configuration, but no weights; a plan does with what is known of the paper's models."""
+    name, read = model.model_name_or_path, read_config if plan else AutoConfig.from_pretrained
+    try:
+        return read(name, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
+    except OSError as error:
+        if name == DEFAULT_MODEL:
+            raise ValueError(
+                f"model_name_or_path: the quickstart's model is not there yet (looked for {Path.cwd() / name}). "
+                f"Write it once: {INSTALL} && trl-real recipes model"
+            ) from error
+        raise ValueError(
+            f"model_name_or_path: {name} is no model folder (looked from {Path.cwd()}), and the hub does not give it "
+            f"({str(error).splitlines()[0]}). Write a folder or a hub id."
+        ) from error
+
+
+def find_checkpoint(training: GRPOConfig) -> str | None:
+    """The checkpoint to resume from: a folder, or with `true` the last one in `output_dir`."""
+    wanted = str(training.resume_from_checkpoint or "false")
+    if wanted.lower() == "false":
+        return None
+    if wanted.lower() != "true":
+        if Path(wanted).is_dir():
+            return wanted
+        raise ValueError(f"resume_from_checkpoint: there is no folder {wanted}; write a checkpoint's, or true.")
+    last = get_last_checkpoint(training.output_dir) if Path(training.output_dir).is_dir() else None
+    if last is None:
+        raise ValueError(f"resume_from_checkpoint: {training.output_dir} holds no checkpoint yet; leave it out.")
+    return last
+
+
+def build_trainer(
+    trainer_class: type[GRPOTrainer], inputs: Inputs, recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
+) -> GRPOTrainer:
+    """Loads the model; from here on nothing in the recipe can be misspelt."""
+    training.model_init_kwargs = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **(training.model_init_kwargs or {}),
+    }
+    trainer = trainer_class(
+        model=model.model_name_or_path,
+        args=training,
+        quantization_config=get_quantization_config(model),
+        peft_config=get_peft_config(model),
+        reward_funcs=inputs.reward_funcs,
+        train_dataset=inputs.train,
+        eval_dataset={recipe.eval_name: inputs.test} if recipe.eval_name and inputs.test is not None else inputs.test,
+    )
+    if not training.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(ShortProgress)
+    return trainer
+
+
+def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) -> None:
+    """Evaluates the end if nothing has yet, saves the model and shows what the training did."""
+    training, state, test_set = trainer.args, trainer.state, trainer.eval_dataset
+    reward = f"eval_{recipe.eval_name}_reward" if recipe.eval_name else "eval_reward"
+    evaluated = [record["step"] for record in state.log_history if reward in record]
+    if test_set is not None and state.global_step not in evaluated and not training.load_best_model_at_end:
+        trainer.evaluate()
+    trainer.save_model(training.output_dir)
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        print(f"Saved the model in {training.output_dir}")
+        if recipe.save_merged:
+            merge_adapter(Path(training.output_dir), model.dtype)
+        if recipe.plot:
+            from ..figures import plot_training, read_run
+
+            plot_training([read_run(training.output_dir)], Path(training.output_dir) / "training.png")
+            print(f"Drew {training.output_dir}/training.png")
+        rows = test_set[recipe.eval_name] if isinstance(test_set, dict) else test_set
+        if isinstance(rows, Dataset) and training.eval_on_start:
+            print(before_and_after(state.log_history, reward, len(rows), trainer.num_generations_eval))
+        if state.best_model_checkpoint:
+            loaded = ", which was saved" if training.load_best_model_at_end else ""
+            best = f"{training.metric_for_best_model} {state.best_metric:.3f}"
+            print(f"Best checkpoint: {state.best_model_checkpoint} ({best}){loaded}")
+    if training.push_to_hub:
+        trainer.push_to_hub(dataset_name=recipe.dataset_name)
+    trainer.accelerator.end_training()
+
+
+def merge_adapter(folder: Path, dtype: str) -> None:
+    """Merges from disk, so that sharded and quantised training end in the same plain model."""
+    from peft import AutoPeftModelForCausalLM
+
+    AutoPeftModelForCausalLM.from_pretrained(folder, dtype=dtype).merge_and_unload().save_pretrained(folder / "merged")
+    AutoTokenizer.from_pretrained(folder).save_pretrained(folder / "merged")
+    print(f"Saved the merged model in {folder / 'merged'}")
+
+
+def plan(options: dict[str, Any], option_classes: list[type]) -> bool:
+    """Prints what the run would do on `world_size` processes; returns whether all checks passed."""
+    world_size, recipes, config_class, models = options["world_size"], *option_classes
+    on_cpu = {"use_cpu": True, "deepspeed": None, "fsdp": None}
+    classes = [recipes, planned_config(config_class, world_size), models]
+    recipe, training, model = build_options(options | on_cpu, classes)
+    checks = {
+        "options": lambda: check_options(recipe, training, model),
+        "model": lambda: check_model(training, model, plan=True),
+        "data": lambda: load_inputs(recipe, training, model),
+    }
+    return dry_run(f"Plan for {world_size} process(es), output in {training.output_dir}", options, checks)
+
+
+def prepare(argv: list[str], processes: int | None = None) -> tuple[Any, ...]:
+    """Everything that can fail before a weight is read; ends the program after a dry run."""
+    trainer_class, config_class = METHODS[read_method(argv, RECIPES)]
+    classes = [RecipeArguments, config_class, ModelConfig]
+    options, given = read_options(argv, classes, RECIPES)
+    if split_config(argv)[0] is None and options["model_name_or_path"] is None:
+        raise ValueError(f"config: name a recipe, --config NAME_OR_PATH. {listed(RECIPES)}")
+    plans_for_others = options["world_size"] is not None
+    if options["dry_run"]:
+        options["world_size"] = options["world_size"] or processes
+    options |= prepare_launch(options, given, RECIPES.parent)
+    lacks = " ".join(missing(options))
+    if options["dry_run"]:
+        if lacks and not plans_for_others:
+            print(f"This machine cannot run it. {lacks}\n")
+        sys.exit(0 if plan(options, classes) else 1)
+    if lacks:
+        raise ValueError(lacks)
+    prepare_deepspeed(options)
+    recipe, training, model = build_options(options, classes)
+    check_options(recipe, training, model)
+    checkpoint = find_checkpoint(training)
+    check_model(training, model)
+    inputs = load_inputs(recipe, training, model)
+    return trainer_class, inputs, recipe, training, model, checkpoint
+
+
+def main(argv: list[str], processes: int | None = None) -> None:
+    """
+    Runs the program.
+
+    Args:
+        argv (`list[str]`):
+            The command line without the program's name.
+        processes (`int`, *optional*):
+            What a dry run without `--world_size` plans for. Default: as many as were launched.
+    """
+    text = train_help(argv)
+    if text is not None:
+        print(text)
+        return
+    try:
+        *parts, checkpoint = prepare(argv, processes)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    _, inputs, recipe, training, model = parts
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(*inputs.write_reports(Path(training.output_dir)), sep="\n")
+    with memory_errors("loading the model"):
+        trainer = build_trainer(*parts)
+    with memory_errors("training"):
+        trainer.train(resume_from_checkpoint=checkpoint)
+        finish(trainer, recipe, model)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
