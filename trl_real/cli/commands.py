@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("launch:train", "train a model by a recipe, on one or all GPUs"),
     "evaluate": ("launch:evaluate", "pass@1 of models on the paper's benchmarks or a recipe's questions"),
     "figures": ("figures:main", "draw the paper's figures from the logs of runs"),
+    "data": ("data:main", "find problems of the benchmarks in training data"),
     "recipes": ("recipes:main", "list, show and copy the recipes that come with the package"),
     "doctor": ("doctor:main", "what is installed, what works, what each recipe would lack here"),
 }

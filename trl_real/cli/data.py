@@ -1,0 +1,6 @@
+"""`trl-real data`: the command of `trl_real.data`. In: its words. Out: a report. Left out: how data are compared."""
+
+from ..data.commands import main
+
+
+__all__ = ["main"]
