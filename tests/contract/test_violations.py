@@ -16,7 +16,7 @@ import trl
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer import utils
 
-from tests.support.altered import flat_copy, renamed, with_argument
+from tests.contract.altered import flat_copy, renamed, with_argument
 from trl_real.contract import TESTED, check_contract, violations
 from trl_real.contract.clauses import Clause, Has, Overrides, Spells, Takes, stored_attributes
 from trl_real.contract.table import CONTRACT, TRAINER

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.cuts import trainer_for
-from tests.support.two_processes import SGD, flat_parameters
+from tests.trainer.two_processes import SGD, flat_parameters
 
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, A
     folder = tmp_path_factory.mktemp("seen")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    command += ["tests/support/two_processes.py", str(folder)]
+    command += ["tests/trainer/two_processes.py", str(folder)]
     try:
         subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
     except subprocess.TimeoutExpired:
