@@ -25,7 +25,7 @@ def group_loss(
     limit = torch.inf if score_clip is None else score_clip
     positives = [s.clamp(max=limit) for s, y in zip(scores, labels, strict=True) if y == 1.0]
     negatives = [s.clamp(min=-limit) for s, y in zip(scores, labels, strict=True) if y == 0.0]
-    nothing = scores.new_zeros(())
+    nothing = 0.0 * scores.sum()  # part of the graph, for a step in which no group has a loss
     if degenerate_groups == "drop" and (not positives or not negatives):
         return nothing
     if loss_type == "real":
