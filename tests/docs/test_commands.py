@@ -58,7 +58,7 @@ def check_evaluate(arguments: list[str], folder: Path) -> None:
 
 def check_recipes(arguments: list[str], folder: Path) -> None:
     verb, *names = arguments or ["list"]
-    assert verb in ("list", "show", "copy")
+    assert verb in ("list", "show", "copy", "model")
     assert not names or names[0] == "NAME" or (RECIPES / names[0]).is_file()
 
 
