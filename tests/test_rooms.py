@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"objective", "metrics"},
     "evaluation": {"objective", "verifier", "rewards", "data"},
     "recipe": {"objective", "rewards", "data", "validation", "trainer", "evaluation"},
-    "cli": {"data", "validation", "trainer", "figures", "evaluation", "recipe"},
+    "cli": {"contract", "data", "validation", "trainer", "figures", "evaluation", "recipe"},
     "__main__": {"cli"},
 }
 FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE})

@@ -11,6 +11,7 @@ from trl import GRPOConfig, ModelConfig
 
 from tests.support.scripts import ROOT
 from trl_real import REALConfig, REALTrainer
+from trl_real.cli.launch import split_launch
 from trl_real.recipe.dry_run import planned_config
 from trl_real.recipe.launch import prepare_launch
 from trl_real.recipe.methods import METHODS
@@ -136,12 +137,12 @@ def test_a_key_of_the_other_method_or_a_batch_that_cannot_be_is_refused(name: st
 )
 def test_comments_name_files_and_fields_that_exist(path: Path) -> None:
     comment = re.sub(r"\\\n# *", " ", path.read_text().partition("\n\n")[0])
-    lines = [line.partition("recipes/train.py ")[2] for line in comment.splitlines() if "recipes/train.py --" in line]
+    lines = re.findall(r"(?:recipes/train\.py|trl-real train) (--.*)", comment)
     assert lines
     for file in re.findall(r"--config_file (\S+)", comment):
         assert (ROOT / file).is_file()
     for line in lines:
-        words = shlex.split(line, comments=True)
+        _, words = split_launch(shlex.split(line, comments=True))
         name = words[words.index("--config") + 1]
         if path.parent == RECIPES:
             assert name == path.name

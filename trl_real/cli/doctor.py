@@ -65,13 +65,17 @@ def accelerators() -> Iterator[str]:
             yield f"{torch.accelerator.current_accelerator()}:{number}"
 
 
-def find_broken_trainer() -> str:
-    """Why the trainer cannot be imported; empty if it can."""
+def find_broken() -> list[str]:
+    """What of TRL is not as this package expects, or why the trainer cannot be imported."""
     try:
-        from .. import trainer  # noqa: F401
+        from ..contract import violations
+
+        broken = violations()
+        if not broken:
+            from .. import trainer  # noqa: F401
     except Exception as error:  # whatever a broken installation raises is the answer
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return [f"{type(error).__name__}: {error}"]
+    return broken
 
 
 def recipe_lacks(path: Path) -> list[str]:
@@ -118,8 +122,9 @@ def _check_packages() -> bool:
     _say("packages", [*lines, *(line for line, _ in checked)])
     lines = []
     for extra in extras:
-        lacking = [line for line, is_there in map(check_requirement, requirements(extra=extra)) if not is_there]
-        lines.append(f"{extra}: {'; '.join(lacking) or 'there'}")
+        lacking = [each.name for each in requirements(extra=extra) if not check_requirement(each)[1]]
+        advice = f"lacks {', '.join(lacking)}: pip install '{PROJECT}[{extra}]'"
+        lines.append(f"{extra}: {advice if lacking else 'there'}")
     _say("extras", lines)
     return all(is_there for _, is_there in checked)
 
@@ -129,8 +134,8 @@ def main(words: list[str]) -> None:
     description = "What is installed, what works, and what each recipe would lack here. Exit code 1: see `broken`."
     argparse.ArgumentParser("trl-real doctor", description=description).parse_args(words)
     are_there = _check_packages()
-    broken = find_broken_trainer()
-    _say("trainer", [broken or "can be imported"])
+    broken = find_broken()
+    _say("contract with TRL", broken or ["holds"])
     if broken:
         raise SystemExit("broken: no recipe can run; see above.")
     _say("accelerators", list(accelerators()))

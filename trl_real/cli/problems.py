@@ -15,11 +15,7 @@ from ..recipe.shipped import nearest
 
 
 # What the trackers are called on a package index, where it is not their own name
-PACKAGES = {
-    "azure_ml": "azureml-core azureml-mlflow",
-    "comet_ml": "comet-ml",
-    "flyte": "flytekitplugins-deck-standard",
-}
+PACKAGES = {"azure_ml": "azureml-core azureml-mlflow", "comet_ml": "comet-ml"}
 SMALLER = {
     "loading the model": "Take a smaller model, or load_in_4bit with use_peft, or share it over GPUs with deepspeed.",
     "training": "Write a smaller per_device_train_batch_size: with prompts_per_step in the recipe the gradient stays "

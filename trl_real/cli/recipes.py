@@ -7,8 +7,10 @@ a recipe (`trl-real train`).
 """
 
 import argparse
+import os
 import re
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 
@@ -83,5 +85,7 @@ def main(words: list[str]) -> None:
         else:
             print(list_recipes(folder, shutil.get_terminal_size().columns))
             print("\ntrl-real recipes show NAME | copy NAME [FOLDER]; trl-real train --config NAME")
+    except BrokenPipeError:  # `| head` has seen enough; nothing may be written when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error

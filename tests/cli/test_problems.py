@@ -1,0 +1,72 @@
+"""What would end a run as a traceback: absent trackers, memory that does not suffice, errors under a launcher."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers.integrations import get_available_reporting_integrations
+
+from tests.support.scripts import ROOT, write_recipe
+from trl_real.cli import main
+from trl_real.cli.problems import memory_errors
+
+
+def takes_all_memory(completions: list[str], **kwargs: object) -> list[float]:
+    """A reward function that needs more memory than any machine has."""
+    return torch.empty(2**50).tolist()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("wanb", "there is no tracker wanb. Did you mean `wandb`\\? Write none, all .* tensorboard"),
+        ("dvclive comet_ml", "dvclive is not installed. Run `pip install dvclive`, or write --report_to none"),
+        ("comet_ml", "comet_ml is not installed. Run `pip install comet-ml`, or write --report_to none"),
+    ],
+)
+def test_a_tracker_that_is_not_there_is_one_line_before_any_weight_is_read(
+    tmp_path: Path, names: str, message: str
+) -> None:
+    if set(names.split()).intersection(get_available_reporting_integrations()):
+        pytest.skip("the tracker is installed here")
+    recipe = write_recipe(tmp_path, weights=False)
+    with pytest.raises(SystemExit, match=f"^error: report_to: {message}"):
+        main(["train", "--config", str(recipe), "--report_to", *names.split()])
+
+
+def test_too_little_memory_is_one_line_that_names_the_fields_to_change(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, reward_funcs=f"{__name__}.takes_all_memory", eval_on_start=False)
+    with pytest.raises(SystemExit, match=r"^error: out of memory while training \(.*per_device_train_batch_size"):
+        main(["train", "--config", str(recipe)])
+
+
+def test_other_errors_of_a_run_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors("training"):
+        raise RuntimeError("shapes do not fit")
+    with pytest.raises(SystemExit, match="while loading the model"), memory_errors("loading the model"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize(("more", "status"), [([], 0), (["--dataset_name", "nowhere.jsonl"], 1)])
+def test_accelerate_launches_the_program_and_its_errors_stay_one_line(
+    tmp_path: Path, more: list[str], status: int
+) -> None:
+    recipe = write_recipe(tmp_path, eval_strategy="no", eval_on_start=False, save_strategy="no")
+    words = ["train", "--config", str(recipe), "--num_processes", "1", "--mixed_precision", "no", "--max_steps", "1"]
+    run = subprocess.run(
+        [sys.executable, "-m", "trl_real", *words, *more],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert run.returncode == status, run.stderr[-4000:]
+    if status == 0:
+        assert (tmp_path / "out" / "model.safetensors").exists()
+    else:
+        assert "error: dataset_name: there is no file or folder nowhere.jsonl" in run.stderr
+        assert "Traceback" not in run.stderr
