@@ -103,6 +103,8 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
         ("--config", "config: --config needs a path.* The recipes are bce_1p5b"),
         ("--learning_rat 1", "no option `--learning_rat`. Did you mean `learning_rate`"),
         ("--num-generatons=4", "no option `--num_generatons`. Did you mean `num_generations`"),
+        ("--learning_rate fast", "learning_rate: invalid float value: 'fast'"),
+        ("--dataset_format none", "dataset_format: invalid choice: 'none' \\(choose from '?math"),
         ("--num_gen 4", "no option `--num_gen`."),
         ("--max_steps 3 4", "`4` on the command line belongs to no option"),
         ("--model_name_or_path nowhere/at-all", "model_name_or_path: nowhere/at-all is no model folder"),
@@ -136,6 +138,7 @@ def test_a_bad_recipe_ends_in_one_clear_line_before_any_weight_is_read(
     ("line", "message"),
     [
         ("learning_rte: 0.1", "there is no field `learning_rte`. Did you mean `learning_rate`"),
+        ("learning_rate: fast", "learning_rate: invalid float value: 'fast'"),
         ("zzzzzz: 1", "there is no field `zzzzzz`.$"),
         ("config: other.yaml", "there is no field `config`"),
     ],

@@ -6,6 +6,7 @@ per dataclass. Whatever is misspelt is one `ValueError` that names it and the ne
 nothing is ignored.
 """
 
+import argparse
 import dataclasses
 import os
 from pathlib import Path
@@ -22,9 +23,9 @@ from .shipped import find_recipe, listed, nearest, recipes_folder
 def read_method(argv: list[str], recipes: Path) -> str:
     """The recipe's `method`, which decides what other fields there are. Arguments as in [`read_options`]."""
     content, overrides, _ = _read_recipe(argv, recipes)
-    parser = TrlParser([RecipeArguments], allow_abbrev=False, add_help=False)
+    parser = TrlParser([RecipeArguments], allow_abbrev=False, add_help=False, exit_on_error=False)
     parser.set_defaults(method=content.get("method", "real"))
-    method = parser.parse_known_args(overrides)[0].method
+    method = _parse(parser, overrides)[0].method
     if method not in METHODS:
         raise ValueError(f"method: {method!r} is not one of {', '.join(METHODS)}.{nearest(str(method), [*METHODS])}")
     return method
@@ -48,7 +49,8 @@ def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> 
     """
     # Abbreviations would let a typo pass as another option
     usage = "%(prog)s --config NAME_OR_PATH [--field value ...]"
-    parser = TrlParser(option_classes, allow_abbrev=False, usage=usage, conflict_handler="resolve")
+    how = dict(allow_abbrev=False, exit_on_error=False, conflict_handler="resolve", usage=usage)
+    parser = TrlParser(option_classes, **how)
     fields = [field.name for option_class in option_classes for field in dataclasses.fields(option_class)]
     if "report_to" in fields:
         # Transformers takes several trackers, its parser only one
@@ -58,7 +60,7 @@ def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> 
     for key in content:
         if key not in fields:
             raise ValueError(f"{path}: there is no field `{key}`.{nearest(key, fields)}")
-    for word in parser.parse_known_args(overrides)[1]:
+    for word in _parse(parser, overrides)[1]:
         if not word.startswith("--"):
             raise ValueError(f"`{word}` on the command line belongs to no option; options are written --field value.")
         name = _field_name(word)
@@ -66,12 +68,21 @@ def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> 
     os.environ.update({name: str(value) for name, value in environment.items()})
     parser.set_defaults_with_config(**content)
     written = {_field_name(word) for word in overrides if word.startswith("--")}
-    return vars(parser.parse_args(overrides)), {*content, *written}
+    return vars(_parse(parser, overrides)[0]), {*content, *written}
 
 
 def build_options(options: dict[str, Any], option_classes: list[type]) -> tuple[Any, ...]:
     """One object for each of `option_classes`, which check their fields."""
     return TrlParser(option_classes).parse_dict(options)
+
+
+def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What the words say, and those that belong to no option; by itself argparse ends the program in its usage."""
+    try:
+        return parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        name = str(error.argument_name).partition("/")[0].removeprefix("--")
+        raise ValueError(f"{name}: {error.message}.") from error
 
 
 def _read_recipe(argv: list[str], recipes: Path) -> tuple[dict[str, Any], list[str], Path | None]:
