@@ -24,7 +24,7 @@ The folders, from the ground up (each may import those above it in this list, `t
     figures/                  logs -> pictures
     evaluation/               models -> answers -> verdicts -> tables
     recipe/                   a YAML file -> options, batch, inputs, checks, plan of a run
-    cli/                      the command `trl-real`: train, evaluate, figures, recipes, doctor
+    cli/                      the command `trl-real`: train, evaluate, figures, data, recipes, doctor
 """
 
 from importlib import import_module

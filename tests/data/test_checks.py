@@ -67,3 +67,9 @@ def test_large_integers_of_a_csv_file_stay_as_they_are(tmp_path: Path, integer: 
     text = f"prompt,answer,number\na,{integer},1\nb,,2\n"
     rows = load(tmp_path, text, "rows.csv")
     assert [(row["answer"], row["number"]) for row in rows] == [(integer, 1), (None, 2)]
+
+
+def test_a_message_that_only_calls_tools_is_one(tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    messages = [*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    assert load(tmp_path, lines(messages))[0]["prompt"][1]["tool_calls"] == [call]

@@ -11,4 +11,4 @@ def main(words: list[str]) -> None:
         from ..figures import main as draw
     except ImportError as error:
         raise SystemExit(f"error: {error}") from error
-    draw(words)
+    draw(words, "trl-real figures")

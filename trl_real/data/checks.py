@@ -59,7 +59,9 @@ def _fault(prompt: Any, first: Any) -> str | None:
 
 
 def _is_message(message: Any) -> bool:
-    return isinstance(message, dict) and message.get("role") is not None and message.get("content") is not None
+    if not isinstance(message, dict) or message.get("role") is None:
+        return False
+    return message.get("content") is not None or bool(message.get("tool_calls"))  # a call of tools may say nothing
 
 
 def reading_fault(error: BaseException) -> str:

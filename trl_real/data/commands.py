@@ -21,9 +21,9 @@ from .contamination import Overlap, Problem, describe, find_overlaps, read_probl
 from .layouts import read_math
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """The command and its options."""
-    parser = argparse.ArgumentParser("python -m trl_real.data", description="Looks at data sets.")
+def parse(argv: list[str], program: str = "python -m trl_real.data") -> argparse.Namespace:
+    """The command and its options; `program` is what its help calls it."""
+    parser = argparse.ArgumentParser(program, description="Looks at data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="problems of the benchmarks in training sets")
     check.add_argument("names", nargs="+", metavar="DATA", help="files, folders or hub ids")
@@ -73,9 +73,9 @@ def check(args: argparse.Namespace) -> None:
         args.output.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
 
 
-def main(argv: list[str]) -> None:
-    """Runs one command."""
-    args = parse(argv)
+def main(argv: list[str], *program: str) -> None:
+    """Runs one command. Arguments as in [`parse`]."""
+    args = parse(argv, *program)
     try:
         check(args)
     except (OSError, ValueError) as error:

@@ -7,8 +7,7 @@ Figures of the paper from the log files of runs, one command each:
     python -m trl_real.figures scores RUN                    histograms of scores and weights
 
 A RUN is an `output_dir` or a `trainer_state.json`, of REALTrainer or of GRPOTrainer; `name=RUN` gives it a name.
-`--output` takes a PNG, PDF or SVG file. Needs the extra `plots`. The drawing is in the
-other modules of this folder.
+`--output` takes a PNG, PDF or SVG file. Needs the extra `plots`. The drawing is in the other modules of this folder.
 """
 
 import argparse
@@ -50,9 +49,9 @@ def _title(what: str, runs: list[Run]) -> str:
     return f"{what}: {runs[0].name}" if len(runs) == 1 else what
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """The command and its options."""
-    parser = argparse.ArgumentParser("python -m trl_real.figures", description="Draws figures from logs.")
+def parse(argv: list[str], program: str = "python -m trl_real.figures") -> argparse.Namespace:
+    """The command and its options; `program` is what its help calls it."""
+    parser = argparse.ArgumentParser(program, description="Draws figures from logs.")
     commands = parser.add_subparsers(dest="command", required=True)
     gradients = commands.add_parser("gradients", help="Fig. 1: gradient magnitude of GRPO and REAL")
     defaults = GradientOptions()
@@ -74,9 +73,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str]) -> None:
-    """Runs one command."""
-    args = parse(argv)
+def main(argv: list[str], *program: str) -> None:
+    """Runs one command. Arguments as in [`parse`]."""
+    args = parse(argv, *program)
     try:
         if args.command == "gradients":
             group = dict(right=args.right, wrong=args.wrong, epsilon=args.epsilon)

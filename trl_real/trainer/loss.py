@@ -5,6 +5,7 @@ gradient of the weighted scores. The mathematics is in `objective`, what a user 
 `update/regularizers.py`. Left out: which rollouts a micro-step has (`planning.py`).
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from .forwards import Forwards
 from .record import StepRecord
 
 
+@dataclass(eq=False)
 class StepLoss:
     """
     The loss of the optimizer step, or of the evaluation batch, that is under way.
@@ -37,21 +39,12 @@ class StepLoss:
             Takes what is logged.
     """
 
-    step: StepWeights
-
-    def __init__(
-        self,
-        trainer: GRPOTrainer,
-        forwards: Forwards,
-        objective: Objective,
-        regularizers: Regularizers,
-        record: StepRecord,
-    ):
-        self.trainer = trainer
-        self.forwards = forwards
-        self.objective = objective
-        self.regularizers = regularizers
-        self.record = record
+    trainer: GRPOTrainer
+    forwards: Forwards
+    objective: Objective
+    regularizers: Regularizers
+    record: StepRecord
+    step: StepWeights = field(init=False)
 
     def start_step(self, generation: Generation, step: int) -> None:
         """Weights of an optimizer step: closed form on policy, from a scoring pass if its groups are spread out."""

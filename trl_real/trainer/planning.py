@@ -5,6 +5,7 @@ later steps compare with, the labels of all, and the plan of every optimizer ste
 (TRL), what the micro-steps do with them (`loss.py`).
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from .position import micro_steps_per_step
 logger = get_logger(__name__)
 
 
+@dataclass(eq=False)
 class GenerationPlanner:
     """
     Makes a plan of every generation.
@@ -40,21 +42,12 @@ class GenerationPlanner:
             Whether another term of the loss gives every rollout a gradient.
     """
 
-    reading = False  # while TRL scores completions
-
-    def __init__(
-        self,
-        trainer: GRPOTrainer,
-        forwards: Forwards,
-        objective: Objective,
-        label_rule: LabelRule,
-        trains_every_rollout: bool,
-    ):
-        self.trainer = trainer
-        self.forwards = forwards
-        self.objective = objective
-        self.label_rule = label_rule
-        self.trains_every_rollout = trains_every_rollout
+    trainer: GRPOTrainer
+    forwards: Forwards
+    objective: Objective
+    label_rule: LabelRule
+    trains_every_rollout: bool
+    reading: bool = field(default=False, init=False)  # while TRL scores completions
 
     def read(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, torch.Tensor]:
         """Generate: this process's rollouts; labels (P, G) and token counts (P * G, 3) over all processes."""
