@@ -13,6 +13,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward  # n
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
 from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
 from trl.trainer.utils import (  # noqa: E402
+    get_callable_name,
     get_config_model_id,
     nanstd,
     pad,
@@ -24,6 +25,7 @@ from trl.trainer.utils import (  # noqa: E402
 
 __all__ = [
     "disable_gradient_checkpointing",
+    "get_callable_name",
     "get_config_model_id",
     "load_balancing_loss_func",
     "nanstd",

@@ -83,5 +83,5 @@ def test_without_one_the_weighted_sum_decides() -> None:
 
 
 def test_several_rewards_without_a_rule_are_refused() -> None:
-    with pytest.raises(ValueError, match="There are 2 reward functions"):
+    with pytest.raises(ValueError, match="there are 2 reward functions"):
         judge_samples(samples([(0, "abc")]), PROBLEMS, judge())

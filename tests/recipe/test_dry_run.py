@@ -66,6 +66,17 @@ def test_other_recipes_are_planned_too(config: str, tmp_path: Path, capsys: pyte
     assert plan(tmp_path, capsys, *words, config=config)[0] == 0
 
 
+def test_a_batch_larger_than_the_data_set_fails_with_numbers_that_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    status, text = plan(tmp_path, capsys, "--prompts_per_generation", "1536", "--prompts_per_step", "384")
+    assert status == 1
+    assert "FAILS  data: prompts_per_generation: 1536 prompts are sampled at once, and the training " in text
+    words = re.search(r"Write (--prompts_per_generation \d+ --prompts_per_step \d+)", text)[1].split()
+    assert words[1:] == ["1300", "--prompts_per_step", "325"]
+    assert plan(tmp_path, capsys, *words)[0] == 0
+
+
 def test_what_this_machine_lacks_is_said_unless_the_plan_is_for_another(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,7 +120,22 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
         ("--metric_for_best_model avg@3", "`metric_for_best_model` is 'avg@3'.* Write one of eval_avg@4, eval_pass@4"),
         ("--eval_temperature 0", "`eval_temperature` must be a number above 0"),
         ("--tau 0", "tau"),
-        ("--num_generations 5", "number of generations"),
+        ("--loss_type dapo", "loss_type: dapo is none of REAL's .* Leave it out"),
+        ("--num_generations 1", "`num_generations` must be 2 or more, got 1: REAL .* Write num_generations=8"),
+        (
+            "--test_size 17",
+            "train_dataset: it has 7 prompts, and .* takes 8 .* Write steps_per_generation=1",
+        ),
+        (
+            "--test_size 10 --prompts_per_generation 20 --prompts_per_step 4 --steps_per_generation 2",
+            "steps_per_generation: follows from prompts_per_generation",
+        ),
+        (
+            "--reward_funcs tests.support.scripts.first_word_is_even tests.support.trainers.even_start",
+            "`label_reward_func`: there are 2 reward functions .*'first_word_is_even', 'even_start'",
+        ),
+        ("--label_reward_func even", "`label_reward_func` must name one .* got 'even'"),
+        ("--num_generations 5", "`per_device_eval_batch_size`: 32 x 1 .* Write per_device_eval_batch_size=35"),
     ],
 )
 def test_a_bad_recipe_ends_in_one_clear_line_before_any_weight_is_read(
@@ -132,6 +147,22 @@ def test_a_bad_recipe_ends_in_one_clear_line_before_any_weight_is_read(
     with pytest.raises(SystemExit) as error:
         train_script.main([*config, *words.format(folder=tmp_path).split()])
     assert re.match(f"error: .*{message}", str(error.value), flags=re.DOTALL)
+
+
+def test_a_stream_that_ends_before_one_generation_is_an_error_and_saves_nothing(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, eval_strategy="no", eval_on_start=False, test_size=None)
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(prompts.read_text().splitlines(keepends=True)[:7]))
+    with pytest.raises(SystemExit, match="error: dataset_name: the stream ended .* takes 8 prompts"):
+        train_script.main(["--config", str(recipe), "--dataset_streaming", "true"])
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_without_a_step_the_model_is_evaluated_and_no_figure_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra `plots`")
+    recipe = write_recipe(tmp_path, plot=True, num_train_epochs=0, max_steps=-1)
+    train_script.main(["--config", str(recipe)])
+    assert (tmp_path / "out" / "model.safetensors").exists() and not (tmp_path / "out" / "training.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -197,5 +197,5 @@ def test_generations_that_straddle_optimizer_steps_are_refused_with_numbers_that
 
 
 def test_grpo_config_still_checks_its_own():
-    with pytest.raises(ValueError, match="divisible by num_generations"):
+    with pytest.raises(ValueError, match="`generation_batch_size`: 3 rollouts .* no multiple of num_generations=8"):
         config(per_device_train_batch_size=3, gradient_accumulation_steps=1, num_generations=8)

@@ -1,21 +1,16 @@
 """
 What would end a run as a traceback, in one line.
 
-In: the trackers that a recipe names, an error of a run that needs more memory than there is. Out: `ValueError` or the
-end of the program, with the field to change. Left out: what the recipe's own fields say (`trl_real.recipe`).
+In: an error of a run that needs more memory than there is. Out: the end of the program, with the field to change. Left
+out: what the recipe's own fields say (`trl_real.recipe`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
-
-from ..recipe.shipped import nearest
 
 
-# What the trackers are called on a package index, where it is not their own name
-PACKAGES = {"azure_ml": "azureml-core azureml-mlflow", "comet_ml": "comet-ml"}
 SMALLER = {
     "loading the model": "Take a smaller model, or load_in_4bit with use_peft, or share it over GPUs with deepspeed.",
     "training": "Write a smaller per_device_train_batch_size: with prompts_per_step in the recipe the gradient stays "
@@ -25,24 +20,6 @@ SMALLER = {
 }
 # PyTorch's allocators for CPUs, the operating system through safetensors, CUDA's own libraries
 TRACES = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "CUDA out of memory")
-
-
-def check_trackers(report_to: Iterable[str]) -> None:
-    """Raises `ValueError` if a tracker of `report_to` is not known or not installed."""
-    installed = get_available_reporting_integrations()
-    for name in report_to:
-        if name not in INTEGRATION_TO_CALLBACK:
-            known = sorted(INTEGRATION_TO_CALLBACK)
-            raise ValueError(
-                f"report_to: there is no tracker {name}.{nearest(name, known)} Write none, all (that are installed), "
-                f"or some of {', '.join(known)}."
-            )
-        # Flyte is the one that Transformers does not look for
-        if name not in installed and name != "flyte":
-            raise ValueError(
-                f"report_to: {name} is not installed. Run `pip install {PACKAGES.get(name, name)}`, or write "
-                f"--report_to {' '.join(set(report_to).intersection(installed)) or 'none'}."
-            )
 
 
 @contextmanager

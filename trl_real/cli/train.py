@@ -35,9 +35,10 @@ from ..recipe.options import RecipeArguments
 from ..recipe.progress import ShortProgress, before_and_after
 from ..recipe.reading import build_options, read_method, read_options, split_config
 from ..recipe.shipped import listed, recipes_folder
+from ..trainer.start.checks import check_trackers, prompts_per_generation
 from ..validation.whole_set import check_best_metric
 from .overview import train_help
-from .problems import check_trackers, memory_errors
+from .problems import memory_errors
 from .recipes import DEFAULT_MODEL, INSTALL
 
 
@@ -124,6 +125,11 @@ def build_trainer(
 def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) -> None:
     """Evaluates the end if nothing has yet, saves the model and shows what the training did."""
     training, state, test_set = trainer.args, trainer.state, trainer.eval_dataset
+    if state.global_step == 0 and training.num_train_epochs > 0:
+        raise SystemExit(
+            "error: dataset_name: the stream ended before one generation was full, so no step was made: one takes "
+            f"{prompts_per_generation(training)} prompts. Take more, or fewer at once (`--dry_run` shows the batch)."
+        )
     reward = f"eval_{recipe.eval_name}_reward" if recipe.eval_name else "eval_reward"
     evaluated = [record["step"] for record in state.log_history if reward in record]
     if test_set is not None and state.global_step not in evaluated and not training.load_best_model_at_end:
@@ -134,7 +140,7 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) ->
         print(f"Saved the model in {training.output_dir}")
         if recipe.save_merged:
             merge_adapter(Path(training.output_dir), model.dtype)
-        if recipe.plot:
+        if recipe.plot and state.global_step:
             from ..figures import plot_training, read_run
 
             plot_training([read_run(training.output_dir)], Path(training.output_dir) / "training.png")

@@ -49,6 +49,7 @@ CONTRACT: tuple[Clause, ...] = (
         "around forwards without a gradient",
         ("model", "gradient_checkpointing_kwargs"),
     ),
+    Takes(f"{UTILS}:get_callable_name", "names a reward function before any weight is read", ("func",)),
     Takes(f"{UTILS}:get_config_model_id", "names the default output folder", ("config",)),
     Takes(f"{UTILS}:nanstd", "spread of rewards", ("tensor", "dim")),
     Takes(f"{UTILS}:pad", "pads a micro-batch", ("tensors", "padding_value", "padding_side", "pad_to_multiple_of")),
@@ -136,10 +137,23 @@ CONTRACT: tuple[Clause, ...] = (
             "eval_strategy",
         )
         + ("dataloader_multiprocessing_context", "dataloader_num_workers", "dataloader_prefetch_factor")
-        + ("disable_dropout", "generation_kwargs", "gradient_accumulation_steps", "gradient_checkpointing_kwargs")
+        + (
+            "disable_dropout",
+            "generation_batch_size",
+            "generation_kwargs",
+            "gradient_accumulation_steps",
+            "gradient_checkpointing_kwargs",
+        )
         + ("ignore_data_skip", "loss_type", "max_steps", "metric_for_best_model", "num_generations")
         + ("num_generations_eval", "num_iterations", "per_device_eval_batch_size", "per_device_train_batch_size")
-        + ("steps_per_generation", "sync_ref_model", "torch_compile", "use_bias_correction_kl", "world_size"),
+        + (
+            "report_to",
+            "steps_per_generation",
+            "sync_ref_model",
+            "torch_compile",
+            "use_bias_correction_kl",
+            "world_size",
+        ),
     ),
     Lacks(
         CONFIG,

@@ -187,7 +187,8 @@ def check_options(tau: float, loss_type: str, degenerate_groups: str, score_clip
     if not _is_positive(tau):
         raise ValueError(f"`tau` must be a finite number above 0 (the paper uses 0.5), got {tau!r}.")
     if loss_type not in LOSS_TYPES:
-        raise ValueError(f"`loss_type` must be one of {', '.join(map(repr, LOSS_TYPES))}, got {loss_type!r}.")
+        allowed = ", ".join(map(repr, LOSS_TYPES))
+        raise ValueError(f"`loss_type` must be one of {allowed}, got {loss_type!r}. Leave it out for 'real'.")
     if degenerate_groups not in DEGENERATE_GROUPS:
         allowed = ", ".join(map(repr, DEGENERATE_GROUPS))
         raise ValueError(f"`degenerate_groups` must be one of {allowed}, got {degenerate_groups!r}.")

@@ -6,6 +6,7 @@ out: how data sets are read and cleaned (`trl_real.data.loading`, `trl_real.data
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from trl import GRPOConfig, ModelConfig
 
 from ..data.loading import AnyDataset, hold_out, load_prompts
 from ..data.mathematics import CleaningReport, load_math
+from ..objective.labels import make_label_rule
 from ..rewards.functions import RewardFunc, check_inputs, resolve_reward_func
+from ..trainer.config import REALConfig
+from ..trainer.start.checks import check_prompts_suffice, reward_names
+from .batch import Batch
 from .options import RecipeArguments
 
 
@@ -53,11 +58,37 @@ def load_inputs(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfi
         load = _load_math_sets if recipe.dataset_format == "math" else _load_prompt_sets
         inputs = load(recipe, training, model, evaluates)
     inputs.reward_funcs = list(functions.values())
+    if isinstance(training, REALConfig):
+        make_label_rule(reward_names(inputs.reward_funcs), training.label_threshold, training.label_reward_func)
+    _check_size(recipe, training, inputs.train)
     for name, function in functions.items():
         for rows in (inputs.train, inputs.test):
             if rows is not None:
                 check_inputs(name, function, next(iter(rows)))
     return inputs
+
+
+def _check_size(recipe: RecipeArguments, training: GRPOConfig, train: AnyDataset) -> None:
+    """Raises `ValueError` if the training set is smaller than one generation; the length of a stream is not known."""
+    if not hasattr(train, "__len__"):
+        return
+    if recipe.prompts_per_generation and len(train) < recipe.prompts_per_generation:
+        raise ValueError(
+            f"prompts_per_generation: {recipe.prompts_per_generation} prompts are sampled at once, and the training "
+            f"set has {len(train)}, so no step would be made. {_smaller_batch(recipe, training, len(train))}"
+        )
+    check_prompts_suffice(training, len(train))
+
+
+def _smaller_batch(recipe: RecipeArguments, training: GRPOConfig, prompts: int) -> str:
+    """The largest batch of the recipe's kind that these prompts are enough for."""
+    steps = recipe.prompts_per_generation // recipe.prompts_per_step
+    fixed = (training.num_generations, training.per_device_train_batch_size, training.world_size)
+    for per_step in range(prompts // steps, 0, -1):
+        with suppress(ValueError):
+            Batch(per_step * steps, per_step, *fixed).check()
+            return f"Write --prompts_per_generation {per_step * steps} --prompts_per_step {per_step}, or less."
+    return "Take more prompts, or fewer at once with a smaller per_device_train_batch_size."
 
 
 def _load_prompt_sets(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, evaluates: bool) -> Inputs:

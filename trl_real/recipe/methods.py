@@ -39,7 +39,8 @@ def check_method(method: str, options: dict[str, Any], given: Iterable[str]) -> 
         raise ValueError(f"loss_type: {options['loss_type']} is one of REAL's; set method: real.")
     if method == "real" and not is_real:
         raise ValueError(
-            f"loss_type: {options['loss_type']} is none of REAL's ({', '.join(LOSS_TYPES)}); set method: grpo."
+            f"loss_type: {options['loss_type']} is none of REAL's ({', '.join(LOSS_TYPES)}). Leave it out, "
+            "or set method: grpo."
         )
     foreign = sorted(set(given).intersection(INERT)) if method == "real" else []
     if foreign:

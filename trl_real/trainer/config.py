@@ -116,6 +116,11 @@ class REALConfig(ValidationConfig):
 
     def _check_options(self) -> None:
         check_options(self.tau, self.loss_type, self.degenerate_groups, self.score_clip)
+        if self.num_generations is None or self.num_generations < 2:
+            raise ValueError(
+                f"`num_generations` must be 2 or more, got {self.num_generations!r}: REAL sets right rollouts of a "
+                "prompt against wrong ones of the same prompt. Write num_generations=8, as in the paper."
+            )
         if self.kl_target not in KL_TARGETS:
             raise ValueError(f"`kl_target` must be one of 'ref', 'old', got {self.kl_target!r}.")
         if self.label_threshold is not None and not math.isfinite(self.label_threshold):

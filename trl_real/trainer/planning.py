@@ -12,6 +12,7 @@ import torch
 from accelerate.logging import get_logger
 from trl import GRPOTrainer
 
+from ..metrics.mixed import MixedWatch
 from ..objective.labels import LabelRule, group_shares
 from ..update.generation import Generation, Objective
 from ..update.micro_batches import MicroBatch
@@ -48,6 +49,7 @@ class GenerationPlanner:
     label_rule: LabelRule
     trains_every_rollout: bool
     reading: bool = field(default=False, init=False)  # while TRL scores completions
+    mixed_watch: MixedWatch = field(default_factory=MixedWatch, init=False)
 
     def read(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, torch.Tensor]:
         """Generate: this process's rollouts; labels (P, G) and token counts (P * G, 3) over all processes."""
@@ -67,8 +69,11 @@ class GenerationPlanner:
         trainer._logs["extra"]["label"].extend(labels.tolist())
         mode = "train" if trainer.model.training else "eval"
         labels = labels.view(-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
-        for name, share in group_shares(labels).items():
+        shares = group_shares(labels)
+        for name, share in shares.items():
             trainer._metrics[mode][f"groups/{name}"].append(share)
+        if mode == "train" and (warning := self.mixed_watch.warning(shares, len(labels))):
+            logger.warning(warning)
         return rollouts, labels, counts
 
     def plan(self, inputs: list[dict[str, Any]], first_step: int) -> Generation:

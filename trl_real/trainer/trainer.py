@@ -38,15 +38,16 @@ from ..update.micro_batches import MicroStepBatch
 from ..update.regularizers import Regularizers
 from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
-from .advice import advice
 from .config import REALConfig
-from .dropout import disable_functional_dropout
 from .entropy import adapt_entropy_coef
 from .forwards import Forwards
 from .loss import StepLoss
 from .planning import GenerationPlanner
 from .position import ResumePosition, micro_steps_per_step, skip_permutations
 from .record import StepRecord
+from .start.advice import advice
+from .start.checks import check_start
+from .start.dropout import disable_functional_dropout
 
 
 logger = get_logger(__name__)
@@ -83,8 +84,9 @@ class REALTrainer(ValidatingTrainer):
 
     Raises:
         `TypeError`: If `args` is not a [`REALConfig`].
-        `ValueError`: If there are several reward functions and `args` does not say which reward decides, or
-        `pack_rollouts` is true for a model that cannot be run so.
+        `ValueError`: If there are several reward functions and `args` does not say which reward decides, if a tracker
+        is not installed, if `train_dataset` is smaller than one generation, or if `pack_rollouts` is true for a model
+        that cannot be run so.
     """
 
     _tag_names = ["trl", "real"]
@@ -123,6 +125,7 @@ class REALTrainer(ValidatingTrainer):
             args = REALConfig(f"{model_name.split('/')[-1]}-REAL")
         if not isinstance(args, REALConfig):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
+        check_start(args, reward_funcs if environment_factory is None else None, train_dataset)
         # A KL term to the old policy needs no reference model, so TRL must not load one. TRL's own `self.beta` is the
         # weight of the term to the reference, and so stays 0 in that case; everything here reads `args.beta`.
         beta, args.beta = args.beta, 0.0 if args.kl_target == "old" else args.beta

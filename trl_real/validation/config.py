@@ -33,10 +33,35 @@ class ValidationConfig(GRPOConfig):
             )
         if self.eval_top_p is not None and not 0 < self.eval_top_p <= 1:
             raise ValueError(f"`eval_top_p` must be above 0 and at most 1, got {self.eval_top_p!r}.")
-        super().__post_init__()
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            if wrong := self._torn_groups():
+                raise ValueError(wrong) from error
+            raise
         for name in ("temperature", "top_p"):
             if getattr(self, f"eval_{name}") is not None and name in (self.generation_kwargs or {}):
                 raise ValueError(
                     f"`eval_{name}`: `generation_kwargs` has {name} too, and vLLM would take that. Write the field "
                     f"`{name}` instead."
                 )
+
+    def _torn_groups(self) -> str | None:
+        """What TRL refuses of batches that do not hold whole groups, with the fields and what to write instead."""
+        group, processes = self.num_generations_eval or self.num_generations, self.world_size
+        rows = self.per_device_eval_batch_size
+        if self.eval_strategy != "no" and rows * processes % group:
+            unit = math.lcm(group, processes) // processes
+            return (
+                f"`per_device_eval_batch_size`: {rows} x {processes} processes is no multiple of num_generations_eval="
+                f"{group}, the rollouts of a prompt. Write per_device_eval_batch_size={-(-rows // unit) * unit}."
+            )
+        if self.generation_batch_size and self.generation_batch_size % self.num_generations:
+            lower = self.generation_batch_size // self.num_generations * self.num_generations
+            return (
+                f"`generation_batch_size`: {self.generation_batch_size} rollouts (per_device_train_batch_size="
+                f"{self.per_device_train_batch_size} x {processes} processes x steps_per_generation="
+                f"{self.steps_per_generation}) are no multiple of num_generations={self.num_generations}. Write "
+                f"numbers whose product is, such as {lower + self.num_generations}."
+            )
+        return None
