@@ -15,6 +15,7 @@ from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
 from trl.trainer.utils import (  # noqa: E402
     get_callable_name,
     get_config_model_id,
+    is_async_callable,
     nanstd,
     pad,
     split_pixel_values_by_grid,
@@ -27,6 +28,7 @@ __all__ = [
     "disable_gradient_checkpointing",
     "get_callable_name",
     "get_config_model_id",
+    "is_async_callable",
     "load_balancing_loss_func",
     "nanstd",
     "pad",

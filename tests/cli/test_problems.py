@@ -11,7 +11,7 @@ from transformers.integrations import get_available_reporting_integrations
 
 from tests.support.scripts import ROOT, write_recipe
 from trl_real.cli import main
-from trl_real.cli.problems import memory_errors
+from trl_real.cli.problems import one_line_errors
 
 
 def takes_all_memory(completions: list[str], **kwargs: object) -> list[float]:
@@ -44,9 +44,9 @@ def test_too_little_memory_is_one_line_that_names_the_fields_to_change(tmp_path:
 
 
 def test_other_errors_of_a_run_keep_their_traceback() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), memory_errors("training"):
+    with pytest.raises(RuntimeError, match="shapes"), one_line_errors("training"):
         raise RuntimeError("shapes do not fit")
-    with pytest.raises(SystemExit, match="while loading the model"), memory_errors("loading the model"):
+    with pytest.raises(SystemExit, match="while loading the model"), one_line_errors("loading the model"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 

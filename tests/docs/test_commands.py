@@ -55,7 +55,7 @@ def check_train(arguments: list[str], folder: Path) -> None:
 
 def check_evaluate(arguments: list[str], folder: Path) -> None:
     config, rest = split_config(arguments)
-    assert config is None or (RECIPES / config).is_file()
+    assert config is None or (RECIPES / config).is_file() or (folder / config).is_file()
     read_options(rest, [EvaluationArguments], RECIPES)
 
 

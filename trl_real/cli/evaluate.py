@@ -35,7 +35,7 @@ from ..recipe.held_out import load_held_out
 from ..recipe.reading import build_options, read_options, split_config
 from ..recipe.shipped import recipes_folder
 from .overview import evaluate_help
-from .problems import memory_errors
+from .problems import one_line_errors
 
 
 RECIPES = recipes_folder()
@@ -171,7 +171,7 @@ def main(argv: list[str]) -> None:
         config, words = split_config(argv)
         options, _ = read_options(words, [EvaluationArguments], RECIPES)
         [arguments] = build_options(options, [EvaluationArguments])
-        with memory_errors("sampling"):
+        with one_line_errors("sampling"):
             stores = pick_stores(arguments) if arguments.report else sample(arguments, config, crew)
         if not crew.is_first:
             return

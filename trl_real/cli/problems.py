@@ -1,14 +1,16 @@
 """
 What would end a run as a traceback, in one line.
 
-In: an error of a run that needs more memory than there is. Out: the end of the program, with the field to change. Left
-out: what the recipe's own fields say (`trl_real.recipe`).
+In: an error of a reward function, or of a run that needs more memory than there is. Out: the end of the program, with
+the field to change. Left out: what the recipe's own fields say (`trl_real.recipe`).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from ..rewards import RewardError
 
 
 SMALLER = {
@@ -23,9 +25,9 @@ TRACES = ("can't allocate memory", "not enough memory", "Cannot allocate memory"
 
 
 @contextmanager
-def memory_errors(doing: str) -> Iterator[None]:
+def one_line_errors(doing: str) -> Iterator[None]:
     """
-    Ends the program in one line where memory does not suffice; other errors pass.
+    Ends the program in one line where memory does not suffice or a reward function is wrong; other errors pass.
 
     Args:
         doing (`str`):
@@ -33,6 +35,8 @@ def memory_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
+    except RewardError as error:
+        raise SystemExit(f"error: {error}") from error
     except (torch.OutOfMemoryError, MemoryError, RuntimeError, OSError) as error:
         known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
         if not known and not any(trace in str(error) for trace in TRACES):

@@ -38,7 +38,7 @@ from ..recipe.shipped import listed, recipes_folder
 from ..trainer.start.checks import check_trackers, prompts_per_generation
 from ..validation.whole_set import check_best_metric
 from .overview import train_help
-from .problems import memory_errors
+from .problems import one_line_errors
 from .recipes import DEFAULT_MODEL, INSTALL
 
 
@@ -228,9 +228,9 @@ def main(argv: list[str], processes: int | None = None) -> None:
     _, inputs, recipe, training, model = parts
     if int(os.environ.get("RANK", 0)) == 0:
         print(*inputs.write_reports(Path(training.output_dir)), sep="\n")
-    with memory_errors("loading the model"):
+    with one_line_errors("loading the model"):
         trainer = build_trainer(*parts)
-    with memory_errors("training"):
+    with one_line_errors("training"):
         trainer.train(resume_from_checkpoint=checkpoint)
         finish(trainer, recipe, model)
 

@@ -51,6 +51,7 @@ CONTRACT: tuple[Clause, ...] = (
     ),
     Takes(f"{UTILS}:get_callable_name", "names a reward function before any weight is read", ("func",)),
     Takes(f"{UTILS}:get_config_model_id", "names the default output folder", ("config",)),
+    Takes(f"{UTILS}:is_async_callable", "errors of a reward function name it", ("func",)),
     Takes(f"{UTILS}:nanstd", "spread of rewards", ("tensor", "dim")),
     Takes(f"{UTILS}:pad", "pads a micro-batch", ("tensors", "padding_value", "padding_side", "pad_to_multiple_of")),
     Takes(f"{UTILS}:split_pixel_values_by_grid", "images as single rollouts", ("batch",)),
@@ -105,7 +106,7 @@ CONTRACT: tuple[Clause, ...] = (
     ),
     Has(TRAINER, "the balance loss of experts", ("aux_loss_enabled", "router_aux_loss_coef")),
     Has(TRAINER, "the KL term", ("beta", "ref_model")),
-    Has(TRAINER, "rewards become labels", ("reward_func_names", "reward_weights")),
+    Has(TRAINER, "rewards become labels", ("reward_func_names", "reward_funcs", "reward_weights")),
     Has(TRAINER, "groups", ("num_generations", "num_generations_eval", "mask_truncated_completions")),
     Has(TRAINER, "padding and ends of completions", ("_tokenizer", "eos_token_ids", "pad_to_multiple_of")),
     Has(

@@ -12,6 +12,8 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 
+from .columns import likely_column
+
 
 EXACT = 2**53  # the largest number up to which a float holds every integer
 
@@ -35,9 +37,7 @@ def check_prompts(dataset: Dataset | IterableDataset, name: str) -> Any:
     if row is None:
         raise ValueError(f"dataset_name: {name} has no rows.")
     if "prompt" not in row:
-        raise ValueError(
-            f"dataset_name: {name} has no column `prompt`, only {', '.join(row)}. Rename the questions' column."
-        )
+        raise ValueError(f"dataset_name: {name} has no column `prompt`, only {', '.join(row)}. {likely_column(row)}")
     prompts = [row["prompt"]] if isinstance(dataset, IterableDataset) else dataset["prompt"]
     for number, prompt in enumerate(prompts):
         if wrong := _fault(prompt, row["prompt"]):

@@ -15,6 +15,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_f
 from datasets.exceptions import DatasetGenerationError
 
 from .checks import check_prompts, check_text_file, long_integer_columns, reading_fault
+from .columns import add_system_prompt, name_columns
 from .gym import generate_questions
 
 
@@ -34,6 +35,9 @@ def load_prompts(
     size: int | None = None,
     prompt_format: str | None = None,
     streaming: bool = False,
+    prompt_column: str | None = None,
+    answer_column: str | None = None,
+    system_prompt: str | None = None,
 ) -> tuple[AnyDataset, AnyDataset | None]:
     """
     Loads the training prompts and, if wanted, the held-out ones.
@@ -60,6 +64,10 @@ def load_prompts(
             and `"chat"` for Reasoning Gym.
         streaming (`bool`, *optional*, defaults to `False`):
             Read the data set lazily; Reasoning Gym then generates questions without end.
+        prompt_column, answer_column (`str`, *optional*):
+            Its columns of prompts and of accepted answers, which become `prompt` and `answer`.
+        system_prompt (`str`, *optional*):
+            A system message before each prompt, which must be messages.
 
     Returns:
         `tuple`: the training set, and the held-out set or `None`.
@@ -78,14 +86,16 @@ def load_prompts(
         prompt_format = prompt_format or "chat"
     else:
         splits, test = load_splits(name, config, streaming), None
-    train = pick_split(splits, train_split, "dataset_train_split")
+    columns = (name, prompt_column, answer_column)
+    train = name_columns(pick_split(splits, train_split, "dataset_train_split"), *columns)
     check_prompts(train, name)  # before rows are held out: they are named by their numbers in the source
     if test_size is not None and test is None:
         train, test = hold_out(train, test_size, split_seed)
-    train = _finish(train if size is None else train.take(size), name, prompt_format)
+    form = (name, prompt_format, system_prompt)
+    train = _finish(train if size is None else train.take(size), *form)
     if test_split is None:
         return train, None
-    return train, _finish(test or pick_split(splits, test_split, "dataset_test_split"), name, prompt_format)
+    return train, _finish(test or name_columns(pick_split(splits, test_split, "dataset_test_split"), *columns), *form)
 
 
 def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Dataset, Dataset]:
@@ -144,10 +154,13 @@ def pick_split(splits: dict[str, AnyDataset], split: str, field: str) -> AnyData
     return splits[split]
 
 
-def _finish(dataset: AnyDataset, name: str, prompt_format: str | None) -> AnyDataset:
+def _finish(dataset: AnyDataset, name: str, prompt_format: str | None, system_prompt: str | None) -> AnyDataset:
     prompt = check_prompts(dataset, name)
     if prompt_format == "chat" and isinstance(prompt, str):
-        return dataset.map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
+        dataset = dataset.map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
     if prompt_format == "plain" and isinstance(prompt, list):
-        return dataset.map(lambda row: {"prompt": "\n\n".join(message["content"] for message in row["prompt"])})
+        dataset = dataset.map(lambda row: {"prompt": "\n\n".join(message["content"] for message in row["prompt"])})
+    if system_prompt is not None:
+        add_system_prompt(next(iter(dataset)), system_prompt)  # so that an error is this one, and not that of a map
+        dataset = dataset.map(add_system_prompt, fn_kwargs={"text": system_prompt})
     return dataset

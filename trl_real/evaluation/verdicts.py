@@ -9,8 +9,6 @@ The judge is a dictionary that the store keeps: `{"require_think": true}` for th
 `reward_weights`, `label_threshold`, `label_reward_func` and `max_completion_length`.
 """
 
-import asyncio
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import torch
 
 from ..objective.labels import make_label_rule
+from ..rewards.calling import call_reward
 from ..rewards.functions import resolve_reward_func
 from ..verifier.answers import accepted_answers, final_answer, is_readable
 from ..verifier.judging import ANSWER_TIMEOUT, judge_answers
@@ -79,8 +78,10 @@ def _by_rewards(samples: Sequence[Sample], rows: Sequence[dict], judge: dict[str
         "completion_ids": [sample["ids"] for sample in samples],
     }
     given |= {column: [row["columns"][column] for row in rows] for column in rows[0]["columns"]}
-    rewards = torch.tensor([_call(function, given) for function in functions]).T  # (N, F)
     names = [function.__name__ for function in functions]
+    rewards = torch.tensor(
+        [_call(function, name, given) for function, name in zip(functions, names, strict=True)]
+    ).T  # (N, F)
     rule = make_label_rule(names, judge["label_threshold"], judge["label_reward_func"])
     weights = torch.tensor(judge["reward_weights"] or [1.0] * len(functions))
     deciding = rule.rewards(rewards, weights)
@@ -99,8 +100,5 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _call(function: Any, given: dict[str, list]) -> list[float]:
-    returned = function(**given)
-    if inspect.isawaitable(returned):
-        returned = asyncio.run(returned)
-    return [math.nan if reward is None else float(reward) for reward in returned]
+def _call(function: Any, name: str, given: dict[str, list]) -> list[float]:
+    return [math.nan if reward is None else float(reward) for reward in call_reward(function, name, given)]

@@ -79,9 +79,10 @@ def make_label_rule(
         return LabelRule(threshold, reward_func_names.index(label_reward_func))
     if label_threshold is None and len(reward_func_names) > 1:
         raise ValueError(
-            f"`label_reward_func`: there are {len(reward_func_names)} reward functions ({names}), so REAL must be told when a rollout is "
-            f"right. Either name the one that decides, `REALConfig(label_reward_func={reward_func_names[0]!r})`, or "
-            "compare the weighted sum of all with a threshold, `REALConfig(label_threshold=0.5)`."
+            f"`label_reward_func`: there are {len(reward_func_names)} reward functions ({names}), so REAL must be "
+            "told when a rollout is right. Either name the one that decides, "
+            f"`REALConfig(label_reward_func={reward_func_names[0]!r})`, or compare the weighted sum of all with a "
+            "threshold, `REALConfig(label_threshold=0.5)`."
         )
     return LabelRule(0.5 if label_threshold is None else label_threshold)
 

@@ -86,13 +86,13 @@ def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
     """Reads as the training does; a set of its own is read without the training set, which may be large."""
     training.eval_on_start = True
     if recipe.eval_dataset_name is None:
-        test = load_inputs(recipe, training, model).test
+        test = load_inputs(recipe, training, model, trains=False).test
     else:
         training.eval_on_start, training.eval_strategy = False, "no"
         own = {"dataset_name": recipe.eval_dataset_name, "dataset_train_split": recipe.eval_dataset_split}
         own |= {"dataset_config": None, "dataset_size": None, "test_size": None, "eval_dataset_name": None}
         own["decontaminate"] = []  # which is for training rows: a benchmark would lose itself
-        test = load_inputs(dataclasses.replace(recipe, **own), training, model).train
+        test = load_inputs(dataclasses.replace(recipe, **own), training, model, trains=False).train
     if not isinstance(test, Dataset):
         raise ValueError("dataset_streaming: a held-out set that is streamed has no end; do not stream it.")
     return list(test)

@@ -50,8 +50,16 @@ class Inputs:
             yield f"{report.summary()}\n  removed rows are listed in {path}"
 
 
-def load_inputs(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> Inputs:
-    """Finds the reward functions, loads the data sets and checks that the ones can be called on the others."""
+def load_inputs(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, trains: bool = True) -> Inputs:
+    """
+    Finds the reward functions, loads the data sets and checks that the ones can be called on the others.
+
+    Args:
+        recipe ([`RecipeArguments`]), training ([`~trl.GRPOConfig`]), model ([`~trl.ModelConfig`]):
+            The options of a recipe.
+        trains (`bool`, *optional*, defaults to `True`):
+            Whether the training set must be large enough for one generation.
+    """
     functions = {name: resolve_reward_func(name, training.max_completion_length) for name in recipe.reward_funcs}
     evaluates = training.eval_strategy != "no" or training.eval_on_start
     with training.main_process_first(desc="loading the data set"):
@@ -60,7 +68,8 @@ def load_inputs(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfi
     inputs.reward_funcs = list(functions.values())
     if isinstance(training, REALConfig):
         make_label_rule(reward_names(inputs.reward_funcs), training.label_threshold, training.label_reward_func)
-    _check_size(recipe, training, inputs.train)
+    if trains:
+        _check_size(recipe, training, inputs.train)
     for name, function in functions.items():
         for rows in (inputs.train, inputs.test):
             if rows is not None:
@@ -93,6 +102,9 @@ def _smaller_batch(recipe: RecipeArguments, training: GRPOConfig, prompts: int) 
 
 def _load_prompt_sets(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, evaluates: bool) -> Inputs:
     own_test = evaluates and recipe.eval_dataset_name is None
+    form = {
+        name: getattr(recipe, name) for name in ("prompt_format", "prompt_column", "answer_column", "system_prompt")
+    }
     train, test = load_prompts(
         recipe.dataset_name,
         config=recipe.dataset_config,
@@ -101,15 +113,12 @@ def _load_prompt_sets(recipe: RecipeArguments, training: GRPOConfig, model: Mode
         test_size=recipe.test_size,
         split_seed=recipe.split_seed,
         size=recipe.dataset_size,
-        prompt_format=recipe.prompt_format,
         streaming=recipe.dataset_streaming,
+        **form,
     )
     if evaluates and not own_test:
         test, _ = load_prompts(
-            recipe.eval_dataset_name,
-            train_split=recipe.eval_dataset_split,
-            test_split=None,
-            prompt_format=recipe.prompt_format,
+            recipe.eval_dataset_name, train_split=recipe.eval_dataset_split, test_split=None, **form
         )
     return Inputs([], train, test)
 

@@ -49,6 +49,12 @@ class RecipeArguments(ScriptArguments):
             Number of training rows. Default: all of them; Reasoning Gym generates 1000, or no end if streamed.
         prompt_format (`str`, *optional*):
             `"chat"` or `"plain"`. Default: as the data set has it.
+        prompt_column (`str`, *optional*):
+            The data set's column of prompts, texts or messages. Default: `prompt`.
+        answer_column (`str`, *optional*):
+            The data set's column of right answers, which reward functions read as `answer`. Default: `answer`.
+        system_prompt (`str`, *optional*):
+            A system message before each prompt.
         prompts_per_generation (`int`, *optional*):
             Prompts that are sampled at once, over all processes. `gradient_accumulation_steps` and
             `steps_per_generation` follow from it and from `prompts_per_step`.
@@ -93,6 +99,11 @@ class RecipeArguments(ScriptArguments):
     prompt_format: str | None = _option(
         None, "'chat' or 'plain'. Default: as the data set has it.", choices=["chat", "plain"]
     )
+    prompt_column: str | None = _option(None, "The data set's column of prompts. Default: prompt.")
+    answer_column: str | None = _option(
+        None, "The data set's column of right answers, which reward functions read as answer."
+    )
+    system_prompt: str | None = _option(None, "A system message before each prompt.")
     prompts_per_generation: int | None = _option(None, "Prompts that are sampled at once, over all processes.")
     prompts_per_step: int | None = _option(None, "Prompts of one optimizer step, over all processes.")
     save_merged: bool = _option(
@@ -107,5 +118,13 @@ class RecipeArguments(ScriptArguments):
             self.reward_funcs = [self.reward_funcs]
         if isinstance(self.decontaminate, str):
             self.decontaminate = [self.decontaminate]
+        for name in ("prompt_column", "answer_column", "system_prompt"):
+            if getattr(self, name) is not None and self.dataset_format == "math":
+                raise ValueError(
+                    f"{name}: dataset_format: math finds the columns itself and writes the paper's prompt; leave one "
+                    "of the two out."
+                )
+        if self.system_prompt is not None and self.prompt_format == "plain":
+            raise ValueError("system_prompt: plain prompts have no system message; set prompt_format: chat.")
         if self.decontaminate and self.dataset_format != "math":
             raise ValueError("decontaminate: only mathematical sets are compared; write dataset_format: math, too.")

@@ -5,6 +5,7 @@ In: completions and the columns of a data set. Out: one reward per completion, `
 mathematical answer is judged (`verifier`), and what a reward means for a rollout (`objective.labels`).
 """
 
+from .calling import RewardError
 from .functions import (
     REWARD_FUNCS,
     RewardFunc,
@@ -18,6 +19,7 @@ from .mathematics import make_math_reward, math_reward
 
 __all__ = [
     "REWARD_FUNCS",
+    "RewardError",
     "RewardFunc",
     "check_inputs",
     "first_integer_reward",

@@ -154,8 +154,10 @@ def check_inputs(name: str, function: RewardFunc, row: dict[str, Any]) -> None:
             parameter.KEYWORD_ONLY,
         )
         if needed and parameter.name not in GIVEN | set(row):
+            hint = " Name it with answer_column." if parameter.name == "answer" else ""
             raise ValueError(
                 f"reward_funcs: {name} needs a column `{parameter.name}`, but the data set has only {', '.join(row)}."
+                f"{hint}"
             )
 
 

@@ -13,11 +13,14 @@ from typing import Any
 
 import torch
 from datasets import IterableDataset
+from torch import nn
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 
+from ..compat import is_async_callable
 from ..objective.labels import LabelRule
+from ..rewards.calling import checked
 from .whole_set import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
 
 
@@ -105,7 +108,8 @@ class ValidatingTrainer(GRPOTrainer):
         return output
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self.rewards_per_func = rewards = super()._calculate_rewards(*args, **kwargs)
+        with checked_rewards(self):
+            self.rewards_per_func = rewards = super()._calculate_rewards(*args, **kwargs)
         if self.validation is not None:
             length, truncated = self._lengths.T
             # TRL takes the tokens of a truncated completion out of the loss only after this
@@ -114,6 +118,20 @@ class ValidatingTrainer(GRPOTrainer):
             label = self._label_rule.labels(deciding, counted)
             self.validation.add(rewards=rewards, label=label, length=length, truncated=truncated)
         return rewards
+
+
+@contextmanager
+def checked_rewards(trainer: GRPOTrainer) -> Iterator[None]:
+    """Errors of reward functions name them until the end of the block; reward models are left as they are."""
+    functions = trainer.reward_funcs
+    trainer.reward_funcs = [
+        function if isinstance(function, nn.Module) else checked(function, name, is_async_callable(function))
+        for function, name in zip(functions, trainer.reward_func_names, strict=True)
+    ]
+    try:
+        yield
+    finally:
+        trainer.reward_funcs = functions
 
 
 @contextmanager

@@ -1,0 +1,77 @@
+"""The worked examples of docs/guides/own-data.md are trained and evaluated, from the very files on the page."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, blocks
+from tests.support.tiny import tiny_tokenizer
+from tests.support.trainers import tiny_llama
+from trl_real.cli import evaluate, train
+
+
+PAGE = PAGES["docs/guides/own-data.md"]
+CHAT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }} {% endfor %}"
+# A model and a batch for two cores; all else is the page's
+SMALL = "--model_name_or_path model --use_cpu true --bf16 false --report_to none --max_steps 2 --save_strategy no"
+SMALL += " --num_generations 2 --prompts_per_generation 4 --prompts_per_step 2 --per_device_train_batch_size 2"
+SMALL += " --max_completion_length 4 --test_size 2 --eval_strategy no"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files of the page, each data set long enough, and a model."""
+    model, tokenizer = tiny_llama(), tiny_tokenizer()
+    tokenizer.chat_template = CHAT
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    for name, lines in zip(("sums", "openings"), blocks(PAGE, "json"), strict=True):
+        assert f"`{name}.jsonl`" in PAGE
+        rows = [json.loads(line) for line in lines.splitlines()]
+        column = next(iter(rows[0]))
+        more = [row | {column: f"{row[column]} w{number}"} for number in range(5) for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, more)))
+    for name, recipe in zip(("sums", "openings"), blocks(PAGE, "yaml"), strict=True):
+        (tmp_path / f"{name}.yaml").write_text(recipe)
+    (tmp_path / "my_rewards.py").write_text(blocks(PAGE, "python")[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_rewards", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("sums", ""), ("sums", "--reward_funcs my_rewards.says_the_answer"), ("openings", "")]
+)
+def test_an_example_is_planned_trained_and_evaluated(
+    folder: Path, capsys: pytest.CaptureFixture, name: str, more: str
+) -> None:
+    words = f"--config {name}.yaml {SMALL} {more}".split()
+    with pytest.raises(SystemExit) as end:
+        train.main([*words, "--dry_run", "true"])
+    assert end.value.code == 0
+    train.main([*words, "--log_completions", "true", "--logging_steps", "1"])
+    assert (folder / "runs" / name / "model.safetensors").exists()
+    printed = capsys.readouterr().out
+    assert ("Answer with the number alone." in re.sub(r"[│\s]+", " ", printed)) == (name == "sums")
+
+
+def test_the_held_out_questions_of_an_example_are_evaluated(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    small = "--models model --max_new_tokens 4 --samples 2 --output eval"
+    evaluate.main(f"--config sums.yaml {small}".split())
+    [problems] = (folder / "eval").rglob("problems.jsonl")
+    [row] = map(json.loads, problems.read_text().splitlines())
+    assert [message["role"] for message in row["prompt"]] == ["system", "user"]
+    assert row["columns"]["answer"] in (42, 56)
+    assert "sums" in capsys.readouterr().out
+
+
+def test_the_file_of_an_example_is_a_benchmark_too(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = (folder / "sums.jsonl").read_text().replace("solution", "answer")
+    (folder / "named.jsonl").write_text(rows)
+    small = "--models model --max_new_tokens 4 --samples 1 --limit 2 --output eval"
+    evaluate.main(f"--benchmarks named.jsonl {small}".split())
+    assert "named" in capsys.readouterr().out

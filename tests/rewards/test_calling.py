@@ -1,0 +1,104 @@
+"""What is wrong with a reward function is said by its name, in training and in evaluation."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.trainers import config, even_start, logged, trainer
+from trl_real.rewards import RewardError
+from trl_real.rewards.calling import call_reward, checked
+
+
+TEXTS, CHATS = ["w1", "w2"], [[{"role": "assistant", "content": text}] for text in ("w1", "w2")]
+
+
+def reads_messages(completions: list, **kwargs: Any) -> list[float]:
+    return [float(len(completion[0]["content"])) for completion in completions]
+
+
+def reads_texts(completions: list, **kwargs: Any) -> list[float]:
+    return [float(completion.startswith("w")) for completion in completions]
+
+
+def returns(value: Any) -> Callable[..., Any]:
+    return lambda completions, **kwargs: value
+
+
+def is_broken(completions: list, **kwargs: Any) -> list[float]:
+    return [1 / 0 for _ in completions]
+
+
+@pytest.mark.parametrize("value", [[1, 0.5], (True, None), np.array([1.0, 0.0]), torch.ones(2), iter([1.0, 0.0])])
+def test_one_number_for_each_completion_passes(value: Any) -> None:
+    assert len(call_reward(returns(value), "mine", {"completions": TEXTS})) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (["1", "0"], r"mine returned '1' \(str\) for completion 0 .*; return a list with one number, or None"),
+        ([0.0, [1.0]], r"mine returned \[1.0\] \(list\) for completion 1"),
+        ([1.0], r"mine returned 1 rewards, \[1.0\] .* for each of the 2 completions"),
+        (1.0, r"mine returned 1.0 \(float\); return a list"),
+        (None, r"mine returned None \(NoneType\); return a list"),
+        ("right", r"mine returned 'right' \(str\); return a list"),
+    ],
+)
+def test_anything_else_is_said_with_the_functions_name_and_the_value(value: Any, message: str) -> None:
+    with pytest.raises(RewardError, match=f"^reward_funcs: {message}"):
+        call_reward(returns(value), "mine", {"completions": TEXTS})
+
+
+@pytest.mark.parametrize(
+    ("function", "completions", "message"),
+    [
+        (reads_messages, TEXTS, "mine failed with TypeError.*set prompt_format: chat"),
+        (reads_texts, CHATS, "mine failed with AttributeError.*set prompt_format: plain"),
+    ],
+)
+def test_a_function_for_the_other_kind_of_completions_is_told_which_there_are(
+    function: Callable, completions: list, message: str
+) -> None:
+    with pytest.raises(RewardError, match=message):
+        call_reward(function, "mine", {"completions": completions})
+
+
+def test_an_error_of_its_own_keeps_its_kind_and_says_where_it_was() -> None:
+    with pytest.raises(ZeroDivisionError) as error:
+        call_reward(is_broken, "mine", {"completions": TEXTS})
+    assert "reward function mine" in error.value.__notes__[0]
+
+
+def test_asynchronous_functions_are_checked_and_get_every_column() -> None:
+    async def judge(completions: list, **columns: Any) -> list[float]:
+        await asyncio.sleep(0)
+        return columns["answer"]
+
+    for call in (
+        lambda given: call_reward(judge, "mine", given),
+        lambda given: asyncio.run(checked(judge, "mine", is_async=True)(**given)),
+    ):
+        assert call({"completions": TEXTS, "answer": [1.0, 0.0]}) == [1.0, 0.0]
+        with pytest.raises(RewardError, match="mine returned 'yes'"):
+            call({"completions": TEXTS, "answer": "yes"})
+
+
+def test_the_trainer_names_the_function_and_keeps_it_as_it_was_given(tmp_path: Path) -> None:
+    made = trainer(tmp_path, reward_funcs=[even_start, reads_messages], args=config(tmp_path, label_threshold=0.5))
+    with pytest.raises(RewardError, match="reads_messages failed with TypeError"):
+        made.train()
+    assert made.reward_funcs == [even_start, reads_messages]
+
+
+def test_asynchronous_functions_train(tmp_path: Path) -> None:
+    async def judge(completion_ids: list, **columns: Any) -> list[float]:
+        return even_start(completion_ids)
+
+    made = trainer(tmp_path, reward_funcs=judge, args=config(tmp_path, max_steps=1))
+    made.train()
+    assert logged(made, "rewards/judge/mean")
