@@ -3,14 +3,16 @@ How a recipe is found, read and checked: YAML plus command-line overrides, on TR
 
 In: the command line of a script and the dataclasses of its options. Out: the options as plain values, then one object
 per dataclass. Whatever is misspelt is one `ValueError` that names it and the nearest field; nothing is guessed and
-nothing is ignored.
+nothing is ignored, but for what a recipe says of a set of the hub where the command line names a local one: one line.
 """
 
 import argparse
 import dataclasses
+import logging
 import os
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from trl import TrlParser
@@ -18,6 +20,17 @@ from trl import TrlParser
 from .methods import METHODS
 from .options import RecipeArguments
 from .shipped import find_recipe, listed, nearest, recipes_folder
+
+
+logger = logging.getLogger(__name__)
+
+NONE_WORDS = ("none", "null")
+# What a recipe says of a set of the hub: of any that is local, it has no configurations; a file has one split
+HUB_FIELDS = {"dataset_name": ("dataset_config",)}
+SPLIT_FIELDS = {
+    "dataset_name": ("dataset_train_split", "dataset_test_split"),
+    "eval_dataset_name": ("eval_dataset_split",),
+}
 
 
 def read_method(argv: list[str], recipes: Path) -> str:
@@ -51,29 +64,80 @@ def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> 
     usage = "%(prog)s --config NAME_OR_PATH [--field value ...]"
     how = dict(allow_abbrev=False, exit_on_error=False, conflict_handler="resolve", usage=usage)
     parser = TrlParser(option_classes, **how)
-    fields = [field.name for option_class in option_classes for field in dataclasses.fields(option_class)]
+    fields = {field.name: field for option_class in option_classes for field in dataclasses.fields(option_class)}
     if "report_to" in fields:
         # Transformers takes several trackers, its parser only one
         parser.add_argument("--report_to", "--report-to", nargs="+", default="none")
     content, overrides, path = _read_recipe(argv, recipes)
+    overrides, unset = _take_none(overrides, _optional_fields(option_classes))
     environment = content.pop("env", {})
     for key in content:
         if key not in fields:
-            raise ValueError(f"{path}: there is no field `{key}`.{nearest(key, fields)}")
+            raise ValueError(f"{path}: there is no field `{key}`.{nearest(key, [*fields])}")
     for word in _parse(parser, overrides)[1]:
         if not word.startswith("--"):
             raise ValueError(f"`{word}` on the command line belongs to no option; options are written --field value.")
         name = _field_name(word)
-        raise ValueError(f"There is no option `--{name}`.{nearest(name, fields)}")
+        raise ValueError(f"There is no option `--{name}`.{nearest(name, [*fields])}")
     os.environ.update({name: str(value) for name, value in environment.items()})
     parser.set_defaults_with_config(**content)
-    written = {_field_name(word) for word in overrides if word.startswith("--")}
-    return vars(_parse(parser, overrides)[0]), {*content, *written}
+    written = {_field_name(word) for word in overrides if word.startswith("--")} | unset
+    options = vars(_parse(parser, overrides)[0]) | dict.fromkeys(unset)
+    if "dataset_name" in fields:
+        options |= _fields_of_the_hub(options, content, written, fields)
+    return options, {*content, *written}
 
 
 def build_options(options: dict[str, Any], option_classes: list[type]) -> tuple[Any, ...]:
     """One object for each of `option_classes`, which check their fields."""
     return TrlParser(option_classes).parse_dict(options)
+
+
+def _optional_fields(option_classes: list[type]) -> set[str]:
+    """Fields that may be `None`; to trackers the word `none` has a meaning of its own."""
+    hints = [hint for option_class in option_classes for hint in get_type_hints(option_class).items()]
+    return {name for name, hint in hints if type(None) in get_args(hint)} - {"report_to"}
+
+
+def _take_none(words: list[str], optional: set[str]) -> tuple[list[str], set[str]]:
+    """Takes `--field none` and `--field=none` out of the command line: the rest, and the fields that are unset."""
+    unset, rest, skip = set(), [], False
+    for word, following in pairwise([*words, ""]):
+        name, equals, value = _field_name(word), "=" in word, word.partition("=")[2]
+        if skip:
+            skip = False
+        elif word.startswith("--") and name in optional and (value if equals else following).lower() in NONE_WORDS:
+            unset.add(name)
+            skip = not equals
+        else:
+            rest.append(word)
+    return rest, unset
+
+
+def _fields_of_the_hub(
+    options: dict[str, Any], content: dict[str, Any], written: set[str], fields: dict[str, dataclasses.Field]
+) -> dict[str, Any]:
+    """What replaces fields of the recipe that a local data set has no use for, which is said in one line each."""
+    changes = {}
+    for name, splits in SPLIT_FIELDS.items():
+        value = options[name]
+        path = Path(value or "").expanduser()
+        if value is None or not path.exists():
+            continue
+        if name in written:
+            hub = (*HUB_FIELDS.get(name, ()), *(splits if path.is_file() else ()))
+            void = [field for field in hub if field in content and field not in written]
+            changes |= {field: fields[field].default for field in void}
+            if void and int(os.environ.get("RANK", 0)) == 0:
+                said = ", ".join(f"{field}: {content[field]}" for field in void)
+                logger.warning(f"{name}: {value} is local, so {said} of the recipe does not apply.")
+        if (
+            name == "eval_dataset_name"
+            and path.is_file()
+            and not {*changes, *content, *written} & {*splits} - {*changes}
+        ):
+            changes |= dict.fromkeys(splits, "train")  # the only one that a file has
+    return changes
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
