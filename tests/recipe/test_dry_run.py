@@ -61,9 +61,7 @@ def test_all_checks_are_run_and_the_failed_ones_said(tmp_path: Path, capsys: pyt
     sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml") if path.stem not in ("quickstart", "real_1p5b")),
 )
 def test_other_recipes_are_planned_too(config: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    # A local file has no configurations, so the one that a recipe names for the hub must be unset
-    words = ["--dataset_config", ""] if "dataset_config" in (ROOT / "recipes" / f"{config}.yaml").read_text() else []
-    assert plan(tmp_path, capsys, *words, config=config)[0] == 0
+    assert plan(tmp_path, capsys, config=config)[0] == 0
 
 
 def test_a_batch_larger_than_the_data_set_fails_with_numbers_that_work(

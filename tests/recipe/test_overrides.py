@@ -11,7 +11,7 @@ from trl import ModelConfig
 from tests.support.scripts import ROOT
 from trl_real import REALConfig
 from trl_real.recipe.options import RecipeArguments
-from trl_real.recipe.reading import read_options
+from trl_real.recipe.reading import read_method, read_options
 
 
 CLASSES = [RecipeArguments, REALConfig, ModelConfig]
@@ -29,6 +29,11 @@ def test_none_unsets_an_optional_field_of_any_type(tmp_path: Path, words: str) -
     read, given = options(tmp_path, f"{words} --deepspeed none --seed 3", label_threshold=0.8, deepspeed="x.json")
     assert (read["label_threshold"], read["deepspeed"], read["seed"]) == (None, None, 3)
     assert {"label_threshold", "deepspeed"} <= given
+
+
+def test_none_is_understood_where_the_method_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("method: grpo\ntest_size: 2")
+    assert read_method(["--config", "recipe.yaml", "--test_size", "none"], tmp_path) == "grpo"
 
 
 def test_none_stays_a_word_where_it_has_a_meaning_and_an_error_where_a_number_must_be(tmp_path: Path) -> None:

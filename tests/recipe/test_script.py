@@ -104,7 +104,7 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
         ("--learning_rat 1", "no option `--learning_rat`. Did you mean `learning_rate`"),
         ("--num-generatons=4", "no option `--num_generatons`. Did you mean `num_generations`"),
         ("--learning_rate fast", "learning_rate: invalid float value: 'fast'"),
-        ("--dataset_format none", "dataset_format: invalid choice: 'none' \\(choose from '?math"),
+        ("--dataset_format maths", "dataset_format: invalid choice: 'maths' \\(choose from '?math"),
         ("--num_gen 4", "no option `--num_gen`."),
         ("--max_steps 3 4", "`4` on the command line belongs to no option"),
         ("--model_name_or_path nowhere/at-all", "model_name_or_path: nowhere/at-all is no model folder"),

@@ -123,7 +123,7 @@ def load_splits(name: str, config: str | None, streaming: bool) -> dict[str, Any
         splits = loaded if isinstance(loaded, DatasetDict) else {"train": loaded}
         return {split: rows.to_iterable_dataset() for split, rows in splits.items()} if streaming else splits
     if config is not None and path.exists():
-        raise ValueError(f"dataset_config: {name} is local and has no configurations; leave it out.")
+        raise ValueError(f"dataset_config: {name} is local and has no configurations; write none or leave it out.")
     if path.is_file() and path.suffix not in FILE_FORMATS:
         raise ValueError(f"dataset_name: {name} is not one of {', '.join(FILE_FORMATS)}.")
     if not path.exists() and (path.suffix in FILE_FORMATS or name.startswith((".", "/", "~"))):

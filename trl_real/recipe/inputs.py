@@ -131,7 +131,7 @@ def _load_math_sets(recipe: RecipeArguments, training: GRPOConfig, model: ModelC
             "tokenizer": AutoTokenizer.from_pretrained(model.model_name_or_path, trust_remote_code=trusted),
             "max_prompt_tokens": recipe.max_prompt_tokens,
         }
-    name, config = recipe.dataset_name, recipe.dataset_config or None  # "" on the command line unsets it
+    name, config = recipe.dataset_name, recipe.dataset_config
     training_split = {"split": recipe.dataset_train_split, "config": config, "decontaminate": recipe.decontaminate}
     train, report = load_math(name, **training_split, **limits)
     test, reports = None, {"train": report}

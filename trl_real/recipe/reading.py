@@ -36,6 +36,7 @@ SPLIT_FIELDS = {
 def read_method(argv: list[str], recipes: Path) -> str:
     """The recipe's `method`, which decides what other fields there are. Arguments as in [`read_options`]."""
     content, overrides, _ = _read_recipe(argv, recipes)
+    overrides, _ = _take_none(overrides, _optional_fields([RecipeArguments]))
     parser = TrlParser([RecipeArguments], allow_abbrev=False, add_help=False, exit_on_error=False)
     parser.set_defaults(method=content.get("method", "real"))
     method = _parse(parser, overrides)[0].method
@@ -131,12 +132,8 @@ def _fields_of_the_hub(
             if void and int(os.environ.get("RANK", 0)) == 0:
                 said = ", ".join(f"{field}: {content[field]}" for field in void)
                 logger.warning(f"{name}: {value} is local, so {said} of the recipe does not apply.")
-        if (
-            name == "eval_dataset_name"
-            and path.is_file()
-            and not {*changes, *content, *written} & {*splits} - {*changes}
-        ):
-            changes |= dict.fromkeys(splits, "train")  # the only one that a file has
+        if name == "eval_dataset_name" and path.is_file():  # the only split that a file has
+            changes |= {field: "train" for field in splits if field in changes or field not in {*content, *written}}
     return changes
 
 
