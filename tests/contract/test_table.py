@@ -120,5 +120,5 @@ def test_the_table_has_the_keys_of_a_generation_and_of_the_forward() -> None:
     [forward] = [clause for clause in CONTRACT if isinstance(clause, Takes) and clause.keywords]
     assert set(forward.keywords) == keys | {"compute_entropy", "compute_aux_loss"}
     assert spelt == keys | {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask"} | {
-        *("train", "eval", "extra")
+        *("train", "eval", "extra", "advantages")
     }

@@ -12,12 +12,14 @@ import pytest
 
 
 matplotlib_image = pytest.importorskip("matplotlib.image", reason="needs the extra `plots`")
+from matplotlib import rc_context  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from trl_real.figures import main  # noqa: E402
 from trl_real.figures.run_log import Run  # noqa: E402
 from trl_real.figures.scores import COLUMNS, draw_scores  # noqa: E402
+from trl_real.figures.style import SETTINGS  # noqa: E402
 from trl_real.figures.training import draw_comparison, draw_training, smooth  # noqa: E402
 from trl_real.metrics.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS  # noqa: E402
 
@@ -141,6 +143,32 @@ def test_a_comparison_names_the_last_value_of_each_line() -> None:
     assert [text.get_text() for text in heldout.get_legend().get_texts()] == ["REAL  0.800", "GRPO  0.550"]
     assert texts(heldout) == ["not logged: silent"]
     draw_comparison(Figure(), [Run("silent", [])])
+
+
+def test_logged_standard_errors_are_drawn_as_bars_of_many_points_as_a_band_and_named_beside_the_last_value() -> None:
+    logs = [example_log(steps) for steps in (16, 400)]
+    for record in (record for log in logs for record in log if "eval_reward" in record):
+        record["eval_reward_stderr"] = 0.05
+    short, long = (panel(training(Run("one", log)), "Held-out") for log in logs)
+    [bars] = [each for each in short.containers if each.has_yerr]
+    assert bars[2][0].get_segments()[0][:, 1].tolist() == pytest.approx([0.25, 0.35])
+    [band] = long.collections
+    assert band.get_paths()[0].get_extents().ymin == pytest.approx(0.25)
+    figure = Figure()
+    draw_comparison(figure, [Run("a", logs[0]), Run("b", example_log(16))])
+    legend = panel(figure, "Held-out").get_legend().get_texts()
+    assert [text.get_text() for text in legend] == ["a  0.800 ± 0.050", "b  0.800"]
+
+
+def test_shares_begin_at_0_and_no_axis_has_an_offset() -> None:
+    log = [{"step": step, "reward": 0.71, "entropy": 0.5001 + step / 1e6, "eval_reward": 0.93} for step in range(4)]
+    with rc_context(SETTINGS):
+        figure = training(Run("one", log))
+        figure.canvas.draw()
+    assert panel(figure, "Reward").get_ylim() == (0, 0.8) and panel(figure, "Held-out").get_ylim() == (0, 1)
+    assert panel(figure, "Entropy").get_ylim()[0] > 0.4  # no share
+    axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    assert not any(axis.get_major_formatter().get_offset() for axis in axes)
 
 
 def test_one_of_several_evaluation_sets_is_drawn_by_its_name() -> None:

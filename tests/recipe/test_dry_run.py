@@ -36,6 +36,7 @@ def test_the_plan_has_the_papers_arithmetic_for_8_gpus(tmp_path: Path, capsys: p
         "epoch +1,300 prompts = 10 generations = 40 steps",
         "training +5,600 optimizer steps = 1,400 generations = 1,433,600 rollouts, 140.00 epochs",
         "training peak .* GB, generation peak",
+        r"overhead\n  KV cache: \d+.\d GB for 128 rollouts at full length at once, in the generation peak",
         "train +1,300 prompts",
         "eval +30 prompts",
         "ok +options",

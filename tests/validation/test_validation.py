@@ -93,6 +93,7 @@ BY_HAND = {
     "eval_avg@2": 5 / 10,
     "eval_pass@2": 4 / 5,
     "eval_reward": 5 / 9,
+    "eval_reward_stderr": math.sqrt(5 / 9 * 4 / 9 / 9),
     "eval_reward_std": math.sqrt((5 * (4 / 9) ** 2 + 4 * (5 / 9) ** 2) / 8),
     "eval_rewards/hand_made_reward/mean": 5 / 9,
     "eval_frac_reward_zero_std": 2 / 5,
@@ -294,4 +295,4 @@ def test_the_baselines_train_as_trls_own_trainer_and_are_evaluated_as_real_is(tm
     found = build(ValidatingTrainer, ValidationConfig, **options).evaluate({"a": prompts_dataset(5)})
     real = build(REALTrainer, REALConfig, **options).evaluate({"a": prompts_dataset(5)})
     same = [name for name in real if name.startswith(("eval_a_avg", "eval_a_pass", "eval_a_reward", "eval_a_compl"))]
-    assert len(same) == 13 and {name: found[name] for name in same} == {name: real[name] for name in same}
+    assert len(same) == 14 and {name: found[name] for name in same} == {name: real[name] for name in same}

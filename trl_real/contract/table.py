@@ -115,7 +115,9 @@ CONTRACT: tuple[Clause, ...] = (
     Has(TRAINER, "model card", ("_tag_names", "_name", "_paper")),
     Has(TRAINER, "the trainer of Transformers", ("accelerator", "args", "model", "optimizer", "state", "is_in_train")),
     Has(TRAINER, "evaluation sets", ("eval_dataset", "data_collator")),
-    Spells(TRAINER, "metrics and the table of completions", ("train", "eval", "extra")),
+    Has(TRAINER, "histograms go to its trackers", ("callback_handler",)),
+    Has("transformers.integrations:TensorBoardCallback", "takes histograms", ("tb_writer",)),
+    Spells(TRAINER, "metrics and the table of completions", ("train", "eval", "extra", "advantages")),
     Spells(
         TRAINER,
         "a generation is read as single rollouts",

@@ -39,6 +39,7 @@ SETTINGS = {
     "figure.titlesize": 12,
     "figure.titleweight": "bold",
     "axes.grid": True,
+    "axes.formatter.useoffset": False,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -68,6 +68,7 @@ def draw_comparison(figure: Figure, runs: list[Run], eval_set: str | None = None
     for axes, (key, title) in zip(panels, (REWARD, heldout_panel(runs, eval_set)), strict=True):
         last = draw_lines(axes, runs, key, title)
         names = {run.name: f"{run.name}  {last[run.name]:.3f}" for run in runs if run.name in last}
+        names |= {run.name: names[run.name] + _last_error(run, key) for run in runs if run.name in last}
         handles = [_handle(index, names[run.name]) for index, run in enumerate(runs) if run.name in names]
         if handles:
             axes.legend(handles=handles, title="Last value of the line", ncols=2, **BELOW)
@@ -109,7 +110,7 @@ def draw_lines(axes: Axes, runs: list[Run], key: str, title: str) -> dict[str, f
         steps, values = run.series(key)
         if not values:
             continue
-        drawn += values
+        drawn += [*values, *_draw_errors(axes, run, key, look["color"])]
         if len(values) >= SMOOTH_FROM:
             axes.plot(steps, values, color=look["color"], alpha=0.25, linewidth=0.8)
             values = smooth(values, len(values) // 10)
@@ -120,8 +121,33 @@ def draw_lines(axes: Axes, runs: list[Run], key: str, title: str) -> dict[str, f
     missing = [run.name for run in runs if run.name not in last]
     if missing:
         say_missing(axes, missing if last else [])
-    _limit(axes, drawn)
+    _limit(axes, drawn, is_share=key != ENTROPY[0])
     return last
+
+
+def _errors(run: Run, key: str) -> tuple[list[int], list[float], list[float]]:
+    """Steps, values and standard errors of a quantity, where its standard error was logged."""
+    steps, errors = run.series(f"{key}_stderr")
+    values = dict(zip(*run.series(key), strict=True))
+    return steps, [values[step] for step in steps], errors
+
+
+def _draw_errors(axes: Axes, run: Run, key: str, colour: str) -> list[float]:
+    """A bar of one standard error each way, of many points a band; the upper ends."""
+    steps, values, errors = _errors(run, key)
+    low = [value - error for value, error in zip(values, errors, strict=True)]
+    high = [value + error for value, error in zip(values, errors, strict=True)]
+    if len(steps) >= SMOOTH_FROM:
+        axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
+    elif steps:
+        axes.errorbar(steps, values, errors, fmt="none", ecolor=colour, elinewidth=1, capsize=3, clip_on=False)
+    return [max(value, min(end, 1.0)) for value, end in zip(values, high, strict=True)]  # a share has no more
+
+
+def _last_error(run: Run, key: str) -> str:
+    """What follows the last value in a legend; nothing where the line is smoothed, and has an error of its own."""
+    _, _, errors = _errors(run, key)
+    return f" ± {errors[-1]:.3f}" if errors and len(run.series(key)[1]) < SMOOTH_FROM else ""
 
 
 def smooth(values: list[float], span: int) -> list[float]:
@@ -133,12 +159,10 @@ def smooth(values: list[float], span: int) -> list[float]:
     return smoothed
 
 
-def _limit(axes: Axes, values: list[float]) -> None:
-    """Shares between tenths, at least two apart; everything else from 0 where that leaves no empty half."""
-    if not values or all(0 <= value <= 1 for value in values):
-        low, high = (math.floor(10 * min(values)), math.ceil(10 * max(values))) if values else (0, 10)
-        low, high = max(0, min(low, high - 2)), min(10, max(high, low + 2))
-        axes.set_ylim(low / 10, high / 10)
+def _limit(axes: Axes, values: list[float], is_share: bool) -> None:
+    """Shares from 0 to the tenth above them; everything else from 0 where that leaves no empty half."""
+    if not values or (is_share and all(0 <= value <= 1 for value in values)):
+        axes.set_ylim(0, max(2, math.ceil(10 * max(values))) / 10 if values else 1)
     elif 0 < min(values) < max(values) / 2:
         axes.set_ylim(bottom=0)
 

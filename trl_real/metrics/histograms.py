@@ -2,7 +2,7 @@
 
 In: scores, labels and weights (B,) of a micro-step. Out: for right and for wrong rollouts the counts in every bin.
 Counts add up exactly over micro-steps, processes and optimizer steps, which quantiles do not. The trainer writes them
-into the records of `trainer_state.json`; they are lists, so trackers and the progress bar are not given them.
+into the records of `trainer_state.json`, and gives them to the trackers that draw histograms (`trackers`).
 """
 
 import torch

@@ -110,16 +110,17 @@ def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_siz
     lasting = sum(parts[name] for name in ("weights", "gradients", "optimizer", "reference"))
     training = lasting + parts["activations"]
     lines = [f"  model           {size.parameters / 1e9:.2f}e9 parameters, {size.trained / 1e9:.3f}e9 of them trained"]
+    cache = parts.pop("kv_cache")
     lines += [f"  {name:<15} {amount / GB:7.1f} GB" for name, amount in parts.items()]
-    lines[-1] += f"  ({rollouts} rollouts at full length at once)"
+    where = "on vLLM's GPUs"
     if not options["use_vllm"]:
-        generating = lasting + parts["kv_cache"]
+        generating, where = lasting + cache, "in the generation peak"
     elif options["vllm_mode"] == "server":
         generating = lasting
         lines.append("  vLLM            on its own GPUs (vllm_mode: server)")
     else:
         share = options["vllm_gpu_memory_utilization"] * GPU_GB * GB
-        width = parts["kv_cache"] / rollouts
+        where, width = "in vLLM's share, as far as it fits", cache / rollouts
         room = max(0, int((share - 2 * size.parameters) // width))
         generating = lasting + share
         training += 0 if options["vllm_enable_sleep_mode"] else share
@@ -131,6 +132,8 @@ def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_siz
         f"  training peak   {training / GB + OVERHEAD_GB:7.1f} GB, generation peak "
         f"{generating / GB + OVERHEAD_GB:.1f} GB, each with {OVERHEAD_GB} GB of overhead"
     )
+    # Apart from what adds up to the peaks: vLLM's share has it already
+    lines.append(f"  KV cache: {cache / GB:.1f} GB for {rollouts} rollouts at full length at once, {where}")
     return lines
 
 

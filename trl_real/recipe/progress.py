@@ -4,7 +4,6 @@ What a person sees of a run in the terminal: a progress bar with a few numbers, 
 In: the trainer's logs. Out: lines of text. All else that is logged goes to `trainer_state.json` and the trackers.
 """
 
-import math
 import re
 from typing import Any
 
@@ -49,12 +48,12 @@ def before_and_after(log_history: list[dict[str, Any]], metric: str, questions: 
     Returns:
         `str`: the table.
     """
-    evaluations = [(record["step"], record[metric]) for record in log_history if metric in record]
+    columns = ("step", metric, f"{metric}_stderr")
+    evaluations = [tuple(record[name] for name in columns) for record in log_history if metric in record]
     lines = [f"Held-out reward (pass@1 where rewards are 0 or 1), {questions} questions x {samples} samples"]
-    for name, (step, reward) in zip(("before", "after"), (evaluations[0], evaluations[-1]), strict=True):
+    for name, (step, reward, error) in zip(("before", "after"), (evaluations[0], evaluations[-1]), strict=True):
         line = f"  {name:<7} step {step:>5}   {reward:.3f}"
-        if 0 <= reward <= 1:
-            # Of sampling answers to these questions, and at most: a reward in [0, 1] has no variance above p(1 - p)
-            line += f" ± {math.sqrt(reward * (1 - reward) / (questions * samples)):.3f} (standard error)"
+        if error is not None:
+            line += f" ± {error:.3f} (standard error)"
         lines.append(line)
     return "\n".join(lines)

@@ -129,6 +129,7 @@ def _fields_of_the_hub(
             hub = (*HUB_FIELDS.get(name, ()), *(splits if path.is_file() else ()))
             void = [field for field in hub if field in content and field not in written]
             changes |= {field: fields[field].default for field in void}
+            void = [field for field in void if content[field] != "train"]  # which a file has
             if void and int(os.environ.get("RANK", 0)) == 0:
                 said = ", ".join(f"{field}: {content[field]}" for field in void)
                 logger.warning(f"{name}: {value} is local, so {said} of the recipe does not apply.")

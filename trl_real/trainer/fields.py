@@ -20,7 +20,7 @@ class Refusal:
 
 
 _NO_RATIO = "REAL has no importance ratio to clip; its weights are bounded by 1/τ (Proposition 5.1)."
-_NO_ADVANTAGE = "REAL uses labels, not advantages; it only changes the advantages in the completions log."
+_NO_ADVANTAGE = "REAL uses labels, not advantages."
 _NOT_USED = "belongs to a GRPO loss that REAL replaces."
 _NO_VLLM_CORRECTION = "belongs to the vLLM importance sampling correction, which REAL refuses."
 

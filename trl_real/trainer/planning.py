@@ -12,6 +12,7 @@ import torch
 from accelerate.logging import get_logger
 from trl import GRPOTrainer
 
+from ..metrics.completions import Mark, Pull
 from ..metrics.mixed import MixedWatch
 from ..objective.labels import LabelRule, group_shares
 from ..update.generation import Generation, Objective
@@ -66,9 +67,11 @@ class GenerationPlanner:
         if warning := self.label_rule.warning(rewards):
             logger.warning(warning)
         labels = self.label_rule.labels(rewards, counts[:, -1])
-        trainer._logs["extra"]["label"].extend(labels.tolist())
         mode = "train" if trainer.model.training else "eval"
         labels = labels.view(-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
+        weights, _ = self.objective.weigh(torch.zeros_like(labels), labels)  # as just sampled, so at score 0
+        trainer._logs["extra"]["label"].extend(map(Mark, labels.flatten().tolist()))
+        trainer._logs["extra"]["weight"].extend(map(Pull, (-weights).flatten().tolist()))
         shares = group_shares(labels)
         for name, share in shares.items():
             trainer._metrics[mode][f"groups/{name}"].append(share)

@@ -32,6 +32,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..compat import get_config_model_id
 from ..metrics.drift import DriftWatch
+from ..metrics.trackers import send_histograms
 from ..objective.labels import make_label_rule
 from ..update.generation import Generation, Objective
 from ..update.micro_batches import MicroStepBatch
@@ -261,6 +262,14 @@ class REALTrainer(ValidatingTrainer):
         return super()._whole_set_metrics() | self._record.end_evaluation()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log(logs, start_time)
-        if self.model.training:  # trackers take numbers only, so the lists join the record after they saw it
-            self.state.log_history[-1].update(self._record.take_histograms())
+        # TRL's table would have advantages, which REAL does not use; `weight` stands in their place
+        advantages, self._logs["advantages"] = self._logs["advantages"], None
+        try:
+            super().log(logs, start_time)
+        finally:
+            self._logs["advantages"] = advantages
+        if self.model.training:  # the callbacks of a log take numbers only, so the lists join the record after them
+            histograms = self._record.take_histograms()
+            self.state.log_history[-1].update(histograms)
+            if self.state.is_world_process_zero:
+                send_histograms(self.callback_handler.callbacks, histograms, self.state.global_step)

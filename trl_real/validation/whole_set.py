@@ -149,12 +149,26 @@ def reward_metrics(
     spread = nanstd(groups, dim=1) if samples > 1 else torch.zeros(len(groups))
     metrics = {
         "reward": rewards.nanmean(),
+        "reward_stderr": standard_error(rewards),
         "reward_std": nanstd(rewards),
         "frac_reward_zero_std": torch.isclose(spread, torch.zeros_like(spread)).float().mean(),
     }
     for name, column in zip(names, rewards_per_func.T, strict=True):
         metrics |= {f"rewards/{name}/mean": column.nanmean(), f"rewards/{name}/std": nanstd(column)}
     return {name: value.item() for name, value in metrics.items()}
+
+
+def standard_error(rewards: torch.Tensor) -> torch.Tensor:
+    """
+    Of the mean of rewards (N,) in [0, 1], as far as it comes from sampling answers to these prompts; NaN for others.
+
+    It is the largest that it can be: a reward in [0, 1] of mean p has no variance above p(1 - p).
+    """
+    known = rewards[~rewards.isnan()]
+    if known.numel() == 0 or known.min() < 0 or known.max() > 1:
+        return known.new_tensor(torch.nan)
+    mean = known.mean()
+    return (mean * (1 - mean) / known.numel()).sqrt()
 
 
 def length_metrics(lengths: torch.Tensor, truncated: torch.Tensor) -> dict[str, float]:
