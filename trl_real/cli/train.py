@@ -136,6 +136,8 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) ->
         trainer.evaluate()
     trainer.save_model(training.output_dir)
     trainer.save_state()
+    dataset = recipe.dataset_name
+    trainer.create_model_card(dataset_name=None if Path(dataset).exists() or ":" in dataset else dataset)
     if trainer.is_world_process_zero():
         print(f"Saved the model in {training.output_dir}")
         if recipe.save_merged:

@@ -71,6 +71,7 @@ CONTRACT: tuple[Clause, ...] = (
     Overrides(f"{TRAINER}._compute_loss", "the objective", ("self", "model", "inputs")),
     Overrides(f"{TRAINER}._generate", "lengths in evaluation", ("self", "prompts")),
     Overrides(f"{TRAINER}.get_eval_dataloader", "every prompt counts once", ("self", "eval_dataset")),
+    Overrides(f"{TRAINER}.create_model_card", "names this package", ("self", "model_name", "dataset_name", "tags")),
     Overrides(f"{TRAINER}.log", "histograms join the record", ("self", "logs", "start_time")),
     Overrides(
         f"{TRAINER}.evaluate",
@@ -148,7 +149,13 @@ CONTRACT: tuple[Clause, ...] = (
             "gradient_checkpointing_kwargs",
         )
         + ("ignore_data_skip", "loss_type", "max_steps", "metric_for_best_model", "num_generations")
-        + ("num_generations_eval", "num_iterations", "per_device_eval_batch_size", "per_device_train_batch_size")
+        + (
+            "num_generations_eval",
+            "num_iterations",
+            "output_dir",
+            "per_device_eval_batch_size",
+            "per_device_train_batch_size",
+        )
         + (
             "report_to",
             "steps_per_generation",

@@ -1,20 +1,123 @@
 """
-What a person sees of a run in the terminal: a progress bar with a few numbers, and a table of before and after.
+What a person sees of a run in the terminal: a progress bar with a few numbers and the time that is left, and a table
+of before and after.
 
 In: the trainer's logs. Out: lines of text. All else that is logged goes to `trainer_state.json` and the trackers.
 """
 
 import re
+import time
+from collections import Counter, defaultdict, deque
+from statistics import mean
 from typing import Any
 
+from tqdm import tqdm
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 
+class TimeLeft:
+    """
+    Seconds that are left of a run whose steps do not take equally long: the first of every generation samples.
+
+    Args:
+        period (`float`):
+            Optimizer steps for each generation; below 1, every step samples.
+    """
+
+    LAST = 8  # times of each kind that count, since completions grow longer or shorter
+
+    def __init__(self, period: float):
+        self.period = max(1, round(period))
+        self._seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=self.LAST))
+
+    def add_step(self, step: int, seconds: float) -> None:
+        """The optimizer step with this number, from 1, has taken so long."""
+        self._seconds[self._kind(step)].append(seconds)
+
+    def add_evaluation(self, seconds: float) -> None:
+        """An evaluation has taken so long."""
+        self._seconds["evaluation"].append(seconds)
+
+    def seconds(self, step: int, last: int, evaluations: int) -> float | None:
+        """
+        What is left after a step.
+
+        Args:
+            step (`int`), last (`int`):
+                The step that is done, and the last of the run.
+            evaluations (`int`):
+                How many are to come.
+
+        Returns:
+            `float`: `None` while a kind of step that is to come has not been seen yet.
+        """
+        counts = Counter(self._kind(later) for later in range(step + 1, last + 1))
+        if any(kind not in self._seconds for kind in counts):
+            return None
+        counts["evaluation"] = evaluations if "evaluation" in self._seconds else 0
+        return sum(count * mean(self._seconds[kind]) for kind, count in counts.items() if count)
+
+    def _kind(self, step: int) -> str:
+        return "generation" if (step - 1) % self.period == 0 else "update"
+
+
 class ShortProgress(ProgressCallback):
-    """The progress bar, with the few numbers one watches instead of all that are logged."""
+    """The progress bar, with the few numbers one watches, and the time that is left of the whole run."""
 
     SHOWN = re.compile(r"reward|groups/mixed|entropy|loss|eval_(.+_)?(reward|avg@\d+)")
+    BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # its own estimate takes all steps for equal
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called by Transformers before the first step, and before an evaluation at the start."""
+        super().on_train_begin(args, state, control, **kwargs)
+        self.time_left = TimeLeft(args.steps_per_generation * args.num_iterations / args.gradient_accumulation_steps)
+        self.clock = time.perf_counter()
+        if self.training_bar is not None:
+            self.training_bar.bar_format = self.BAR
+            self._say("evaluating" if args.eval_on_start else "")
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called by Transformers before each optimizer step."""
+        self.clock = time.perf_counter()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called by Transformers after each optimizer step, and before an evaluation that is due."""
+        now = time.perf_counter()
+        self.time_left.add_step(state.global_step, now - self.clock)
+        self.clock = now
+        super().on_step_end(args, state, control, **kwargs)
+        every = state.eval_steps if args.eval_strategy == "steps" else None
+        evaluations = state.max_steps // every - state.global_step // every if every else 0
+        left = self.time_left.seconds(state.global_step, state.max_steps, int(evaluations))
+        text = f"about {tqdm.format_interval(left)} left" if left is not None else "time left not known yet"
+        self._say(f"{text}, evaluating" if control.should_evaluate else text)
+
+    def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
+        """Called by Transformers after each batch of an evaluation."""
+        super().on_prediction_step(*args, **kwargs)
+        if self.prediction_bar is not None and not self.prediction_bar.desc:
+            self.prediction_bar.set_description("evaluation, batches")
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called by Transformers after the evaluation of each set."""
+        super().on_evaluate(args, state, control, **kwargs)
+        if self.training_bar is not None:
+            self.time_left.add_evaluation(time.perf_counter() - self.clock)
+            self.clock = time.perf_counter()
+            self._say((self.training_bar.postfix or "").removesuffix("evaluating").removesuffix(", "))
+
+    def _say(self, text: str) -> None:
+        if self.training_bar is not None:
+            self.training_bar.set_postfix_str(text)
 
     def on_log(
         self,

@@ -9,6 +9,7 @@ over batches by prompts, in which prompts that fill up a last batch count too.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 
-from ..compat import is_async_callable
+from ..compat import get_config_model_id, is_async_callable
 from ..objective.labels import LabelRule
 from ..rewards.calling import checked
+from .card import complete_card
 from .whole_set import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
 
 
@@ -91,6 +93,14 @@ class ValidatingTrainer(GRPOTrainer):
         known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in known.items()})
         return output
+
+    def create_model_card(
+        self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
+    ) -> None:
+        """TRL's model card, which also names this package, and a base model that is a folder."""
+        super().create_model_card(model_name, dataset_name, tags)
+        if self.accelerator.is_main_process:
+            complete_card(Path(self.args.output_dir) / "README.md", get_config_model_id(self.model.config))
 
     def _whole_set_metrics(self) -> dict[str, float]:
         return self.validation.metrics(self.reward_func_names, self.reward_weights.to(self.accelerator.device))

@@ -1,0 +1,34 @@
+"""
+The model card that TRL writes, completed.
+
+In: the file of the card, and what the trained model was made from. Out: the same file, which also names a base model
+that is a folder, and this package with its version. Left out: everything else in it (TRL).
+"""
+
+from pathlib import Path
+
+from huggingface_hub import ModelCard
+
+from .. import __version__
+
+
+URL = "https://arxiv.org/abs/2602.05630"
+
+
+def complete_card(path: Path, base_model: str) -> None:
+    """
+    Completes a card.
+
+    Args:
+        path (`Path`):
+            The card, as TRL has just written it.
+        base_model (`str`):
+            Hub id or folder of the model that was trained; empty if it was made in Python.
+    """
+    card = ModelCard.load(path)
+    named = f"`{base_model}`" if base_model else "a model that was made in Python"
+    text = card.text.replace("[None](https://huggingface.co/None)", named).replace('"None"', f'"{path.parent}"')
+    versions = "### Framework versions\n\n"
+    package = f"- trl-real: {__version__} (REAL, [Rewards as Labels]({URL}))\n"
+    card.text = text.replace(versions, versions + package, 1) if versions in text else f"{text}\n{package}"
+    card.save(path)
