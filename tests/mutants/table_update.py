@@ -241,16 +241,53 @@ MUTANTS = [
         LAYOUT,
     ),
     update(
-        "prompts are padded on the right",
-        'pad(tensors, value, "left", pad_to_multiple_of)',
+        "rows are padded on the left",
         'pad(tensors, value, "right", pad_to_multiple_of)',
+        'pad(tensors, value, "left", pad_to_multiple_of)',
         LAYOUT,
     ),
     update(
         "the padding is attended to",
-        "left([torch.ones_like(p) for p in prompts], 0)",
-        "left([torch.ones_like(p) for p in prompts], 1)",
+        "right([torch.ones_like(_ids(rollout)) for rollout in rollouts], 0)",
+        "right([torch.ones_like(_ids(rollout)) for rollout in rollouts], 1)",
         LAYOUT,
+    ),
+    update(
+        "virtual tokens shift what a padded row predicts",
+        "values[:, 1 - self.input_ids.size(1) :]",
+        "values[:, : self.input_ids.size(1) - 1]",
+        LAYOUT,
+    ),
+    update(
+        "a truncated completion loses the places of its images",
+        'batch["completion_ids"].size(1) if vision else 1',
+        "1",
+        "tests/update/test_rollouts.py",
+    ),
+    # positions
+    update(
+        "packed rows on both sides of a limit share a forward",
+        "self._is_long(row) == is_long",
+        "is_long",
+        "tests/update/test_positions.py -k both_sides",
+    ),
+    update(
+        "padded rows on both sides of a limit share a forward",
+        "if shorter or self._is_long(row) != self._is_long(rows[starts[-1]]):",
+        "if shorter:",
+        "tests/update/test_plan.py -k memory",
+    ),
+    update(
+        "rows beyond a dynamic limit are run",
+        "if self.refuses_longer and length > self.length:",
+        "if False:",
+        "tests/update/test_positions.py -k too_long",
+    ),
+    update(
+        "an unknown adapter is packed",
+        "not in BY_TOKEN:",
+        "in ():",
+        "tests/update/test_packing.py -k adapter",
     ),
     update(
         "old log-probabilities keep a graph",

@@ -35,7 +35,7 @@ from ..recipe.options import RecipeArguments
 from ..recipe.progress import ShortProgress, before_and_after
 from ..recipe.reading import build_options, read_method, read_options, split_config
 from ..recipe.shipped import listed, recipes_folder
-from ..trainer.start.checks import check_trackers, prompts_per_generation
+from ..trainer.checks.arguments import check_trackers, prompts_per_generation
 from ..validation.whole_set import check_best_metric
 from .overview import train_help
 from .problems import one_line_errors

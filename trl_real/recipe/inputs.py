@@ -17,8 +17,8 @@ from ..data.loading import AnyDataset, hold_out, load_prompts
 from ..data.mathematics import CleaningReport, load_math
 from ..objective.labels import make_label_rule
 from ..rewards.functions import RewardFunc, check_inputs, resolve_reward_func
+from ..trainer.checks.arguments import check_prompts_suffice, reward_names
 from ..trainer.config import REALConfig
-from ..trainer.start.checks import check_prompts_suffice, reward_names
 from .batch import Batch
 from .options import RecipeArguments
 

@@ -39,6 +39,10 @@ from ..update.micro_batches import MicroStepBatch
 from ..update.regularizers import Regularizers
 from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
+from .checks.adapters import check_adapters
+from .checks.advice import advice
+from .checks.arguments import check_arguments
+from .checks.dropout import disable_functional_dropout
 from .config import REALConfig
 from .entropy import adapt_entropy_coef
 from .forwards import Forwards
@@ -46,9 +50,6 @@ from .loss import StepLoss
 from .planning import GenerationPlanner
 from .position import ResumePosition, micro_steps_per_step, skip_permutations
 from .record import StepRecord
-from .start.advice import advice
-from .start.checks import check_start
-from .start.dropout import disable_functional_dropout
 
 
 logger = get_logger(__name__)
@@ -126,7 +127,8 @@ class REALTrainer(ValidatingTrainer):
             args = REALConfig(f"{model_name.split('/')[-1]}-REAL")
         if not isinstance(args, REALConfig):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
-        check_start(args, reward_funcs if environment_factory is None else None, train_dataset)
+        check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset)
+        check_adapters(model, peft_config)
         # A KL term to the old policy needs no reference model, so TRL must not load one. TRL's own `self.beta` is the
         # weight of the term to the reference, and so stays 0 in that case; everything here reads `args.beta`.
         beta, args.beta = args.beta, 0.0 if args.kl_target == "old" else args.beta
@@ -229,9 +231,10 @@ class REALTrainer(ValidatingTrainer):
             self._record.start_evaluation()
         rollouts = [rollout for rollout in rollouts if rollout.row < labels.numel()] or [rollouts[0].filler()]
         self._loss.start_evaluation_batch(labels)
-        batch = self._forwards.collate(rollouts)
-        self._planner.remember_reference(batch)
-        return MicroStepBatch([batch])
+        batches = self._forwards.collate_all(rollouts)
+        for batch in batches:
+            self._planner.remember_reference(batch)
+        return MicroStepBatch(batches)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to

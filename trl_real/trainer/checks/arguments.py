@@ -24,7 +24,7 @@ from ..config import REALConfig
 PACKAGES = {"azure_ml": "azureml-core azureml-mlflow", "comet_ml": "comet-ml"}
 
 
-def check_start(args: REALConfig, reward_funcs: Any, train_dataset: Any) -> None:
+def check_arguments(args: REALConfig, reward_funcs: Any, train_dataset: Any) -> None:
     """
     Runs all checks of this module.
 
