@@ -254,7 +254,7 @@ def test_a_wrong_number_of_rewards_is_an_error_that_names_the_function():
     def short_reward(prompts, **kwargs):
         return [1.0] * (len(prompts) - 1)
 
-    with pytest.raises(ValueError, match="short_reward.*returned 31 rewards, but 32 were expected"):
+    with pytest.raises(ValueError, match="short_reward returned 31 rewards.* for each of the 32 completions"):
         build(short_reward).train()
 
 

@@ -15,6 +15,7 @@ from .functions import (
     resolve_reward_func,
 )
 from .mathematics import make_math_reward, math_reward
+from .pooled import pooled
 
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "first_integer_reward",
     "make_math_reward",
     "math_reward",
+    "pooled",
     "reasoning_gym_reward",
     "resolve_reward_func",
 ]

@@ -12,6 +12,7 @@ POSIX signals (Windows).
 import atexit
 import contextlib
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -52,10 +53,13 @@ class VerifierPool:
             Number of worker processes. Default: this process's share of the CPUs, at most 4.
         memory_mb (`int`, *optional*, defaults to `1024`):
             Address space of each worker.
+        function (`str`, *optional*):
+            `"module:name"` of what judges in place of the verifier, as in `trl_real.verifier.tasks`.
     """
 
-    def __init__(self, workers: int | None = None, memory_mb: int = MEMORY_MB) -> None:
+    def __init__(self, workers: int | None = None, memory_mb: int = MEMORY_MB, function: str | None = None) -> None:
         self.workers = workers
+        self.function = function
         self.memory_mb = memory_mb
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -143,6 +147,8 @@ class VerifierPool:
     def _start(self) -> Connection:
         self._connection, theirs = Pipe()
         options = [theirs.fileno(), os.getpid(), self.workers or default_workers(), self.memory_mb]
+        if self.function is not None:  # which is looked up where this process would find it
+            options += [self.function, json.dumps([path or os.getcwd() for path in sys.path])]
         # -P: the current folder may hold modules that other packages' names would find first
         command = [sys.executable, "-P", "-W", "ignore", "-c", START, *map(str, options)]
         try:
@@ -172,7 +178,12 @@ class VerifierPool:
         self._connection = self._server = None
 
 
-POOL = VerifierPool()
-atexit.register(POOL.close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=POOL._forget)
+def close_at_exit(pool: VerifierPool) -> VerifierPool:
+    """The same pool; its processes end with this one, and a fork of this one does not take them for its own."""
+    atexit.register(pool.close)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=pool._forget)
+    return pool
+
+
+POOL = close_at_exit(VerifierPool())

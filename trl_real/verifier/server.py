@@ -1,5 +1,5 @@
 """
-The process that judges mathematical answers, on behalf of one caller.
+The process that judges answers, on behalf of one caller: mathematical ones, or by a function that the caller names.
 
 In, over the connection whose file descriptor is the first argument: numbered batches of (accepted answers, answer)
 with a bound per answer and one for the batch. Out, with the same number: verdicts by position as they come, several
@@ -19,7 +19,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from .grading import warm_up
+from .tasks import Task, load_task
 from .workers import TASKS_PER_WORKER, Batch, Worker
 
 
@@ -39,9 +39,12 @@ class Server:
             Number of worker processes.
         memory_mb (`int`):
             Address space of each.
+        task ([`Task`]):
+            What they do.
     """
 
-    def __init__(self, descriptor: int, caller: int, workers: int, memory_mb: int) -> None:
+    def __init__(self, descriptor: int, caller: int, workers: int, memory_mb: int, task: Task) -> None:
+        self.task = task
         self.connection = Connection(descriptor)
         self.caller, self.size, self.memory_mb = caller, workers, memory_mb
         self.workers: list[Worker] = []
@@ -61,7 +64,7 @@ class Server:
 
     def judge_batch(self, number: int, *request: Any) -> None:
         """Sends the verdicts of one batch; `EOFError` where the caller does not wait for them any more."""
-        batch = Batch(*request, self.size)
+        batch = Batch(*request, self.size, self.task.first_slice)
         sent: dict[int, str] = {}
         reported = time.monotonic()
         while not batch.over:
@@ -91,7 +94,7 @@ class Server:
 
     def new_worker(self) -> Worker:
         strangers = [self.connection.fileno(), *(worker.connection.fileno() for worker in self.workers)]
-        return Worker(strangers, self.memory_mb)
+        return Worker(strangers, self.memory_mb, self.task)
 
     def collect(self, batch: Batch) -> None:
         """Waits a little for verdicts; takes dead and frozen workers' tasks back."""
@@ -123,5 +126,5 @@ def new(verdicts: dict[int, str], sent: dict[int, str]) -> dict[int, str]:
 
 def main() -> None:
     logging.disable(logging.WARNING)  # math-verify warns that its own timeouts are off
-    warm_up()
-    Server(*map(int, sys.argv[1:])).serve()
+    numbers, words = sys.argv[1:5], sys.argv[5:]
+    Server(*map(int, numbers), load_task(words)).serve()

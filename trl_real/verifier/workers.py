@@ -3,8 +3,8 @@ The verifier's worker processes, and how they share a batch.
 
 In: (accepted answers, answer) pairs, a bound for one and a deadline for all. Out: verdicts, as they come. One pipe for
 each worker and no lock between them, so that a worker that is killed or frozen holds up nobody else. Every answer
-first gets a short slice of time; only then do the slow ones share what is left. Left out: the mathematics
-(`trl_real.verifier.grading`) and the caller (`trl_real.verifier.server`).
+first gets a short slice of time; only then do the slow ones share what is left. Left out: what is done with a pair
+(`trl_real.verifier.tasks`) and the caller (`trl_real.verifier.server`).
 """
 
 import ctypes
@@ -19,14 +19,13 @@ from contextlib import suppress
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 
-from .grading import Pair, judge
+from .tasks import Pair, Task
 
 
 PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = 77  # exit status
 TASKS_PER_WORKER = 500  # a fresh worker costs little, and SymPy's caches only grow
 CHUNK, CHUNK_CHARS = 8, 16_000  # what a worker is sent at once: a stopped one must not fill its pipe
-FIRST_SLICE = 0.3  # seconds; a typical answer takes a thousandth
 SHORTEST_SLICE = 0.1
 STARVED = 4  # times its processor time that an answer may take by the clock; then its worker is frozen
 BACKSTOP = 2.0  # seconds more
@@ -35,7 +34,7 @@ CRASHES = 3  # of the worker, until its answer is to blame
 
 def make_poor_and_silent(server: int, memory_mb: int) -> None:
     """Makes this process easy to kill, limits its memory and takes its voice."""
-    for number in (signal.SIGPROF, signal.SIGTERM):
+    for number in (signal.SIGPROF, signal.SIGALRM, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # a Python handler would wait for the computation to end
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -63,10 +62,11 @@ def leave_on_memory_error() -> None:
     monitoring.set_events(monitoring.DEBUGGER_ID, monitoring.events.RAISE)
 
 
-def work(connection: Connection, strangers: Sequence[int], memory_mb: int, server: int) -> None:
+def work(connection: Connection, strangers: Sequence[int], memory_mb: int, server: int, task: Task) -> None:
     """Judges what comes over the connection; the kernel ends the process where an answer takes too long."""
     for descriptor in strangers:
         os.close(descriptor)
+    os.setpgid(0, 0)  # what a task starts ends with it
     make_poor_and_silent(server, memory_mb)
     leave_on_memory_error()
     with suppress(EOFError, OSError):
@@ -74,10 +74,9 @@ def work(connection: Connection, strangers: Sequence[int], memory_mb: int, serve
             if not connection.poll(1.0):
                 continue
             for index, pair, seconds in connection.recv():
-                # of processor time: on a busy machine an honest answer takes longer, but not more
-                signal.setitimer(signal.ITIMER_PROF, seconds)
-                verdict = judge(*pair)
-                signal.setitimer(signal.ITIMER_PROF, 0)
+                signal.setitimer(task.timer, seconds)
+                verdict = task.judge(*pair)
+                signal.setitimer(task.timer, 0)
                 connection.send((index, verdict))
     os._exit(0)
 
@@ -85,9 +84,9 @@ def work(connection: Connection, strangers: Sequence[int], memory_mb: int, serve
 class Worker:
     """One process and what it was given to do: of its tasks it is busy with the first."""
 
-    def __init__(self, strangers: Sequence[int], memory_mb: int) -> None:
+    def __init__(self, strangers: Sequence[int], memory_mb: int, task: Task) -> None:
         self.connection, theirs = Pipe()
-        args = (theirs, [*strangers, self.connection.fileno()], memory_mb, os.getpid())
+        args = (theirs, [*strangers, self.connection.fileno()], memory_mb, os.getpid(), task)
         self.process = get_context("fork").Process(target=work, args=args, daemon=True)
         self.process.start()
         theirs.close()
@@ -113,7 +112,9 @@ class Worker:
         return bool(self.tasks) and time.monotonic() > self.last_sign + STARVED * self.bound + BACKSTOP
 
     def end(self) -> int:
-        """Kills the process; what it had died of, or of this."""
+        """Kills the process and what it has started; what it had died of, or of this."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -133,10 +134,15 @@ class Batch:
             Seconds for all, from now.
         workers (`int`):
             How many share them.
+        first_slice (`float`):
+            Seconds that an answer gets at first.
     """
 
-    def __init__(self, pairs: Sequence[Pair], answer_timeout: float, batch_timeout: float, workers: int) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], answer_timeout: float, batch_timeout: float, workers: int, first_slice: float
+    ) -> None:
         self.pairs, self.answer_timeout, self.workers = pairs, answer_timeout, workers
+        self.first_slice = first_slice
         self.deadline = time.monotonic() + batch_timeout
         self.fresh, self.slow = deque(range(len(pairs))), deque[int]()
         self.second: set[int] = set()  # had their second chance
@@ -157,7 +163,7 @@ class Batch:
         if queue is self.slow:
             self.second.add(self.slow[0])
             return [self._task(self.slow.popleft(), max(share, SHORTEST_SLICE))]
-        seconds = min(FIRST_SLICE, max(share, SHORTEST_SLICE))
+        seconds = min(self.first_slice, max(share, SHORTEST_SLICE))
         tasks, chars = [self._task(self.fresh.popleft(), seconds)], 0
         while self.fresh and len(tasks) < min(CHUNK, len(self.fresh) / self.workers):
             chars += sum(map(len, (*self.pairs[self.fresh[0]][0], self.pairs[self.fresh[0]][1] or "")))
@@ -175,7 +181,7 @@ class Batch:
             return
         busy, *untouched = worker.tasks
         self.fresh.extendleft(reversed(untouched))
-        if status == -signal.SIGPROF:
+        if status in (-signal.SIGPROF, -signal.SIGALRM):
             self.judged_in_vain.add(busy)
             if busy in self.second or worker.bound >= self.answer_timeout:
                 self.verdicts[busy] = "killed"
