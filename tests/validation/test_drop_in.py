@@ -70,3 +70,14 @@ def test_the_best_checkpoint_can_be_chosen_by_the_reward_of_one_evaluation_set(t
     run.train()
     assert run.state.best_metric == 1.0
     assert Path(run.state.best_model_checkpoint).name == "checkpoint-1"
+
+
+def test_a_stream_is_evaluated_without_workers_and_the_training_keeps_its_own(tmp_path: Path) -> None:
+    """As TRL's test of the same for GRPOTrainer."""
+    args = config(tmp_path, dataloader_num_workers=2, dataloader_prefetch_factor=2, num_generations=4)
+    stream = prompts_dataset(3).to_iterable_dataset()
+    made = trainer(tmp_path, args=args, eval_dataset=stream, train_dataset=prompts_dataset(8))
+    assert made.get_eval_dataloader().num_workers == 0
+    assert made.args.dataloader_num_workers == 2 and made.get_train_dataloader().num_workers == 2
+    assert made.get_eval_dataloader(prompts_dataset(3)).num_workers == 2
+    assert made.evaluate()["eval_avg@4"] >= 0

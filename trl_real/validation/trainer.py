@@ -49,16 +49,18 @@ class ValidatingTrainer(GRPOTrainer):
         rows = self.eval_dataset[chosen] if isinstance(chosen, str) else chosen
         if rows is None:
             raise ValueError("`eval_dataset` is missing: pass one to the trainer or to `evaluate`.")
-        rows = StreamRows(rows) if isinstance(rows, IterableDataset) else rows
+        workers = self.args.dataloader_num_workers
+        if isinstance(rows, IterableDataset):  # which is in memory then; the training keeps its workers
+            rows, workers = StreamRows(rows), 0
         processes, samples = self.accelerator.num_processes, self.num_generations_eval
         batches = deal_batches(len(rows), samples, self.args.per_device_eval_batch_size, processes)
         return DataLoader(
             rows,
             batch_sampler=batches[self.accelerator.process_index :: processes],
             collate_fn=self._get_collator_with_removed_columns(self.data_collator, "Evaluation"),
-            num_workers=self.args.dataloader_num_workers,
-            multiprocessing_context=self.args.dataloader_multiprocessing_context,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
+            num_workers=workers,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context if workers else None,
+            prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
         )
 
     def evaluate(
