@@ -76,28 +76,6 @@ def test_help_names_all_commands_and_help_all_every_field(capsys: pytest.Capture
     assert all(f"--{field.name}" in every for field in dataclasses.fields(REALConfig))
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("train --config quikstart.yaml", "Did you mean `quickstart.yaml`.* The recipes are bce_1p5b"),
-        ("train", "config: name a recipe.* The recipes are bce_1p5b"),
-        ("evaluate --config quikstart", "Did you mean `quickstart.yaml`"),
-        ("recipes show quikstart", "Did you mean `quickstart.yaml`"),
-        ("train --config quickstart --accelerate_config zero", "there is no file zero.* Did you mean `zero3`"),
-        ("train --config quickstart --accelerate_config", "accelerate_config: name one"),
-    ],
-)
-def test_a_misspelt_name_is_one_line_with_the_nearest(words: str, message: str) -> None:
-    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
-        main(words.split())
-
-
-def test_broken_yaml_names_the_file(tmp_path: Path) -> None:
-    (tmp_path / "broken.yaml").write_text("tau: [0.5\nbeta: 0")
-    with pytest.raises(SystemExit, match=r"^error: config: .*broken.yaml is no YAML"):
-        main(["train", "--config", str(tmp_path / "broken.yaml")])
-
-
 def test_no_option_of_the_programs_is_taken_for_one_of_the_launcher() -> None:
     launching = {text.lstrip("-") for action in launch_command_parser()._actions for text in action.option_strings}
     classes = (RecipeArguments, REALConfig, ModelConfig, EvaluationArguments)

@@ -1,4 +1,4 @@
-"""What would end a run as a traceback: absent trackers, memory that does not suffice, errors under a launcher."""
+"""What would end a run as a traceback: memory that does not suffice, errors of a reward function, under a launcher."""
 
 import os
 import subprocess
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers.integrations import get_available_reporting_integrations
 
 from tests.support.scripts import ROOT, write_recipe
 from trl_real.cli import main
@@ -17,24 +16,6 @@ from trl_real.cli.problems import one_line_errors
 def takes_all_memory(completions: list[str], **kwargs: object) -> list[float]:
     """A reward function that needs more memory than any machine has."""
     return torch.empty(2**50).tolist()
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        ("wanb", "there is no tracker wanb. Did you mean `wandb`\\? Write none, all .* tensorboard"),
-        ("dvclive comet_ml", "dvclive is not installed. Run `pip install dvclive`, or write --report_to none"),
-        ("comet_ml", "comet_ml is not installed. Run `pip install comet-ml`, or write --report_to none"),
-    ],
-)
-def test_a_tracker_that_is_not_there_is_one_line_before_any_weight_is_read(
-    tmp_path: Path, names: str, message: str
-) -> None:
-    if set(names.split()).intersection(get_available_reporting_integrations()):
-        pytest.skip("the tracker is installed here")
-    recipe = write_recipe(tmp_path, weights=False)
-    with pytest.raises(SystemExit, match=f"^error: report_to: {message}"):
-        main(["train", "--config", str(recipe), "--report_to", *names.split()])
 
 
 def test_too_little_memory_is_one_line_that_names_the_fields_to_change(tmp_path: Path) -> None:
@@ -70,3 +51,14 @@ def test_accelerate_launches_the_program_and_its_errors_stay_one_line(
     else:
         assert "error: dataset_name: there is no file or folder nowhere.jsonl" in run.stderr
         assert "Traceback" not in run.stderr
+
+
+def reads_messages(completions: list, **kwargs: object) -> list[float]:
+    """A reward function for conversations."""
+    return [float(len(completion[0]["content"])) for completion in completions]
+
+
+def test_a_reward_function_for_the_other_kind_of_completions_is_one_line(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, reward_funcs=f"{__name__}.reads_messages", eval_on_start=False)
+    with pytest.raises(SystemExit, match="^error: reward_funcs: reads_messages failed .* set prompt_format: chat"):
+        main(["train", "--config", str(recipe)])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig
@@ -93,60 +92,6 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
     printed = capsys.readouterr().out
     assert f"checkpoint-{best} (held_avg@4 {found[best]:.3f}), which was saved" in printed
     assert re.search(rf"before +step +0 +{found[0]:.3f} ", printed)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("--config quikstart.yaml", "config: there is no file quikstart.yaml.* Did you mean `quickstart.yaml`"),
-        ("--config quikstart.yaml", "config: there is no file quikstart.yaml.* The recipes are bce_1p5b, .*real_lora"),
-        ("--config", "config: --config needs a path.* The recipes are bce_1p5b"),
-        ("--learning_rat 1", "no option `--learning_rat`. Did you mean `learning_rate`"),
-        ("--num-generatons=4", "no option `--num_generatons`. Did you mean `num_generations`"),
-        ("--learning_rate fast", "learning_rate: invalid float value: 'fast'"),
-        ("--dataset_format maths", "dataset_format: invalid choice: 'maths' \\(choose from '?math"),
-        ("--num_gen 4", "no option `--num_gen`."),
-        ("--max_steps 3 4", "`4` on the command line belongs to no option"),
-        ("--model_name_or_path nowhere/at-all", "model_name_or_path: nowhere/at-all is no model folder"),
-        ("--dataset_name nowhere.jsonl", "dataset_name: there is no file or folder nowhere.jsonl"),
-        ("--dataset_name {folder}/unnamed.jsonl", "has no column `prompt`, only question"),
-        ("--dataset_train_split training", "dataset_train_split: there is no split 'training', only train"),
-        ("--reward_funcs acuracy_reward", "reward_funcs: .*did you mean `accuracy_reward`"),
-        ("--reward_funcs tests.support.tiny.missing", "reward_funcs: cannot import `tests.support.tiny.missing`"),
-        ("--reward_funcs first_integer_reward", "reward_funcs: first_integer_reward needs a column `answer`"),
-        ("--resume_from_checkpoint true", "resume_from_checkpoint: .*out holds no checkpoint yet"),
-        ("--resume_from_checkpoint elsewhere", "resume_from_checkpoint: there is no folder elsewhere"),
-        ("--save_merged", "save_merged: without use_peft"),
-        ("--metric_for_best_model avg@3", "`metric_for_best_model` is 'avg@3'.* Write one of eval_avg@4, eval_pass@4"),
-        ("--eval_temperature 0", "`eval_temperature` must be a number above 0"),
-        ("--tau 0", "tau"),
-        ("--loss_type dapo", "loss_type: dapo is none of REAL's .* Leave it out"),
-        ("--num_generations 1", "`num_generations` must be 2 or more, got 1: REAL .* Write num_generations=8"),
-        (
-            "--test_size 17",
-            "train_dataset: it has 7 prompts, and .* takes 8 .* Write steps_per_generation=1",
-        ),
-        (
-            "--test_size 10 --prompts_per_generation 20 --prompts_per_step 4 --steps_per_generation 2",
-            "steps_per_generation: follows from prompts_per_generation",
-        ),
-        (
-            "--reward_funcs tests.support.scripts.first_word_is_even tests.support.trainers.even_start",
-            "`label_reward_func`: there are 2 reward functions .*'first_word_is_even', 'even_start'",
-        ),
-        ("--label_reward_func even", "`label_reward_func` must name one .* got 'even'"),
-        ("--num_generations 5", "`per_device_eval_batch_size`: 32 x 1 .* Write per_device_eval_batch_size=35"),
-    ],
-)
-def test_a_bad_recipe_ends_in_one_clear_line_before_any_weight_is_read(
-    tmp_path: Path, words: str, message: str
-) -> None:
-    recipe = write_recipe(tmp_path, weights=False)  # reading weights would fail in another way
-    Dataset.from_list([{"question": "w1"}]).to_json(tmp_path / "unnamed.jsonl")
-    config = [] if "--config" in words else ["--config", str(recipe)]
-    with pytest.raises(SystemExit) as error:
-        train_script.main([*config, *words.format(folder=tmp_path).split()])
-    assert re.match(f"error: .*{message}", str(error.value), flags=re.DOTALL)
 
 
 def test_a_stream_that_ends_before_one_generation_is_an_error_and_saves_nothing(tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
 """
 What would end a run as a traceback, in one line.
 
-In: an error of a reward function, or of a run that needs more memory than there is. Out: the end of the program, with
-the field to change. Left out: what the recipe's own fields say (`trl_real.recipe`).
+In: a model's configuration and tokenizer, an error of a reward function, or of a run that needs more memory than there
+is. Out: `ValueError` or the end of the program, with the field to change. Left out: what the recipe's own fields say
+(`trl_real.recipe`).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from peft import get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from trl import GRPOConfig, ModelConfig, get_peft_config
 
 from ..rewards import RewardError
 
@@ -22,6 +28,60 @@ SMALLER = {
 }
 # PyTorch's allocators for CPUs, the operating system through safetensors, CUDA's own libraries
 TRACES = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "CUDA out of memory")
+
+
+def check_architecture(config: PretrainedConfig, model: ModelConfig) -> None:
+    """Finds attention and LoRA modules that the model does not have, on a copy without weights."""
+
+    def build(**options: Any) -> PreTrainedModel:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, **options)
+
+    try:
+        empty = build()
+    except (ValueError, ImportError):  # not a plain language model; TRL finds its class
+        return
+    attention = model.attn_implementation
+    if attention is not None and "/" not in attention:  # others are kernels that the hub has
+        try:
+            build(attn_implementation=attention)
+        except (ValueError, ImportError) as error:
+            raise ValueError(
+                f"attn_implementation: {attention} cannot be used ({_first_sentence(error)}). Write sdpa or eager, or "
+                "leave it out."
+            ) from error
+    if model.use_peft:
+        head = empty.get_output_embeddings()
+        modules = [(name, each) for name, each in empty.named_modules() if each is not head]
+        linear = {name.split(".")[-1] for name, each in modules if isinstance(each, nn.Linear)}
+        try:
+            get_peft_model(empty, get_peft_config(model))
+        except ValueError as error:
+            raise ValueError(
+                f"lora_target_modules: {_first_sentence(error)}. Write all-linear, or two or more of "
+                f"{', '.join(sorted(linear))}."
+            ) from error
+
+
+def check_chat_template(prompt: Any, training: GRPOConfig, model: ModelConfig) -> None:
+    """Finds messages for a model that has no chat template; of one that cannot be had, nothing is said here."""
+    if isinstance(prompt, str):
+        return
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model.model_name_or_path, revision=model.model_revision, trust_remote_code=training.trust_remote_code
+        )
+    except (OSError, ValueError):
+        return
+    if getattr(tokenizer, "chat_template", None) is None:
+        raise ValueError(
+            f"prompt_format: the prompts are messages, and {model.model_name_or_path} has no chat template. Write "
+            "prompt_format: plain, or take a model that was made for chats."
+        )
+
+
+def _first_sentence(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from ..recipe.shipped import listed, recipes_folder
 from ..trainer.checks.arguments import check_trackers, prompts_per_generation
 from ..validation.whole_set import check_best_metric
 from .overview import train_help
-from .problems import one_line_errors
+from .problems import check_architecture, check_chat_template, one_line_errors
 from .recipes import DEFAULT_MODEL, INSTALL
 
 
@@ -70,6 +70,10 @@ def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) ->
     name, read = model.model_name_or_path, read_config if plan else AutoConfig.from_pretrained
     try:
         return read(name, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
+    except ValueError as error:
+        raise ValueError(
+            f"model_name_or_path: {name} cannot be read: {error} Write the folder or the hub id of a model."
+        ) from error
     except OSError as error:
         if name == DEFAULT_MODEL:
             raise ValueError(
@@ -80,6 +84,13 @@ def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) ->
             f"model_name_or_path: {name} is no model folder (looked from {Path.cwd()}), and the hub does not give it "
             f"({str(error).splitlines()[0]}). Write a folder or a hub id."
         ) from error
+
+
+def load_checked(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> Inputs:
+    """The data sets and reward functions, which the model can be asked with."""
+    inputs = load_inputs(recipe, training, model)
+    check_chat_template(next(iter(inputs.train))["prompt"], training, model)
+    return inputs
 
 
 def find_checkpoint(training: GRPOConfig) -> str | None:
@@ -177,7 +188,7 @@ def plan(options: dict[str, Any], option_classes: list[type]) -> bool:
     checks = {
         "options": lambda: check_options(recipe, training, model),
         "model": lambda: check_model(training, model, plan=True),
-        "data": lambda: load_inputs(recipe, training, model),
+        "data": lambda: load_checked(recipe, training, model),
     }
     return dry_run(f"Plan for {world_size} process(es), output in {training.output_dir}", options, checks)
 
@@ -204,8 +215,8 @@ def prepare(argv: list[str], processes: int | None = None) -> tuple[Any, ...]:
     recipe, training, model = build_options(options, classes)
     check_options(recipe, training, model)
     checkpoint = find_checkpoint(training)
-    check_model(training, model)
-    inputs = load_inputs(recipe, training, model)
+    check_architecture(check_model(training, model), model)
+    inputs = load_checked(recipe, training, model)
     return trainer_class, inputs, recipe, training, model, checkpoint
 
 

@@ -154,8 +154,10 @@ CONTRACT: tuple[Clause, ...] = (
         )
         + (
             "report_to",
+            "reward_weights",
             "steps_per_generation",
             "sync_ref_model",
+            "temperature",
             "torch_compile",
             "use_bias_correction_kl",
             "world_size",

@@ -107,7 +107,10 @@ def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Da
     different = list(dict.fromkeys(keys))
     number = int(test_size) if test_size >= 1 else round(test_size * len(different))
     if not 0 < number < len(different):
-        raise ValueError(f"test_size: {test_size} of {len(different)} different prompts leaves one side empty.")
+        raise ValueError(
+            f"test_size: {test_size:g} of {len(different)} different prompts leaves one side empty; write a number of "
+            "prompts below that, or a share below 1."
+        )
     held_out = set(random.Random(split_seed).sample(different, number))
     rows: dict[bool, list[int]] = {True: [], False: []}
     for row, key in enumerate(keys):

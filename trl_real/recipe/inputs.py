@@ -15,10 +15,8 @@ from trl import GRPOConfig, ModelConfig
 
 from ..data.loading import AnyDataset, hold_out, load_prompts
 from ..data.mathematics import CleaningReport, load_math
-from ..objective.labels import make_label_rule
 from ..rewards.functions import RewardFunc, check_inputs, resolve_reward_func
-from ..trainer.checks.arguments import check_prompts_suffice, reward_names
-from ..trainer.config import REALConfig
+from ..trainer.checks.arguments import check_prompts_suffice, check_rewards, reward_names
 from .batch import Batch
 from .options import RecipeArguments
 
@@ -66,8 +64,7 @@ def load_inputs(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfi
         load = _load_math_sets if recipe.dataset_format == "math" else _load_prompt_sets
         inputs = load(recipe, training, model, evaluates)
     inputs.reward_funcs = list(functions.values())
-    if isinstance(training, REALConfig):
-        make_label_rule(reward_names(inputs.reward_funcs), training.label_threshold, training.label_reward_func)
+    check_rewards(training, reward_names(inputs.reward_funcs))
     if trains:
         _check_size(recipe, training, inputs.train)
     for name, function in functions.items():

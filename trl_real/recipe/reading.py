@@ -156,7 +156,7 @@ def _read_recipe(argv: list[str], recipes: Path) -> tuple[dict[str, Any], list[s
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"config: {path} is no YAML: {error}") from error
+        raise ValueError(f"config: {path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"config: {path} must hold lines of the form `field: value`.")
     return content, overrides, path

@@ -167,10 +167,10 @@ def _import_reward_func(path: str) -> RewardFunc:
         sys.path.insert(0, os.getcwd())
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the module raises while it is read
         raise ValueError(
-            f"reward_funcs: cannot import `{path}` ({error}). Write module.function, with the module in the current "
-            "folder or installed."
+            f"reward_funcs: cannot import `{path}` ({type(error).__name__}: {error}). Write module.function, with the "
+            "module in the current folder or installed."
         ) from error
     if not callable(function):
         raise ValueError(f"reward_funcs: `{path}` is a {type(function).__name__}, not a function.")

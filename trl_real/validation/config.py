@@ -6,6 +6,12 @@ from dataclasses import dataclass, field
 from trl import GRPOConfig
 
 
+COUNTS = (
+    *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
+    *("steps_per_generation", "num_generations_eval", "num_iterations", "max_completion_length"),
+)
+
+
 @dataclass
 class ValidationConfig(GRPOConfig):
     r"""
@@ -33,6 +39,14 @@ class ValidationConfig(GRPOConfig):
             )
         if self.eval_top_p is not None and not 0 < self.eval_top_p <= 1:
             raise ValueError(f"`eval_top_p` must be above 0 and at most 1, got {self.eval_top_p!r}.")
+        for name in COUNTS:
+            if getattr(self, name, None) is not None and getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be 1 or more, got {getattr(self, name)!r}.")
+        if self.temperature <= 0:
+            raise ValueError(
+                f"`temperature` must be above 0, got {self.temperature!r}: rollouts of a prompt must differ. Write "
+                "temperature=1.0, or 0.6 as in the paper."
+            )
         try:
             super().__post_init__()
         except ValueError as error:
@@ -48,7 +62,10 @@ class ValidationConfig(GRPOConfig):
 
     def _torn_groups(self) -> str | None:
         """What TRL refuses of batches that do not hold whole groups, with the fields and what to write instead."""
-        group, processes = self.num_generations_eval or self.num_generations, self.world_size
+        try:
+            group, processes = self.num_generations_eval or self.num_generations, self.world_size
+        except AttributeError:  # another field was refused before the processes were counted
+            return None
         rows = self.per_device_eval_batch_size
         if self.eval_strategy != "no" and rows * processes % group:
             unit = math.lcm(group, processes) // processes

@@ -38,7 +38,7 @@ def check_arguments(args: REALConfig, reward_funcs: Any, train_dataset: Any) -> 
     """
     check_trackers(args.report_to)
     if reward_funcs is not None:
-        make_label_rule(reward_names(reward_funcs), args.label_threshold, args.label_reward_func)
+        check_rewards(args, reward_names(reward_funcs))
     if hasattr(train_dataset, "__len__"):
         check_prompts_suffice(args, len(train_dataset))
 
@@ -61,6 +61,17 @@ def check_trackers(report_to: Iterable[str]) -> None:
                 f"report_to: {name} is not installed. Run `pip install {PACKAGES.get(name, name)}`, or write "
                 f"--report_to {' '.join(set(report_to).intersection(installed)) or 'none'}."
             )
+
+
+def check_rewards(args: GRPOConfig, names: list[str]) -> None:
+    """Raises `ValueError` if nothing says which reward function decides, or if there are not as many weights."""
+    if isinstance(args, REALConfig):
+        make_label_rule(names, args.label_threshold, args.label_reward_func)
+    if args.reward_weights is not None and len(args.reward_weights) != len(names):
+        raise ValueError(
+            f"reward_weights: {len(args.reward_weights)} weights for {len(names)} reward functions "
+            f"({', '.join(names)}); write one for each, or leave it out."
+        )
 
 
 def reward_names(reward_funcs: Any) -> list[str]:
