@@ -70,12 +70,6 @@ MUTANTS = [
         oracle("real"),
     ),
     trainer(
-        "masked tokens count in the entropy",
-        "entropy=(entropies * batch.mask).sum()",
-        "entropy=entropies.sum()",
-        oracle("padded"),
-    ),
-    trainer(
         "every step is on policy",
         "on_policy = self.trainer.state.global_step == generation.policy_version",
         "on_policy = True",
