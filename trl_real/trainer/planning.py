@@ -65,10 +65,10 @@ class GenerationPlanner:
         rewards = self.label_rule.rewards(trainer.rewards_per_func, trainer.reward_weights.to(counts.device))
         if warning := self.label_rule.warning(rewards):
             logger.warning(warning)
-        labels = self.label_rule.labels(rewards, counts[:, -1])
-        trainer._logs["extra"]["label"].extend(labels.tolist())
         mode = "train" if trainer.model.training else "eval"
-        labels = labels.view(-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
+        groups = (-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
+        labels = self.label_rule.labels(rewards.view(groups), counts[:, -1].view(groups))
+        trainer._logs["extra"]["label"].extend(labels.flatten().tolist())
         for name, share in group_shares(labels).items():
             trainer._metrics[mode][f"groups/{name}"].append(share)
         return rollouts, labels, counts
