@@ -68,9 +68,9 @@ class GenerationPlanner:
         rewards = self.label_rule.rewards(trainer.rewards_per_func, trainer.reward_weights.to(counts.device))
         if warning := self.label_rule.warning(rewards):
             logger.warning(warning)
-        labels = self.label_rule.labels(rewards, counts[:, -1])
         mode = "train" if trainer.model.training else "eval"
-        labels = labels.view(-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
+        groups = (-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
+        labels = self.label_rule.labels(rewards.view(groups), counts[:, -1].view(groups))
         weights, _ = self.objective.weigh(torch.zeros_like(labels), labels)  # as just sampled, so at score 0
         trainer._logs["extra"]["label"].extend(map(Mark, labels.flatten().tolist()))
         trainer._logs["extra"]["weight"].extend(map(Pull, (-weights).flatten().tolist()))

@@ -66,7 +66,8 @@ def check_trackers(report_to: Iterable[str]) -> None:
 def check_rewards(args: GRPOConfig, names: list[str]) -> None:
     """Raises `ValueError` if nothing says which reward function decides, or if there are not as many weights."""
     if isinstance(args, REALConfig):
-        make_label_rule(names, args.label_threshold, args.label_reward_func)
+        by_threshold = args.label_rule == "threshold"
+        make_label_rule(names, args.label_threshold, args.label_reward_func, needs_threshold=by_threshold)
     if args.reward_weights is not None and len(args.reward_weights) != len(names):
         raise ValueError(
             f"reward_weights: {len(args.reward_weights)} weights for {len(names)} reward functions "
