@@ -35,7 +35,7 @@ from ..recipe.held_out import load_held_out
 from ..recipe.reading import build_options, read_options, split_config
 from ..recipe.shipped import recipes_folder
 from .overview import evaluate_help
-from .problems import one_line_errors
+from .problems import one_line_errors, silence_deprecations
 
 
 RECIPES = recipes_folder()
@@ -166,6 +166,7 @@ def main(argv: list[str]) -> None:
     if text is not None:
         print(text)
         return
+    silence_deprecations()
     crew = Crew.join()
     try:
         config, words = split_config(argv)

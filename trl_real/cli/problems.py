@@ -6,6 +6,7 @@ is. Out: `ValueError` or the end of the program, with the field to change. Left 
 (`trl_real.recipe`).
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,13 @@ SMALLER = {
 }
 # PyTorch's allocators for CPUs, the operating system through safetensors, CUDA's own libraries
 TRACES = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "CUDA out of memory")
+
+
+def silence_deprecations() -> None:
+    """Of names that TRL and PEFT still use themselves; no user of a program can do anything about them."""
+    warnings.filterwarnings(
+        "ignore", ".*gradient_checkpointing.* is deprecated and will be removed in v6", FutureWarning
+    )
 
 
 def check_architecture(config: PretrainedConfig, model: ModelConfig) -> None:

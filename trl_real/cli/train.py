@@ -38,7 +38,7 @@ from ..recipe.shipped import listed, recipes_folder
 from ..trainer.checks.arguments import check_trackers, prompts_per_generation
 from ..validation.whole_set import check_best_metric
 from .overview import train_help
-from .problems import check_architecture, check_chat_template, one_line_errors
+from .problems import check_architecture, check_chat_template, one_line_errors, silence_deprecations
 from .recipes import DEFAULT_MODEL, INSTALL
 
 
@@ -148,7 +148,8 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) ->
     trainer.save_model(training.output_dir)
     trainer.save_state()
     dataset = recipe.dataset_name
-    trainer.create_model_card(dataset_name=None if Path(dataset).exists() or ":" in dataset else dataset)
+    public = None if Path(dataset).exists() or ":" in dataset else dataset
+    trainer.create_model_card(Path(training.output_dir).name, public)
     if trainer.is_world_process_zero():
         print(f"Saved the model in {training.output_dir}")
         if recipe.save_merged:
@@ -234,6 +235,7 @@ def main(argv: list[str], processes: int | None = None) -> None:
     if text is not None:
         print(text)
         return
+    silence_deprecations()
     try:
         *parts, checkpoint = prepare(argv, processes)
     except ValueError as error:

@@ -93,11 +93,13 @@ class ShortProgress(ProgressCallback):
         self.time_left.add_step(state.global_step, now - self.clock)
         self.clock = now
         super().on_step_end(args, state, control, **kwargs)
+        self._say(self._left(args, state) + (", evaluating" if control.should_evaluate else ""))
+
+    def _left(self, args: TrainingArguments, state: TrainerState) -> str:
         every = state.eval_steps if args.eval_strategy == "steps" else None
         evaluations = state.max_steps // every - state.global_step // every if every else 0
         left = self.time_left.seconds(state.global_step, state.max_steps, int(evaluations))
-        text = f"about {tqdm.format_interval(left)} left" if left is not None else "time left not known yet"
-        self._say(f"{text}, evaluating" if control.should_evaluate else text)
+        return "time left not known yet" if left is None else f"about {tqdm.format_interval(left)} left"
 
     def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
         """Called by Transformers after each batch of an evaluation."""
@@ -113,7 +115,7 @@ class ShortProgress(ProgressCallback):
         if self.training_bar is not None:
             self.time_left.add_evaluation(time.perf_counter() - self.clock)
             self.clock = time.perf_counter()
-            self._say((self.training_bar.postfix or "").removesuffix("evaluating").removesuffix(", "))
+            self._say(self._left(args, state))
 
     def _say(self, text: str) -> None:
         if self.training_bar is not None:
