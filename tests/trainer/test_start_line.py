@@ -19,6 +19,10 @@ from tests.support.cuts import trainer_for
             "2 times | right = fixed_reward > 0.25",
         ),
         (
+            dict(batch=8, accumulation=4, per_generation=2, max_steps=2),
+            "packed | 8 prompts × 4 rollouts per optimizer step, 2 generations per step | right = fixed_reward > 0.5",
+        ),
+        (
             dict(batch=16, steps=4, options=dict(label_rule="group_quantile", reward_weights=[2.0])),
             "packed | 4 prompts × 4 rollouts per optimizer step, 4 steps per generation | right = best 25% of a group "
             "by 2 × fixed_reward, worst 25% wrong",
@@ -26,5 +30,5 @@ from tests.support.cuts import trainer_for
     ],
 )
 def test_the_line_says_what_the_run_does_and_comes_once(cut, expected, capsys):
-    trainer_for(cut | dict(max_steps=4)).train()
+    trainer_for(dict(max_steps=4) | cut).train()
     assert capsys.readouterr().out.splitlines().count(f"{expected} | TRL {trl.__version__}") == 1

@@ -8,7 +8,6 @@ from trl import GRPOTrainer
 
 from ..objective.labels import GroupQuantileRule, LabelRule
 from .forwards import Forwards
-from .position import micro_steps_per_step
 
 
 def start_line(trainer: GRPOTrainer, forwards: Forwards, rule: LabelRule) -> str:
