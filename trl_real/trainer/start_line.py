@@ -19,7 +19,8 @@ def start_line(trainer: GRPOTrainer, forwards: Forwards, rule: LabelRule) -> str
     if accumulation > per_generation:
         steps = f"{accumulation // per_generation} generations per step"
     else:
-        steps = f"{per_generation // accumulation} steps per generation"
+        count = per_generation // accumulation
+        steps = f"{count} step{'s' if count > 1 else ''} per generation"
     again = f", used {trainer.num_iterations} times" if trainer.num_iterations > 1 else ""
     layout = "packed" if forwards.packs else f"padded ({forwards.why_padded})"
     parts = (layout, f"{size}, {steps}{again}", f"right = {_right(trainer, rule)}", f"TRL {trl.__version__}")
