@@ -15,8 +15,7 @@ from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
 from ..evaluation.problems import ProblemSet
-from ..evaluation.verdicts import MATH_REWARDS
-from ..rewards.functions import check_inputs, resolve_reward_func
+from ..rewards.functions import MATH_REWARDS, check_inputs, resolve_reward_func
 from .dry_run import planned_config
 from .inputs import load_inputs
 from .launch import prepare_launch
@@ -100,7 +99,7 @@ def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
 
 def _make_judge(recipe: RecipeArguments, training: GRPOConfig, options: dict[str, Any]) -> dict[str, Any]:
     if len(recipe.reward_funcs) == 1 and recipe.reward_funcs[0] in MATH_REWARDS:
-        return {"require_think": MATH_REWARDS[recipe.reward_funcs[0]]}
+        return dict(MATH_REWARDS[recipe.reward_funcs[0]])
     # GRPOConfig has no fields for labels
     labels = {name: options.get(name) for name in ("label_threshold", "label_reward_func")}
     weights = {"reward_funcs": recipe.reward_funcs, "reward_weights": training.reward_weights}
