@@ -51,6 +51,29 @@ def test_the_held_out_set_of_a_recipe_is_not_compared_with_itself(tmp_path: Path
     assert [row["answer"] for row in _load_rows(recipe, training(tmp_path), ModelConfig())] == [["2"]]
 
 
+@pytest.mark.parametrize("form", ["math", None])
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"eval_dataset_name": "nowhere.jsonl"}, "eval_dataset_name: there is no file or folder nowhere.jsonl"),
+        ({"eval_dataset_name": "no-such-name/anywhere"}, "eval_dataset_name: no-such-name/anywhere is no local file"),
+        ({"eval_dataset_split": "exam"}, "eval_dataset_split: there is no split 'exam', only train"),
+    ],
+)
+def test_what_is_wrong_with_the_evaluation_set_names_its_own_options(
+    tmp_path: Path, form: str | None, own: dict[str, str], message: str
+) -> None:
+    rows = Dataset.from_list([{"prompt": "1+1", "answer": "2"}])
+    for name in ("train", "exam"):
+        rows.to_parquet(tmp_path / f"{name}.parquet")
+    fields = {"dataset_name": str(tmp_path / "train.parquet"), "eval_dataset_name": str(tmp_path / "exam.parquet")}
+    fields |= {"dataset_format": form, "reward_funcs": ["math_reward"], "eval_dataset_split": "train"} | own
+    recipe = RecipeArguments(**fields)
+    for load in (load_inputs, _load_rows):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            load(recipe, training(tmp_path), ModelConfig())
+
+
 def test_decontaminate_without_the_format_says_what_to_add() -> None:
     with pytest.raises(ValueError, match="decontaminate: .*write dataset_format: math"):
         RecipeArguments(dataset_name="any.jsonl", decontaminate=["amc23"])

@@ -14,6 +14,7 @@ from typing import Any
 from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
+from ..data.loading import EVAL_FIELDS
 from ..evaluation.problems import ProblemSet
 from ..rewards.functions import MATH_REWARDS, check_inputs, resolve_reward_func
 from .dry_run import planned_config
@@ -91,7 +92,7 @@ def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
         own = {"dataset_name": recipe.eval_dataset_name, "dataset_train_split": recipe.eval_dataset_split}
         own |= {"dataset_config": None, "dataset_size": None, "test_size": None, "eval_dataset_name": None}
         own["decontaminate"] = []  # which is for training rows: a benchmark would lose itself
-        test = load_inputs(dataclasses.replace(recipe, **own), training, model).train
+        test = load_inputs(dataclasses.replace(recipe, **own), training, model, EVAL_FIELDS).train
     if not isinstance(test, Dataset):
         raise ValueError("dataset_streaming: a held-out set that is streamed has no end; do not stream it.")
     return list(test)
