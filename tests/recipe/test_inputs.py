@@ -7,6 +7,8 @@ import pytest
 from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
+from trl_real.evaluation.sampling.models import ModelSource
+from trl_real.evaluation.trained_on import find_training_data
 from trl_real.recipe.held_out import _load_rows
 from trl_real.recipe.inputs import load_inputs
 from trl_real.recipe.options import RecipeArguments
@@ -40,6 +42,16 @@ def test_decontaminate_takes_the_benchmark_out_of_the_training_set_alone(tmp_pat
     assert [row["answer"] for row in inputs.train] == [["4"]]
     assert [row["answer"] for row in inputs.test] == [["2"]]
     assert {part: report.counts["contaminated"] for part, report in inputs.reports.items()} == {"train": 1, "eval": 0}
+
+
+def test_a_training_leaves_word_of_its_data_for_the_evaluation(tmp_path: Path) -> None:
+    exam = str(tmp_path / "exam.parquet")
+    recipe = math_recipe(tmp_path, decontaminate=exam)
+    model = ModelConfig(model_name_or_path="someone/base")
+    reports = list(load_inputs(recipe, training(tmp_path), model).write_reports(tmp_path / "run"))
+    assert len(reports) == 2
+    found = find_training_data(ModelSource("run", str(tmp_path / "run"), None, ""))
+    assert found == [{"dataset_name": recipe.dataset_name, "decontaminate": [exam]}]
 
 
 def test_by_default_a_recipe_keeps_its_data(tmp_path: Path) -> None:

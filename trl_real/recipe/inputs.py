@@ -23,6 +23,7 @@ from ..data.loading import (
     load_prompts,
 )
 from ..data.mathematics import CleaningReport, load_math
+from ..evaluation.trained_on import write_note
 from ..rewards.functions import RewardFunc, check_inputs, resolve_reward_func
 from .options import RecipeArguments
 
@@ -39,15 +40,19 @@ class Inputs:
             Prompts to train on and to evaluate on.
         reports (`dict[str, CleaningReport]`, *optional*):
             What was removed from `"train"` and `"eval"`; empty for data sets that are taken as they are.
+        origin (`tuple`, *optional*):
+            Name of the training set, what it was decontaminated of, and the model that is trained.
     """
 
     reward_funcs: list[RewardFunc]
     train: AnyDataset
     test: AnyDataset | None
     reports: dict[str, CleaningReport] = field(default_factory=dict)
+    origin: tuple[str, list[str], str] = ("", [], "")
 
     def write_reports(self, folder: Path) -> Iterator[str]:
-        """Lists the removed rows in `folder`; returns the counts as text."""
+        """Lists the removed rows in `folder`; returns the counts as text. Leaves word there of the training data."""
+        write_note(folder, *self.origin)
         for part, report in self.reports.items():
             path = folder / f"removed_{part}.jsonl"
             report.write(path)
@@ -67,6 +72,7 @@ def load_inputs(
         load = _load_math_sets if recipe.dataset_format == "math" else _load_prompt_sets
         inputs = load(recipe, training, model, evaluates, fields)
     inputs.reward_funcs = list(functions.values())
+    inputs.origin = (recipe.dataset_name, recipe.decontaminate, model.model_name_or_path)
     for name, function in functions.items():
         for rows in (inputs.train, inputs.test):
             if rows is not None:

@@ -162,7 +162,7 @@ def _digest(folder: Path) -> str:
     """
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".json")):
-        if path.name == "trainer_state.json":  # a log, which a resumed training goes on writing
+        if path.name in ("trainer_state.json", "training_data.json"):  # logs, which a resumed training writes anew
             continue
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())
