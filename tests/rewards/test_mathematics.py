@@ -130,6 +130,11 @@ def test_accepted_answers_come_as_text_number_list_or_array(answer: Any) -> None
     assert math_reward(None, [boxed("34"), boxed("33"), "34"], [answer] * 3) == [1.0, 0.0, 0.0]
 
 
+def test_accepted_floats_are_the_integers_that_they_hold_and_nan_is_no_answer() -> None:
+    assert accepted_answers([142.0, 1e16, 8.7e8, float("nan"), None]) == ("142", "10000000000000000", "870000000")
+    assert math_reward(None, [boxed("10^{16}")] * 2, [1e16, float("nan")]) == [1.0, None]
+
+
 @pytest.mark.parametrize("answer", [[], [""], "  ", None, [None], "$$", r"\text{}", ["\x00\x01"], "1" * 100_000])
 def test_the_reward_is_none_exactly_where_no_accepted_answer_can_be_read(answer: Any) -> None:
     completions = [boxed("x^2"), boxed("34"), "no box", boxed("1" * 100_000)]
