@@ -203,11 +203,11 @@ def test_a_recipe_is_evaluated_on_its_held_out_set_with_its_rewards(tmp_path: Pa
 def test_a_recipe_with_an_evaluation_set_does_not_read_its_training_set(tmp_path: Path) -> None:
     write_math_run(tmp_path, questions=30)
     fields = {"dataset_name": "nowhere/at-all.parquet", "eval_dataset_name": str(tmp_path / "eval.parquet")}
-    fields |= {"eval_dataset_split": "train", "dataset_format": "math", "reward_funcs": "math_reward_think"}
+    fields |= {"eval_dataset_split": "train", "dataset_format": "math", "reward_funcs": "math_reward_think_boxes"}
     recipe = write_recipe(tmp_path, weights=False, test_size=None, **fields)
     held_out = load_held_out(str(recipe), recipe.parent)
     assert len(held_out.problems.prompts) == 30
-    assert held_out.judge == {"require_think": True}
+    assert held_out.judge == {"require_think": True, "adjacent_boxes": True}
     assert held_out.settings["models"] == [str(tmp_path / "model")]
 
 
