@@ -149,6 +149,11 @@ CONTRACT: tuple[Clause, ...] = (
     ),
     Has(f"{UTILS}:RepeatSampler", "resuming in a later epoch", ("shuffle", "num_samples", "generator")),
     Has("trl.generation.vllm_generation:VLLMGeneration", "sampling in evaluation", ("temperature", "top_p")),
+    Has(
+        "trl.generation.vllm_generation:VLLMGeneration",
+        "merged copies for vLLM",
+        ("model", "_dist", "_iter_named_params", "_fix_param_name_to_vllm"),
+    ),
     Behaves(f"{UTILS}:add_fused_lm_head", "log-probabilities of packed rows", head_scores_labels),
     # ---- Transformers -----------------------------------------------------------------------------------------------
     Takes(

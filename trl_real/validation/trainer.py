@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 
+from ..engines.frozen_base import keep_base_exact
 from ..objective.labels import LabelRule
 from .whole_set import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
 
@@ -37,6 +38,8 @@ class ValidatingTrainer(GRPOTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         check_best_metric(self.args, self.eval_dataset if isinstance(self.eval_dataset, dict) else ())
+        if self.use_vllm:
+            keep_base_exact(self.vllm_generation)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The batches of this process, in the order of the set."""
