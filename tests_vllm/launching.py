@@ -132,3 +132,11 @@ def train(folder: Path, processes: int = 1, lora: bool = False, variables: dict 
     words = [*torchrun(processes), "-m" if processes == 1 else "--module", "tests_vllm.train_case", str(folder), asked]
     run(words, folder, ENGINES_PROBE=str(folder / "probe"), **(variables or {}))
     return Trained(read_probes(folder), json.loads((folder / "seen.json").read_text("utf-8")))
+
+
+def check_learned(run: Trained, processes: int = 1) -> None:
+    """Every generation was sampled from the weights of that moment, in the order of the prompts, and rewards rise."""
+    assert len(run.probes) == processes and all(len(probe) == len(run.rewards) for probe in run.probes)
+    assert run.gap < 1e-4
+    assert all(each["asked"] == each["answered"] for probe in run.probes for each in probe)
+    assert sum(run.rewards[-5:]) / 5 > sum(run.rewards[:3]) / 3 + 0.2
