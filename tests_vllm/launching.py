@@ -6,6 +6,7 @@ In: a command. Out: it has run, or the test fails with the end of what it said. 
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -29,6 +30,7 @@ ENVIRONMENT = dict(
     VLLM_CPU_CI_ENV="1",
     VLLM_HOST_IP="127.0.0.1",
     VLLM_NO_USAGE_STATS="1",
+    PYTHONFAULTHANDLER="1",
     OMP_NUM_THREADS="1",
     OMP_WAIT_POLICY="PASSIVE",
     TOKENIZERS_PARALLELISM="false",
@@ -45,9 +47,15 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    """A port below those that the system gives to connections, so that none of them can take it meanwhile."""
+    while True:
+        port = random.randrange(12000, 30000)
+        with socket.socket() as taken:
+            try:
+                taken.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def end_group(process: subprocess.Popen) -> None:

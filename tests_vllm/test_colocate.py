@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.scripts import ROOT
 from tests_vllm.launching import check_learned, train
 
 
@@ -17,6 +18,13 @@ def test_the_model_in_training_is_sampled(tmp_path: Path) -> None:
 def test_an_adapter_is_sampled_and_its_base_stays_as_it_was(tmp_path: Path) -> None:
     run = train(tmp_path, lora=True, per_device_train_batch_size=16, **STEPS)
     check_learned(run)
+    assert run.seen["frozen"] == run.seen["kept"] > 0
+
+
+def test_an_adapter_on_a_base_that_zero3_has_cut_up_is_sampled(tmp_path: Path) -> None:
+    zero3 = str(ROOT / "recipes" / "accelerate" / "zero3.json")
+    run = train(tmp_path, processes=2, lora=True, deepspeed=zero3, per_device_train_batch_size=8, **STEPS)
+    check_learned(run, processes=2)
     assert run.seen["frozen"] == run.seen["kept"] > 0
 
 
