@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests_vllm.train_case import prepare_model
 from tests.support.scripts import ROOT
+from tests_vllm.train_case import prepare_model
 
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -117,7 +117,9 @@ def torchrun(processes: int) -> list[str]:
     return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] * (processes > 1)
 
 
-def train(folder: Path, processes: int = 1, lora: bool = False, variables: dict | None = None, **options: Any) -> Trained:
+def train(
+    folder: Path, processes: int = 1, lora: bool = False, variables: dict | None = None, **options: Any
+) -> Trained:
     """
     Trains a tiny model with vLLM.
 

@@ -1,4 +1,4 @@
-"""vLLM in the processes of the trainer: what it samples is what the model of that moment says, and the model learns."""
+"""vLLM in the processes of the trainer: it samples what the model of that moment says, and the model learns."""
 
 from pathlib import Path
 

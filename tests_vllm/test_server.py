@@ -1,4 +1,4 @@
-"""vLLM as a server of its own, sent the weights over gloo in place of NCCL; the rest of the link is TRL's and vLLM's."""
+"""vLLM as a server, which is sent the weights over gloo in place of NCCL; the rest of the link is TRL's and vLLM's."""
 
 import subprocess
 import sys

@@ -46,9 +46,7 @@ def link(model: PeftModel, sent: Sent) -> VLLMGeneration:
     """TRL's link to vLLM, without a vLLM at its other end."""
     generation = VLLMGeneration.__new__(VLLMGeneration)
     runner = SimpleNamespace(model=sent)
-    engine = SimpleNamespace(
-        model_executor=SimpleNamespace(driver_worker=SimpleNamespace(model_runner=runner))
-    )
+    engine = SimpleNamespace(model_executor=SimpleNamespace(driver_worker=SimpleNamespace(model_runner=runner)))
     generation.llm = SimpleNamespace(llm_engine=engine, reset_prefix_cache=lambda: None)
     generation.model, generation.accelerator = model, Accelerator(cpu=True)
     generation._dist = DistributedBackend(generation.accelerator)

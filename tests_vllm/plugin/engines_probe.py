@@ -6,12 +6,32 @@ In: TRL's `VLLMGeneration` in the process of a trainer, and the variable ENGINES
 prompts that were asked for, those that were answered. Left out: what the tests make of it.
 """
 
+import copy
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import is_peft_model
+from peft import get_peft_model
+
+
+def copy_of_model(generation: Any) -> torch.nn.Module:
+    """
+    The model in training, in a fresh one of its class: nothing that the trainer, PEFT or DeepSpeed does to a forward is
+    asked, and their state stays as it was.
+    """
+    model, adapted = generation.model, is_peft_model(generation.model)
+    base = model.get_base_model() if adapted else model
+    fresh = type(base)(copy.deepcopy(base.config)).to(base.dtype)
+    if adapted:
+        fresh = get_peft_model(fresh, copy.deepcopy(model.peft_config["default"]))
+    with generation._dist.gather_params(list(model.parameters())):
+        weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    assert weights.keys() == dict(fresh.named_parameters()).keys()
+    fresh.load_state_dict(weights, strict=False)  # there are buffers, too
+    return fresh.eval()
 
 
 @torch.no_grad()
@@ -20,17 +40,14 @@ def training_logps(model: torch.nn.Module, rows: list[list[int]], temperature: f
     longest = max(map(len, rows))
     padded = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-    was_training = model.training
-    model.eval()
     logits = model(input_ids=padded, attention_mask=mask).logits.float() / temperature
-    model.train(was_training)
     return logits[:, :-1].log_softmax(-1).gather(-1, padded[:, 1:, None])[..., 0]
 
 
 def largest_gap(generation: Any, answers: tuple) -> float:
     prompts, completions, said, _ = answers
     rows = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-    logps = training_logps(generation.model, rows, generation.temperature)
+    logps = training_logps(copy_of_model(generation), rows, generation.temperature)
     gaps = [
         abs(logps[row, len(prompt) - 1 + position].item() - (tokens[0] if tokens[0] is not None else float("inf")))
         for row, (prompt, ours) in enumerate(zip(prompts, said, strict=True))

@@ -110,6 +110,7 @@ CONTRACT: tuple[Clause, ...] = (
     Has(
         TRAINER, "sampling in evaluation", ("generation_config", "use_vllm", "vllm_generation", "temperature", "top_p")
     ),
+    Has(TRAINER, "weights that vLLM has not seen", ("_last_loaded_step",)),
     Has(TRAINER, "model card", ("_tag_names", "_name", "_paper")),
     Has(TRAINER, "the trainer of Transformers", ("accelerator", "args", "model", "optimizer", "state", "is_in_train")),
     Has(TRAINER, "evaluation sets", ("eval_dataset", "data_collator")),

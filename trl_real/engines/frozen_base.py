@@ -50,7 +50,9 @@ def merged_params(generation: Any) -> Iterator[tuple[str, torch.Tensor]]:
             "`use_vllm`: the adapter is learned prompts, which cannot be merged into weights for vLLM. Write "
             "use_vllm=False."
         )
-    names = [name for name, _ in model.named_parameters() if model.prefix not in name and "original_module" not in name]
+    names = [
+        name for name, _ in model.named_parameters() if model.prefix not in name and "original_module" not in name
+    ]
     for owner, group in groupby(names, key=_adapted_layer):
         if owner is None:
             for name in group:

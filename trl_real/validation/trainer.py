@@ -63,6 +63,9 @@ class ValidatingTrainer(GRPOTrainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Evaluates one set, or each of several; the metrics, under the names that are logged."""
+        if self.use_vllm and not self.is_in_train:
+            # After a training the weights may be others at the same step: those of the best checkpoint, for example
+            self._last_loaded_step = -1
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         if eval_dataset is None and self.is_in_train:
             check_best_metric_logged(self.args.metric_for_best_model, metrics)
@@ -125,10 +128,13 @@ def eval_sampling(trainer: GRPOTrainer) -> Iterator[None]:
     # Log-probabilities and entropies stay at the training temperature: TRL built it into the model's head
     backend = trainer.vllm_generation if trainer.use_vllm else trainer.generation_config
     wanted = {"temperature": trainer.args.eval_temperature, "top_p": trainer.args.eval_top_p}
+    greedy = wanted["temperature"] == 0 and not trainer.use_vllm
+    # Transformers refuses a temperature of 0, and vLLM raises one that is almost 0
+    of_backend = {"top_k": 1} if greedy else wanted
     changes = [
         (target, name, value, getattr(target, name))
-        for target in (backend, trainer)  # the trainer's are for a `rollout_func` that reads them
-        for name, value in wanted.items()
+        for target, values in ((backend, of_backend), (trainer, wanted))  # a `rollout_func` may read the trainer's
+        for name, value in values.items()
         if value is not None
     ]
     try:
