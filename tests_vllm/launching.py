@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -38,7 +38,7 @@ ENVIRONMENT = dict(
     CUDA_VISIBLE_DEVICES="",
     DS_ACCELERATOR="cpu",
 )
-PATIENCE = 400  # seconds; on an idle machine a case takes a tenth
+PATIENCE = 600  # seconds; on an idle machine a case takes a tenth
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -58,6 +58,12 @@ def free_port() -> int:
         return port
 
 
+def start(command: list[str], file: TextIO, **variables: str) -> subprocess.Popen:
+    """Starts Python on these words, in a session of its own."""
+    words, how = [sys.executable, *command], dict(stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+    return subprocess.Popen(words, cwd=ROOT, env=environment(**variables), **how)
+
+
 def end_group(process: subprocess.Popen) -> None:
     """Ends a process that was started in a session of its own, with all that it started."""
     try:
@@ -67,25 +73,23 @@ def end_group(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def run(command: list[str], folder: Path, **variables: str) -> str:
-    """Runs Python on these words; what it said on standard output."""
+def run_to_end(command: list[str], folder: Path, **variables: str) -> tuple[int | None, str]:
+    """Runs Python on these words; its exit status (`None`: it had to be ended), and what it said."""
     said = folder / "said.txt"
     with said.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env=environment(**variables),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = start(command, file, **variables)
         try:
             code = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            code = f"none after {PATIENCE} s"
+            code = None
         finally:
             end_group(process)
-    text = said.read_text("utf-8")
+    return code, said.read_text("utf-8")
+
+
+def run(command: list[str], folder: Path, **variables: str) -> str:
+    """Runs Python on these words, which must end well; what it said."""
+    code, text = run_to_end(command, folder, **variables)
     if code != 0:
         pytest.fail(f"{command} ended with {code}:\n{text[-8000:]}")
     return text

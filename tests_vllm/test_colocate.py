@@ -41,6 +41,20 @@ def test_weights_that_are_lost_in_sleep_come_back(tmp_path: Path, lora: bool) ->
     check_learned(run)
 
 
+def test_an_evaluation_samples_the_best_checkpoint_that_was_loaded_and_greedily_if_asked(tmp_path: Path) -> None:
+    best = dict(metric_for_best_model="avg@4", greater_is_better=False)  # so that the last one is not the best
+    best |= dict(load_best_model_at_end=True, eval_strategy="steps", eval_steps=2, save_strategy="steps", save_steps=2)
+    options = STEPS | dict(max_steps=24, eval_temperature=0.0, per_device_train_batch_size=16)
+    run = train(tmp_path, per_device_eval_batch_size=48, **options, **best)
+    [probe] = run.probes
+    assert len(probe) == 12 + 12 + 1 and run.gap < 1e-4
+    last = probe[-1]["completions"]
+    assert last == [completion for completion in last[::4] for _ in range(4)]
+    log = run.seen["log"]
+    evaluated = {entry["step"]: entry["eval_avg@4"] for entry in log if "eval_avg@4" in entry}
+    assert log[-1]["after_avg@4"] == min(evaluated.values()) < evaluated[24]
+
+
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_two_processes_share_groups_and_keep_them_in_order(tmp_path: Path, parallel: int) -> None:
     # 3 optimizer steps of 16 rollouts in a generation, 24 on each process: the second of 3 groups lies on both

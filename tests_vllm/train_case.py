@@ -50,10 +50,13 @@ def main(folder: Path, options: dict[str, Any], lora: bool) -> None:
         even_start,
         config(folder, **defaults | options),
         prompts_dataset(16),
+        prompts_dataset(12),
         peft_config=peft,
     )
     before = frozen_weights(trainer)
     trainer.train()
+    if trainer.args.load_best_model_at_end:
+        trainer.evaluate(metric_key_prefix="after")
     after = frozen_weights(trainer)
     kept = [torch.equal(before[name], after[name]) for name in after]
     if trainer.accelerator.is_main_process:

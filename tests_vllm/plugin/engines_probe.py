@@ -3,7 +3,7 @@ Compares what vLLM says of its samples with what the training model says of them
 
 In: TRL's `VLLMGeneration` in the process of a trainer, and the variable ENGINES_PROBE, a folder. Out: in
 `<folder>/<rank>.jsonl` a line for each generation: the largest gap between the two log-probabilities of a token, the
-prompts that were asked for, those that were answered. Left out: what the tests make of it.
+prompts that were asked for, those that were answered, the answers. Left out: what the tests make of it.
 """
 
 import copy
@@ -19,8 +19,8 @@ from peft import get_peft_model
 
 def copy_of_model(generation: Any) -> torch.nn.Module:
     """
-    The model in training, in a fresh one of its class: nothing that the trainer, PEFT or DeepSpeed does to a forward is
-    asked, and their state stays as it was.
+    The model in training, in a fresh one of its class: nothing is asked that the trainer, PEFT or DeepSpeed does to a
+    forward, and their state stays as it was.
     """
     model, adapted = generation.model, is_peft_model(generation.model)
     base = model.get_base_model() if adapted else model
@@ -47,7 +47,7 @@ def training_logps(model: torch.nn.Module, rows: list[list[int]], temperature: f
 def largest_gap(generation: Any, answers: tuple) -> float:
     prompts, completions, said, _ = answers
     rows = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-    logps = training_logps(copy_of_model(generation), rows, generation.temperature)
+    logps = training_logps(copy_of_model(generation), rows, generation.temperature or 1.0)
     gaps = [
         abs(logps[row, len(prompt) - 1 + position].item() - (tokens[0] if tokens[0] is not None else float("inf")))
         for row, (prompt, ours) in enumerate(zip(prompts, said, strict=True))
@@ -67,6 +67,7 @@ def watch() -> None:
     def watched(self: VLLMGeneration, prompts: list[list[int]], *args: Any, **kwargs: Any) -> tuple:
         answers = generate(self, prompts, *args, **kwargs)
         seen = {"gap": largest_gap(self, answers), "asked": prompts, "answered": answers[0]}
+        seen["completions"] = answers[1]
         path = Path(os.environ["ENGINES_PROBE"]) / f"{self.accelerator.process_index}.jsonl"
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(seen) + "\n")
