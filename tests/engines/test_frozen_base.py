@@ -1,5 +1,6 @@
 """What vLLM is sent of a model with an adapter: merged weights, and the frozen base stays bit by bit as it was."""
 
+import re
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from trl.distributed import DistributedBackend
 from trl.generation.vllm_generation import VLLMGeneration
 
+from tests.support.scripts import ROOT
 from tests.support.tiny import tiny_model
 from tests.support.trainers import weights
 from trl_real.engines.frozen_base import keep_base_exact
@@ -84,6 +86,13 @@ def test_trl_alone_sends_the_same_under_the_same_names_and_changes_the_base() ->
     after = weights(model, trainable=False)
     # When this fails, TRL keeps the base itself: then `trl_real/engines/frozen_base.py` can go
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_reproduction_in_the_documentation_shows_the_drift(capsys: pytest.CaptureFixture) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "frozen-base.md").read_text("utf-8"), re.DOTALL)
+    exec(code, {})
+    shares = [float(share) for share in re.findall(r"(\d+\.\d)%", capsys.readouterr().out)]
+    assert len(shares) == 3 and 0 < shares[0] < shares[1] < shares[2]
 
 
 def test_a_vllm_that_fails_leaves_the_base_as_it_was() -> None:

@@ -153,7 +153,7 @@ CONTRACT: tuple[Clause, ...] = (
     Has(
         "trl.generation.vllm_generation:VLLMGeneration",
         "merged copies for vLLM",
-        ("model", "_dist", "_iter_named_params", "_fix_param_name_to_vllm"),
+        ("model", "accelerator", "_dist", "_iter_named_params", "_fix_param_name_to_vllm"),
     ),
     Behaves(f"{UTILS}:add_fused_lm_head", "log-probabilities of packed rows", head_scores_labels),
     # ---- Transformers -----------------------------------------------------------------------------------------------

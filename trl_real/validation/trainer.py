@@ -18,6 +18,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 
 from ..engines.frozen_base import keep_base_exact
+from ..engines.sharded import settle, settle_before_sending
 from ..objective.labels import LabelRule
 from .whole_set import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
 
@@ -40,6 +41,7 @@ class ValidatingTrainer(GRPOTrainer):
         check_best_metric(self.args, self.eval_dataset if isinstance(self.eval_dataset, dict) else ())
         if self.use_vllm:
             keep_base_exact(self.vllm_generation)
+            settle_before_sending(self.vllm_generation)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The batches of this process, in the order of the set."""
@@ -90,6 +92,7 @@ class ValidatingTrainer(GRPOTrainer):
         finally:
             self.validation = None
             self._metrics["eval"].clear()  # TRL would log means over batches, of every set under the same names
+            settle(self.accelerator)  # the next to gather the weights may be who saves them
         # As TRL's log, which JSON and trackers must be able to take
         known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in known.items()})
