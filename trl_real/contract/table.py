@@ -130,11 +130,13 @@ CONTRACT: tuple[Clause, ...] = (
         (
             "accelerator_config",
             "beta",
+            "bf16",
             "entropy_coef_delta",
             "entropy_coef_max",
             "entropy_coef_min",
             "entropy_target",
             "eval_strategy",
+            "fp16",
         )
         + ("dataloader_multiprocessing_context", "dataloader_num_workers", "dataloader_prefetch_factor")
         + ("disable_dropout", "generation_kwargs", "gradient_accumulation_steps", "gradient_checkpointing_kwargs")
@@ -152,8 +154,8 @@ CONTRACT: tuple[Clause, ...] = (
     Has("trl.generation.vllm_generation:VLLMGeneration", "sampling in evaluation", ("temperature", "top_p")),
     Has(
         "trl.generation.vllm_generation:VLLMGeneration",
-        "merged copies for vLLM",
-        ("model", "accelerator", "_dist", "_iter_named_params", "_fix_param_name_to_vllm"),
+        "what vLLM is sent, and its precision",
+        ("model", "accelerator", "mode", "llm", "_dist", "_iter_named_params", "_fix_param_name_to_vllm"),
     ),
     Behaves(f"{UTILS}:add_fused_lm_head", "log-probabilities of packed rows", head_scores_labels),
     # ---- Transformers -----------------------------------------------------------------------------------------------

@@ -12,15 +12,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from datasets import IterableDataset
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 from trl import GRPOTrainer
 
 from ..engines.frozen_base import keep_base_exact
+from ..engines.precision import other_precision
 from ..engines.sharded import settle, settle_before_sending
 from ..objective.labels import LabelRule
 from .whole_set import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
+
+
+logger = get_logger(__name__)
 
 
 class ValidatingTrainer(GRPOTrainer):
@@ -42,6 +47,8 @@ class ValidatingTrainer(GRPOTrainer):
         if self.use_vllm:
             keep_base_exact(self.vllm_generation)
             settle_before_sending(self.vllm_generation)
+            if sentence := other_precision(self.vllm_generation, self.args):
+                logger.warning(sentence)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The batches of this process, in the order of the set."""
