@@ -16,7 +16,7 @@ CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 
 def tiny_model(hidden_size: int = 16) -> LlamaForCausalLM:
     """Not Qwen2, whose tokenizer `AutoTokenizer` would take instead of the one in the folder; vLLM needs size 64."""
-    torch.manual_seed(3)
+    torch.manual_seed({16: 3, 64: 0}[hidden_size])  # which give right answers now and then
     size = dict(vocab_size=len(WORDS), hidden_size=hidden_size, intermediate_size=32, num_hidden_layers=2)
     heads = dict(num_attention_heads=2, num_key_value_heads=1, pad_token_id=0, eos_token_id=1)
     # Logits as wide at every size: answers of all kinds are sampled
