@@ -68,7 +68,7 @@ def test_the_saved_adapter_loads_onto_4_bits_and_merges(
     expected = logits(made.model)
     how = dict(dtype=torch.float32)
     loaded = AutoPeftModelForCausalLM.from_pretrained(made.args.output_dir, quantization_config=FOUR_BITS, **how)
-    assert torch.allclose(logits(loaded), expected, atol=1e-4)
+    assert torch.allclose(logits(loaded), expected, atol=1e-2)  # TRL has the adapter of a quantised base in bfloat16
     whole = AutoPeftModelForCausalLM.from_pretrained(made.args.output_dir, **how).merge_and_unload()
     assert (logits(whole) - expected).abs().mean() < expected.std()  # off by what 4 bits round away
 
