@@ -70,12 +70,6 @@ MUTANTS = [
         oracle("real"),
     ),
     trainer(
-        "masked tokens count in the entropy",
-        "entropy=(entropies * batch.mask).sum()",
-        "entropy=entropies.sum()",
-        oracle("padded"),
-    ),
-    trainer(
         "every step is on policy",
         "on_policy = self.trainer.state.global_step == generation.policy_version",
         "on_policy = True",
@@ -203,12 +197,15 @@ MUTANTS = [
     ),
     trainer(
         "the trial's verdict is not asked for",
-        "return False if reason or wanted is False else None",
-        "return False if reason or wanted is False else True",
+        "return False if self.why_padded else None",
+        "return False if self.why_padded else True",
         f"{PACKING} -k found_out",
     ),
     trainer(
-        "pack_rollouts=True does not mind the model", "if wanted and reason:", "if False:", f"{PACKING} -k impossible"
+        "pack_rollouts=True does not mind the model",
+        "if args.pack_rollouts and self.why_padded:",
+        "if False:",
+        f"{PACKING} -k impossible",
     ),
     trainer(
         "attention of the recomputed forward is over all rows",

@@ -148,6 +148,7 @@ def test_refused_values_name_the_field_the_reason_and_the_way_out(name):
         (dict(score_clip=-0.1), ["score_clip", "above 0"]),
         (dict(degenerate_groups="maybe"), ["degenerate_groups", "'drop'", "'keep'"]),
         (dict(accelerator_config={"split_batches": True}), ["accelerator_config", "split_batches"]),
+        (dict(accelerator_config={"dispatch_batches": True}), ["accelerator_config", "dispatch_batches"]),
         (dict(kl_target="policy"), ["kl_target", "'ref'", "'old'"]),
         (dict(label_threshold=float("nan")), ["label_threshold", "finite"]),
         (dict(kl_target="old", beta=0.1, sync_ref_model=True), ["sync_ref_model", "kl_target='ref'"]),

@@ -159,6 +159,11 @@ class REALConfig(ValidationConfig):
                 "`accelerator_config`: with split_batches=True the processes share what one of them should have, so a "
                 "generation would lose rollouts. Leave it out."
             )
+        if self.accelerator_config.dispatch_batches:
+            raise ValueError(
+                "`accelerator_config`: with dispatch_batches=True the main process would have to cut rows of text, "
+                "which Accelerate cannot. Leave it out: every process reads its own rows."
+            )
         micro_steps = min(accumulation, per_generation)
         rows_per_micro_step = self.per_device_train_batch_size * self.world_size
         if rows_per_micro_step * micro_steps % self.num_generations:

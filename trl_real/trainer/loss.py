@@ -95,8 +95,8 @@ class StepLoss:
         weight = entropy_weight(self.trainer)
         terms, sums = self.regularizers.terms(batch, logps, old_logps, entropies, balance, weight)
         self.record.add(
-            kl_old=(per_token_kl(old_logps, logps) * batch.mask).sum(),
-            entropy=(entropies * batch.mask).sum(),
+            kl_old=per_token_kl(old_logps, logps).sum(),
+            entropy=entropies.sum(),
             tokens=batch.mask.sum(),
             **sums,
         )

@@ -58,8 +58,10 @@ class GenerationPlanner:
         finally:
             self.reading = False
         rollouts = unpad(batch, trainer.accelerator.process_index * len(inputs))
-        self.forwards.try_packing(rollouts)
         counts = trainer.accelerator.gather(token_counts(batch))
+        if limit := self.forwards.position_limit:
+            limit.check(int(counts[:, :2].sum(dim=1).max()))
+        self.forwards.try_packing(rollouts)
         rewards = self.label_rule.rewards(trainer.rewards_per_func, trainer.reward_weights.to(counts.device))
         if warning := self.label_rule.warning(rewards):
             logger.warning(warning)
@@ -94,8 +96,16 @@ class GenerationPlanner:
         """One for every optimizer step, the same on every process; rows that are not kept run nowhere."""
         args, micro_steps = self.trainer.args, micro_steps_per_step(self.trainer.args)
         processes, (prompts, completions, _) = self.trainer.accelerator.num_processes, counts.T.tolist()
+        limit = self.forwards.position_limit
         return plan_generation(
-            Capacity(processes, args.per_device_train_batch_size, prompts, completions, self.forwards.packs),
+            Capacity(
+                processes,
+                args.per_device_train_batch_size,
+                prompts,
+                completions,
+                self.forwards.packs,
+                limit.length if limit else None,
+            ),
             keep.tolist(),
             self.trainer.num_generations,
             args.steps_per_generation // micro_steps,

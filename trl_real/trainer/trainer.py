@@ -38,9 +38,10 @@ from ..update.micro_batches import MicroStepBatch
 from ..update.regularizers import Regularizers
 from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
-from .advice import advice
+from .checks.adapters import check_adapters
+from .checks.advice import advice
+from .checks.dropout import disable_functional_dropout
 from .config import REALConfig
-from .dropout import disable_functional_dropout
 from .entropy import adapt_entropy_coef
 from .forwards import Forwards
 from .loss import StepLoss
@@ -123,6 +124,7 @@ class REALTrainer(ValidatingTrainer):
             args = REALConfig(f"{model_name.split('/')[-1]}-REAL")
         if not isinstance(args, REALConfig):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
+        check_adapters(model, peft_config)
         # A KL term to the old policy needs no reference model, so TRL must not load one. TRL's own `self.beta` is the
         # weight of the term to the reference, and so stays 0 in that case; everything here reads `args.beta`.
         beta, args.beta = args.beta, 0.0 if args.kl_target == "old" else args.beta
@@ -225,9 +227,10 @@ class REALTrainer(ValidatingTrainer):
             self._record.start_evaluation()
         rollouts = [rollout for rollout in rollouts if rollout.row < labels.numel()] or [rollouts[0].filler()]
         self._loss.start_evaluation_batch(labels)
-        batch = self._forwards.collate(rollouts)
-        self._planner.remember_reference(batch)
-        return MicroStepBatch([batch])
+        batches = self._forwards.collate_all(rollouts)
+        for batch in batches:
+            self._planner.remember_reference(batch)
+        return MicroStepBatch(batches)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to

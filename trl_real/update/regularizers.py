@@ -63,7 +63,8 @@ class Regularizers:
             batch ([`MicroBatch`]):
                 The B rollouts.
             logps, old_logps, entropies (`torch.Tensor` of shape `(B, C)`):
-                Of the completion tokens: under the policy, under the one that generated, and of the policy.
+                Of the completion tokens: under the policy, under the one that generated, and of the policy. Zero where
+                a token does not count, as [`MicroBatch.unpack`] leaves them.
             balance (`torch.Tensor` of shape `(B,)`, *optional*):
                 From [`balance_losses`].
             entropy_coef (`float`):
@@ -75,7 +76,7 @@ class Regularizers:
             if self.bias_correction:
                 kl = kl * (logps - old_logps).exp()
             terms = terms + self.beta * rollout_means(kl, batch.mask).sum()
-            sums["kl"] = (kl * batch.mask).sum()
+            sums["kl"] = kl.sum()
         if entropy_coef != 0.0:
             terms = terms - entropy_coef * rollout_means(entropies, batch.mask).sum()
         if balance is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from .config import REALConfig
+from ..config import REALConfig
 from .dropout import functional_dropouts
 
 
