@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
+from peft import (
+    IA3Config,
+    LNTuningConfig,
+    LoHaConfig,
+    LoraConfig,
+    OFTConfig,
+    PeftModel,
+    PromptTuningConfig,
+    VeraConfig,
+    get_peft_model,
+)
 from trl.distributed import DistributedBackend
 from trl.generation.vllm_generation import VLLMGeneration
 
@@ -23,6 +33,12 @@ ADAPTERS = {
     "lora": partial(LoraConfig, target_modules="all-linear", **LAYERS),
     "dora": partial(LoraConfig, target_modules=["q_proj", "down_proj"], use_dora=True, **LAYERS),
     "bias": partial(LoraConfig, target_modules=["q_proj"], lora_bias=True, **LAYERS),
+    "embeddings": partial(LoraConfig, target_modules=["embed_tokens", "lm_head"], **LAYERS),
+    "ia3": partial(IA3Config, target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+    "loha": partial(LoHaConfig, r=4, target_modules=["q_proj", "up_proj"]),
+    "oft": partial(OFTConfig, oft_block_size=4, target_modules=["q_proj"]),
+    "vera": partial(VeraConfig, r=4, target_modules=["q_proj"]),
+    "norms": partial(LNTuningConfig, target_modules=["input_layernorm", "post_attention_layernorm"]),
     "whole modules too": partial(LoraConfig, target_modules=["up_proj"], modules_to_save=["lm_head"], **LAYERS),
 }
 
