@@ -143,8 +143,8 @@ MUTANTS = [
     ),
     update(
         "a step takes the first groups' labels",
-        "labels = self.labels[groups.start : groups.stop]",
-        "labels = self.labels[: len(groups)]",
+        "labels = self.labels[plan.groups.start : plan.groups.stop]",
+        "labels = self.labels[: len(plan.groups)]",
         oracle("real"),
     ),
     update(
@@ -264,6 +264,8 @@ MUTANTS = [
         "1",
         "tests/update/test_rollouts.py",
     ),
+    update("the limit's slope lacks its factor", "2 * self.coef * excess", "self.coef * excess", oracle("limit")),
+    update("a limit holds below it too", "(kl - self.limit).clamp(min=0)", "(kl - self.limit)", oracle("not reached")),
     # positions
     update(
         "packed rows on both sides of a limit share a forward",

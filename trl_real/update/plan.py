@@ -44,6 +44,16 @@ class StepPlan:
     micro_steps: tuple[MicroStep, ...]
     whole_groups: bool
 
+    @property
+    def trained(self) -> int:
+        """How many rows are run, on all processes."""
+        return sum(len(rows) for micro_step in self.micro_steps for forward in micro_step for rows in forward)
+
+    @property
+    def in_one_micro_step(self) -> bool:
+        """Whether all rows run before the same backward."""
+        return sum(map(bool, self.micro_steps)) <= 1
+
     def rows(self, process: int) -> list[int]:
         """The rows that a process runs in this step."""
         return [row for micro_step in self.micro_steps for forward in micro_step for row in forward[process]]
