@@ -15,8 +15,8 @@ from tests.support.cuts import trainer_for
         ),
         (
             dict(batch=16, steps=1, options=dict(pack_rollouts=False, num_iterations=2, label_threshold=0.25)),
-            "padded (pack_rollouts is false) | 4 prompts × 4 rollouts per optimizer step, 1 step per generation, used "
-            "2 times | right = fixed_reward > 0.25",
+            "padded (pack_rollouts is false) | 4 prompts × 4 rollouts per optimizer step, 1 step per generation, "
+            "used 2 times | right = fixed_reward > 0.25",
         ),
         (
             dict(batch=8, accumulation=4, per_generation=2, max_steps=2),

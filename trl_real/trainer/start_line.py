@@ -13,15 +13,18 @@ from .forwards import Forwards
 def start_line(trainer: GRPOTrainer, forwards: Forwards, rule: LabelRule) -> str:
     """Such as `packed | 4 prompts × 8 rollouts per optimizer step, 4 steps per generation | right = exact > 0.5`."""
     args = trainer.args
-    micro_steps = micro_steps_per_step(args)
-    prompts = args.per_device_train_batch_size * args.world_size * micro_steps // trainer.num_generations
-    steps, again = args.steps_per_generation // micro_steps, trainer.num_iterations
+    accumulation, per_generation = args.gradient_accumulation_steps, args.steps_per_generation
+    prompts = args.per_device_train_batch_size * args.world_size * accumulation // trainer.num_generations
     size = f"{prompts} prompts × {trainer.num_generations} rollouts per optimizer step"
-    per_generation = f"{steps} step{'s' * (steps > 1)} per generation" + f", used {again} times" * (again > 1)
+    if accumulation > per_generation:
+        steps = f"{accumulation // per_generation} generations per step"
+    else:
+        count = per_generation // accumulation
+        steps = f"{count} step{'s' if count > 1 else ''} per generation"
+    again = f", used {trainer.num_iterations} times" if trainer.num_iterations > 1 else ""
     layout = "packed" if forwards.packs else f"padded ({forwards.why_padded})"
-    return " | ".join(
-        (layout, f"{size}, {per_generation}", f"right = {_right(trainer, rule)}", f"TRL {trl.__version__}")
-    )
+    parts = (layout, f"{size}, {steps}{again}", f"right = {_right(trainer, rule)}", f"TRL {trl.__version__}")
+    return " | ".join(parts)
 
 
 def _right(trainer: GRPOTrainer, rule: LabelRule) -> str:
