@@ -6,7 +6,16 @@ threads, a process group.
 """
 
 import importlib.util
+import os
+
+import pytest
 
 
 # Where vLLM is not installed, `pytest` over everything finds nothing here
 collect_ignore_glob = ["test_*.py"] if importlib.util.find_spec("vllm") is None else []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_operators(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """DeepSpeed compiles anew: its lock is shared with other environments, and stays when a process is killed."""
+    os.environ["TORCH_EXTENSIONS_DIR"] = str(tmp_path_factory.mktemp("operators"))
