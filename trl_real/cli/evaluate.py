@@ -130,7 +130,8 @@ def sample(arguments: EvaluationArguments, config: str | None, crew: Crew) -> li
     stores = [SampleStore(Path(folder)) for folder in crew.share("stores", *ready)]
     bar = Bar(crew)
     backend = stores[0].settings["sampling"]["backend"]
-    sample_missing(stores, arguments.batch_size or CHUNK[backend], crew, bar)
+    memory = arguments.vllm_gpu_memory_utilization
+    sample_missing(stores, arguments.batch_size or CHUNK[backend], crew, bar, vllm_memory=memory)
     bar.close()
     if crew.is_first:
         crew.wait_for("sampled")
