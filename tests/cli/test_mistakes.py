@@ -103,11 +103,11 @@ MISTAKES = {
     "train R --gradient_accumulation_steps 2 --steps_per_generation 3": "`steps_per_generation` .3.*Write",
     "train R --prompts_per_step 4": "prompts_per_step: set prompts_per_generation too, or neither",
     "train R --temperature 0": "`temperature` must be above 0, got 0.0.* Write temperature=1.0",
-    "train R --eval_temperature 0": "`eval_temperature` must be a number above 0.* Write eval_temperature=1e-4",
+    "train R --eval_temperature -1": "`eval_temperature` must be a number from 0",
     "train R --metric_for_best_model avg@3": "`metric_for_best_model` is 'avg@3'.* Write one of eval_avg@4",
     # the machine
     "train R --deepspeed nowhere.json": "deepspeed: there is no file nowhere.json.* Write a path, or --deepspeed none",
-    "train R --use_vllm true": "use_vllm: vLLM generates on GPUs. With use_cpu, write --use_vllm false",
+    "train R --use_vllm true": "use_vllm: .* write --use_vllm false",
     "train R --report_to wanb": "report_to: there is no tracker wanb. Did you mean `wandb`. Write none",
     "train R --report_to dvclive comet_ml": "report_to: dvclive is not installed. Run `pip install dvcl",
     "train R --report_to comet_ml": "report_to: comet_ml is not installed. Run `pip install comet-ml`, or write",

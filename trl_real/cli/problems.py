@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from trl import GRPOConfig, ModelConfig, get_peft_config
 
+from ..data.loading import hub_or_cache
 from ..rewards import RewardError
 
 
@@ -76,9 +77,9 @@ def check_chat_template(prompt: Any, training: GRPOConfig, model: ModelConfig) -
     if isinstance(prompt, str):
         return
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.model_name_or_path, revision=model.model_revision, trust_remote_code=training.trust_remote_code
-        )
+        options = {"revision": model.model_revision, "trust_remote_code": training.trust_remote_code}
+        with hub_or_cache():
+            tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, **options)
     except (OSError, ValueError):
         return
     if getattr(tokenizer, "chat_template", None) is None:
