@@ -20,12 +20,13 @@ ALLOWED: dict[str, set[str]] = {
     "rewards": {"verifier"},
     "data": {"verifier"},
     "update": {"compat", "objective"},
-    "validation": {"compat", "objective"},
+    "checkpoints": {"compat"},
+    "validation": {"checkpoints", "compat", "objective"},
     "trainer": {"compat", "objective", "metrics", "update", "validation"},
     "figures": {"objective", "metrics"},
     "evaluation": {"objective", "verifier", "rewards", "data"},
     "recipe": {"objective", "rewards", "data", "validation", "trainer", "evaluation"},
-    "cli": {"contract", "data", "validation", "trainer", "figures", "evaluation", "recipe"},
+    "cli": {"contract", "data", "checkpoints", "validation", "trainer", "figures", "evaluation", "recipe"},
     "__main__": {"cli"},
 }
 FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE})
