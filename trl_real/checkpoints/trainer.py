@@ -85,6 +85,12 @@ class CheckpointingTrainer(GRPOTrainer):
             logger.warning(f"{clause}. {goes_on}.")
         return None if whole is None else str(whole)
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+        else:  # resumed after the last step, of which Transformers would run one more
+            self.control.should_training_stop = True
+
     def _get_output_dir(self, trial: Any) -> str:
         return super()._get_output_dir(trial) if self._aside is None else str(self._aside)
 

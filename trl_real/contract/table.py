@@ -85,6 +85,7 @@ CONTRACT: tuple[Clause, ...] = (
         "finds the newest whole checkpoint",
         ("self", "resume_from_checkpoint", "trial", "ignore_keys_for_eval"),
     ),
+    Overrides(f"{TRAINER}._run_epoch", "no step beyond the last", None),
     Overrides(f"{TRAINER}._save_checkpoint", "a checkpoint appears whole", ("self", "model", "trial")),
     Overrides(f"{TRAINER}._get_output_dir", "it is written aside", ("self", "trial")),
     Overrides(f"{TRAINER}._push_from_checkpoint", "it is pushed once it is whole", ("self", "checkpoint_folder")),
@@ -119,7 +120,8 @@ CONTRACT: tuple[Clause, ...] = (
         TRAINER, "sampling in evaluation", ("generation_config", "use_vllm", "vllm_generation", "temperature", "top_p")
     ),
     Has(TRAINER, "model card", ("_tag_names", "_name", "_paper")),
-    Has(TRAINER, "the trainer of Transformers", ("accelerator", "args", "model", "optimizer", "state", "is_in_train")),
+    Has(TRAINER, "the trainer of Transformers", ("accelerator", "args", "model", "optimizer", "is_in_train")),
+    Has(TRAINER, "its position, and what it is told to do", ("state", "control")),
     Has(TRAINER, "evaluation sets", ("eval_dataset", "data_collator")),
     Spells(TRAINER, "metrics and the table of completions", ("train", "eval", "extra")),
     Spells(
