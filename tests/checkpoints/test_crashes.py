@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM
 
 from tests.crashes.doom import Moment
 from tests.crashes.processes import start
 from tests.crashes.run import differences
+from tests.support.tiny import tiny_model
+from tests.support.trainers import moved, weights
 from trl_real.checkpoints.folders import ASIDE
 
 
@@ -25,6 +28,7 @@ KILLS: dict[str, tuple[int, list[Moment]]] = {
     "LoRA": (0, [("generation", "forward"), ("save", f"half of {ASIDE}/checkpoint-4/adapter_model.safetensors")]),
     "best checkpoint": (0, [("save", f"open {ASIDE}/checkpoint-2/trainer_state.json"), ("evaluation", 40)]),
     "ZeRO-3": (1, [("save", f"half of {ASIDE}/checkpoint-4/global_step4/zero_pp_rank_1_mp_rank_00_optim_states.pt")]),
+    "FSDP2": (0, [("save", f"half of {ASIDE}/checkpoint-4/pytorch_model_fsdp.bin")]),
 }
 
 
@@ -40,3 +44,6 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(tm
     assert not any(start(setup, folder)), (folder / "said-0.txt").read_text()[-3000:]
     assert differences(folder, undisturbed) == []
     assert not (folder / "run" / ASIDE).exists()
+    if setup != "LoRA":
+        trained, start_of_it = AutoModelForCausalLM.from_pretrained(folder / "run"), tiny_model()
+        assert moved(weights(start_of_it), weights(trained))

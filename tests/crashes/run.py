@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from tests.crashes.doom import Doom, Moment
+from tests.support.fsdp import use_fsdp
 from tests.support.tiny import prompts_dataset
 from tests.support.trainers import config, trainer
 from tests.trainer.test_distributed import ZERO3
@@ -38,9 +39,11 @@ SETUPS: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
     "ZeRO-3": (2, dict(deepspeed=DEEPSPEED), {}),
     "ZeRO-3, LoRA": (2, dict(deepspeed=DEEPSPEED), LORA),
     "DDP": (2, {}, {}),
+    "FSDP2": (2, {}, {}),
+    "FSDP2, LoRA": (2, {}, LORA),
 }
 KINDS = ("save", "generation", "update", "evaluation", "step", "save of the end")
-LOADERS = {".safetensors": load_file} | dict.fromkeys((".pt", ".pth"), partial(torch.load, weights_only=False))
+LOADERS = {".safetensors": load_file} | dict.fromkeys((".pt", ".pth", ".bin"), partial(torch.load, weights_only=False))
 # Times, and what Transformers means over the steps since the run was started or resumed
 OF_A_PART = re.compile("time$|_per_second$|^train_loss$")
 
@@ -98,6 +101,8 @@ def live(setup: str, folder: Path, moment: Moment | None, silent: bool = True) -
         os.dup2(said, 1)
         os.dup2(said, 2)
     processes, options, arguments = SETUPS[setup]
+    if setup.startswith("FSDP2"):
+        use_fsdp()
     doom = Doom(moment, folder / "run")
     defaults = dict(max_steps=6, save_strategy="steps", save_steps=2, save_total_limit=2)
     defaults |= dict(eval_strategy="steps", eval_steps=2, eval_on_start=True, lr_scheduler_type="linear")
@@ -142,6 +147,7 @@ def tensors(folder: Path) -> dict[str, Any]:
     run = folder / "run"
     checkpoint = newest_whole(run)[0]
     files = [*run.glob("*.safetensors"), *(path for path in checkpoint.rglob("*") if path.suffix in LOADERS)]
+    files = [path for path in files if path.name != "training_args.bin"]
     return {path.relative_to(run).as_posix(): LOADERS[path.suffix](path) for path in files}
 
 

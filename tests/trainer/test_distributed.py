@@ -46,11 +46,11 @@ ZERO3 = dict(
 )
 
 
-def on_two_processes(cuts: list[dict[str, Any]], folder: Path) -> list[tuple]:
+def on_two_processes(cuts: list[dict[str, Any]], folder: Path, script: str = "tests/support/cuts.py") -> list[tuple]:
     """Train every cut under torchrun; parameters and log of each."""
     (folder / "cuts.json").write_text(json.dumps(cuts))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["tests/support/cuts.py", str(folder / "cuts.json"), str(folder / "results.pt")]
+    command += [script, str(folder / "cuts.json"), str(folder / "results.pt")]
     environment = os.environ | dict(PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-6000:]
