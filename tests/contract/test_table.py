@@ -114,11 +114,9 @@ def test_the_table_has_what_compat_imports_and_no_more() -> None:
         assert name.startswith(TRAINER) or module == getattr(compat, function).__module__
 
 
-def test_the_table_has_the_keys_of_a_generation_and_of_the_forward() -> None:
+def test_the_table_has_the_keys_of_a_generation() -> None:
     keys = {*TOKEN_TYPE_KEYS, *VISION_KEYS}
     spelt = {key for clause in CONTRACT if isinstance(clause, Spells) for key in clause.keys}
-    [forward] = [clause for clause in CONTRACT if isinstance(clause, Takes) and clause.keywords]
-    assert set(forward.keywords) == keys | {"compute_entropy", "compute_aux_loss"}
     assert spelt == keys | {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask"} | {
         *("train", "eval", "extra")
     }

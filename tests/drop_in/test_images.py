@@ -15,6 +15,7 @@ from tests.support.tool_model import QUESTION, teach, tool_tokenizer
 from tests.support.trainers import config, logged, moved, trainer, weights
 from tests.support.vision_cuts import MODELS, picture, questions, train
 from tests.support.vision_models import VISION_WORDS, tiny_qwen_vl
+from trl_real import REALTrainer
 
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +92,8 @@ def draw(a: int, b: int) -> list[dict[str, Any]]:
 draw.__name__ = "multiply"  # the tool that the tiny model was taught to call
 
 
-def test_images_that_a_tool_returns_are_trained_on(tmp_path: Path) -> None:
+def drawing_trainer(tmp_path: Path, **options: Any) -> REALTrainer:
+    """A trainer whose model has been taught to call `draw`."""
     tokenizer = tool_tokenizer("qwen3_vl", VISION_WORDS)
     model, processor = tiny_qwen_vl(tokenizer)
     teach(model, tokenizer, [draw])
@@ -99,18 +101,29 @@ def test_images_that_a_tool_returns_are_trained_on(tmp_path: Path) -> None:
     def four_high(completions, **kwargs):
         return [float("'b': 4" in str(completion[0].get("tool_calls"))) for completion in completions]
 
-    run = trainer(
+    data = Dataset.from_list([{"prompt": QUESTION}] * 4)
+    return trainer(
         tmp_path,
         model=model,
         processing_class=processor,
         reward_funcs=four_high,
-        train_dataset=Dataset.from_list([{"prompt": QUESTION}] * 4),
+        train_dataset=data,
+        eval_dataset=data,
         tools=[draw],
-        args=config(tmp_path, max_completion_length=120, learning_rate=1e-3),
+        args=config(tmp_path, learning_rate=1e-3, **options),
     )
-    before = weights(model)
+
+
+def test_images_that_a_tool_returns_are_trained_on(tmp_path: Path) -> None:
+    run = drawing_trainer(tmp_path, max_completion_length=120)
+    before = weights(run.model)
     run.train()
-    after = weights(model)
+    after = weights(run.model)
     assert logged(run, "tools/call_frequency")[0] > 0.5 and logged(run, "tools/failure_frequency")[0] < 0.5
     assert 0 < logged(run, "reward")[0] < 1
     assert any(not torch.equal(before[name], after[name]) for name in before if "visual" in name)
+
+
+def test_a_truncated_completion_with_an_image_of_a_tool_is_evaluated(tmp_path: Path) -> None:
+    metrics = drawing_trainer(tmp_path, max_completion_length=60, mask_truncated_completions=True).evaluate()
+    assert metrics["eval_tools/call_frequency"] > 0.5 and metrics["eval_completions/clipped_ratio"] > 0.5

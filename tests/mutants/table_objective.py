@@ -25,6 +25,8 @@ MUTANTS = [
         "/ counted.sum(-1).clamp(min=1)",
         "/ counted.size(-1)",
     ),
+    objective("the gap of ranked labels is ignored", "& (best - worst >= self.gap)", "", LABELS),
+    objective("equal rewards are ranked", "scored & (best > worst)", "scored", LABELS),
     objective("a score of no token divides by 0", "counted.sum(-1).clamp(min=1)", "counted.sum(-1)"),
     objective("masked tokens are part of a score", "log_ratio.masked_fill(~counted, 0.0)", "log_ratio"),
     objective(

@@ -65,29 +65,47 @@ MUTANTS = [
     ),
     trainer(
         "kl_old in the other direction",
-        "per_token_kl(old_logps, logps)",
-        "per_token_kl(logps, old_logps)",
+        "kl = per_token_kl(old_logps, logps)",
+        "kl = per_token_kl(logps, old_logps)",
         oracle("real"),
     ),
     trainer(
-        "masked tokens count in the entropy",
-        "entropy=(entropies * batch.mask).sum()",
-        "entropy=entropies.sum()",
-        oracle("padded"),
+        "rollouts without gradient are run for the terms in any case",
+        'regularized and args.regularize == "all"',
+        "regularized",
+        oracle("trained"),
+    ),
+    trainer(
+        "graded rewards are compared with a threshold",
+        'if args.label_rule == "group_quantile":',
+        "if False:",
+        oracle("rank"),
+    ),
+    trainer("the limit has no gradient", "slope * (kl - kl.detach())", "0 * kl", oracle("limit")),
+    trainer("the limit has no value", "+ value * run) / trained", ") / trained", oracle("limit")),
+    trainer(
+        "the limit sees one micro-step",
+        "(self.kl_limit and not plan.in_one_micro_step)",
+        "False",
+        oracle("limit"),
+    ),
+    trainer(
+        "the KL of a step is a sum",
+        "self.step.kl = known[0] / max(self.step.trained, 1)",
+        "self.step.kl = known[0]",
+        oracle("limit"),
     ),
     trainer(
         "every step is on policy",
-        "on_policy = self.trainer.state.global_step == generation.policy_version",
-        "on_policy = True",
+        "self.trainer.state.global_step == generation.policy_version,",
+        "True,",
         oracle("real"),
     ),
-    trainer(
-        "weights of part of a group", "elif not generation.plans[step].whole_groups:", "elif False:", oracle("real")
-    ),
+    trainer("weights of part of a group", "elif not plan.whole_groups or", "elif", oracle("real")),
     trainer(
         "scores of the last forward only",
-        "scores += self.step.spread(batch.rows, local)",
-        "scores = self.step.spread(batch.rows, local)",
+        "scores += self.step.spread(",
+        "scores = self.step.spread(",
         oracle("real"),
     ),
     trainer(
@@ -203,12 +221,15 @@ MUTANTS = [
     ),
     trainer(
         "the trial's verdict is not asked for",
-        "return False if reason or wanted is False else None",
-        "return False if reason or wanted is False else True",
+        "return False if self.why_padded else None",
+        "return False if self.why_padded else True",
         f"{PACKING} -k found_out",
     ),
     trainer(
-        "pack_rollouts=True does not mind the model", "if wanted and reason:", "if False:", f"{PACKING} -k impossible"
+        "pack_rollouts=True does not mind the model",
+        "if args.pack_rollouts and self.why_padded:",
+        "if False:",
+        f"{PACKING} -k impossible",
     ),
     trainer(
         "attention of the recomputed forward is over all rows",

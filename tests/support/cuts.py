@@ -30,8 +30,8 @@ def trainer_for(
     A trainer on fixed rollouts.
 
     `cut` has `batch` (per device), `steps` (optimizer steps per generation) and `options` (fields of REALConfig), and
-    may ask for `lora`, `moe`, `env_mask`, `checkpointing`, `prompts` and `eval` (counts) and `path` (of a saved
-    model).
+    may ask for `lora` (or another `peft` configuration), `moe`, `env_mask`, `checkpointing`, `prompts` and `eval`
+    (counts), `path` (of a saved model) and `build` (what makes the model).
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = cut.get("accumulation", ROWS // (cut["batch"] * processes))
@@ -56,16 +56,17 @@ def trainer_for(
         seed=1,
     )
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM") if cut.get("lora") else None
+    peft = cut.get("peft", lora)
     torch.manual_seed(7)
     trainer = trainer_class(
-        model=cut["path"] if "path" in cut else tiny_moe() if cut.get("moe") else tiny_model(),
+        model=cut["path"] if "path" in cut else cut.get("build", tiny_moe if cut.get("moe") else tiny_model)(),
         reward_funcs=reward_func,
         args=REALConfig(**options | cut.get("options", {})),
         train_dataset=prompts_dataset(cut.get("prompts", 32)),
         eval_dataset=prompts_dataset(cut["eval"]) if "eval" in cut else None,
         processing_class=tiny_tokenizer(),
         rollout_func=fixed_rollouts(cut.get("env_mask", False)),
-        peft_config=lora,
+        peft_config=peft,
     )
     if lora:  # both factors away from zero, the same in every cut
         generator = torch.Generator().manual_seed(11)

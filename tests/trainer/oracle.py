@@ -52,6 +52,9 @@ class Terms:
     entropy_coef_delta: float = 0.0
     entropy_target: float = 0.0
     router_aux_loss_coef: float = 0.0
+    regularize: str = "all"
+    kl_limit: float | None = None
+    kl_limit_coef: float = 1000.0
 
     @property
     def objective(self) -> dict[str, Any]:
@@ -86,7 +89,7 @@ class AdaptiveEntropy:
 
 def trained(group: list[Sample], terms: Terms) -> list[bool]:
     """Which rollouts of a group are run: all that count where every one has a gradient, else those with one."""
-    if terms.regularized:
+    if terms.regularized and terms.regularize == "all":
         return [bool(sample.positions) for sample in group]
     both = {1.0, 0.0} <= {sample.label for sample in group}
     pulled = both or (terms.degenerate_groups == "keep" and terms.loss_type != "real_no_anchor")
@@ -146,14 +149,15 @@ class StepOracle:
         self.logged: dict[str, list[float]] = {}  # of every token or rollout that the metric is a mean of
         policy = mean([self._group(group) for group in groups])
         added = mean([self._added(sample) for group in groups for sample in group])
-        self.loss: torch.Tensor = policy + added
+        self.loss: torch.Tensor = policy + added + self._beyond(groups)
         self.policy_loss = policy.item()
 
     def metrics(self) -> dict[str, float]:
         """By the names of the trainer's log; those over nothing are left out."""
         means = {name: mean(values) for name, values in self.logged.items() if values}
         largest = {"weights/max": max(self.logged["weights/mean"])} if "weights/mean" in self.logged else {}
-        policy = {"policy_loss": self.policy_loss} if self.terms.regularized else {}
+        shown = self.terms.regularized or self.terms.kl_limit is not None
+        policy = {"policy_loss": self.policy_loss} if shown else {}
         return means | largest | policy | {"loss": self.loss.item()}
 
     def _log(self, name: str, value: torch.Tensor) -> None:
@@ -200,3 +204,13 @@ class StepOracle:
             self._log("aux_loss", load)
             term = term + terms.router_aux_loss_coef * load
         return term
+
+    def _beyond(self, groups: list[list[Sample]]) -> torch.Tensor | float:
+        """DisCO's hinge: the square of what the KL, a mean over the rollouts that are run, has beyond its limit."""
+        ran = [sample for group in groups for sample in group if sample.outputs is not None]
+        if self.terms.kl_limit is None or not ran:
+            return 0.0
+        distances = [mean([kl(s.old[at], s.outputs[0][at]) for at in s.positions]) for s in ran]
+        for distance in distances:
+            self._log("kl_limit/kl", distance)
+        return self.terms.kl_limit_coef * torch.clamp(mean(distances) - self.terms.kl_limit, min=0.0) ** 2

@@ -5,7 +5,7 @@ from peft import LoraConfig, get_peft_model
 
 from tests.support.tiny import tiny_model
 from trl_real import REALConfig
-from trl_real.trainer.advice import advice
+from trl_real.trainer.checks.advice import advice
 
 
 def sentences(lora_dropout: float = 0.0, dropout: float = 0.0, **options) -> list[str]:

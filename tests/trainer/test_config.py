@@ -148,6 +148,17 @@ def test_refused_values_name_the_field_the_reason_and_the_way_out(name):
         (dict(score_clip=-0.1), ["score_clip", "above 0"]),
         (dict(degenerate_groups="maybe"), ["degenerate_groups", "'drop'", "'keep'"]),
         (dict(accelerator_config={"split_batches": True}), ["accelerator_config", "split_batches"]),
+        (dict(accelerator_config={"dispatch_batches": True}), ["accelerator_config", "dispatch_batches"]),
+        (dict(regularize="some"), ["regularize", "'all'", "'trained'"]),
+        (dict(kl_limit=-1e-4), ["kl_limit", "at least 0"]),
+        (dict(kl_limit_coef=float("inf")), ["kl_limit_coef", "finite"]),
+        (
+            dict(kl_limit=1e-4, num_iterations=2, gradient_accumulation_steps=8, steps_per_generation=4),
+            ["kl_limit", "num_iterations=1", "steps_per_generation=8"],
+        ),
+        (dict(label_rule="best"), ["label_rule", "'threshold'", "'group_quantile'"]),
+        (dict(label_rule="group_quantile", label_quantile=0.6), ["label_quantile", "at most 0.5"]),
+        (dict(label_rule="group_quantile", label_gap=-1.0), ["label_gap", "at least 0"]),
         (dict(kl_target="policy"), ["kl_target", "'ref'", "'old'"]),
         (dict(label_threshold=float("nan")), ["label_threshold", "finite"]),
         (dict(kl_target="old", beta=0.1, sync_ref_model=True), ["sync_ref_model", "kl_target='ref'"]),
@@ -162,6 +173,16 @@ def test_wrong_options_are_named(options, words):
 def test_a_kl_target_without_beta_warns():
     with pytest.warns(UserWarning, match="`kl_target='old'` has no effect while `beta` is 0"):
         config(kl_target="old")
+
+
+def test_a_quantile_without_its_rule_warns():
+    with pytest.warns(UserWarning, match="have no effect with `label_rule='threshold'`"):
+        config(label_gap=0.1)
+
+
+def test_a_weight_of_a_limit_that_is_not_set_warns():
+    with pytest.warns(UserWarning, match="`kl_limit_coef` has no effect without `kl_limit`"):
+        config(kl_limit_coef=10.0)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
     "groups larger than a micro-step": (dict(options=dict(num_generations=16)), [4]),
     "generation used twice": (dict(steps=2, options=dict(num_iterations=2)), [2]),
     "kl and entropy": (dict(options=dict(beta=0.2, kl_target="old", entropy_coef=0.05)), [1]),
+    "terms on trained rollouts": (dict(options=dict(beta=0.2, kl_target="old", regularize="trained")), [1]),
+    "a limit to the kl": (dict(options=dict(kl_limit=1e-4, kl_limit_coef=10.0)), [8, 1]),
     "tool mask": (dict(env_mask=True), [2]),
     "mixture of experts": (dict(moe=True, steps=2), [2]),
     "evaluation": (dict(eval=7, options=EVALUATION), [4]),
@@ -92,7 +94,12 @@ def test_two_processes_train_what_one_does(name, gloo):
 
 def test_zero3_trains_what_one_process_does(tmp_path):
     pytest.importorskip("deepspeed", reason="needs the extra deepspeed")
-    features = [dict(steps=4), dict(steps=4), dict(steps=1), dict(steps=4, options=dict(loss_type="bce"))]
+    features = [
+        dict(steps=4),
+        dict(steps=4),
+        dict(steps=1),
+        dict(steps=4, options=dict(loss_type="bce", kl_limit=1e-4, kl_limit_coef=10.0)),
+    ]
     cuts = [
         feature | dict(batch=batch, options=feature.get("options", {}) | dict(deepspeed=ZERO3))
         for feature, batch in zip(features, [8, 2, 4, 4], strict=True)

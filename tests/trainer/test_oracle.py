@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from tests.support.cuts import GROUP, trainer_for
 from tests.support.tiny import (
+    digest,
     fixed_completion,
     fixed_reward,
     prompts_dataset,
@@ -36,7 +37,14 @@ ADAPTIVE = dict(use_adaptive_entropy=True, entropy_coef=0.2, entropy_coef_delta=
 CUT = ("batch", "env_mask", "lora", "moe")
 METRICS = {"loss", "policy_loss", "kl", "kl_old", "entropy", "entropy_coef", "aux_loss", "trained/rollouts"}
 METRICS |= {"scores/abs_mean", "scores/positive_mean", "scores/negative_mean", "weights/mean", "weights/max"}
-METRICS |= {"groups/all_right", "groups/all_wrong", "groups/mixed", "groups/unlabelled", "trained/tokens"}
+METRICS |= {
+    "kl_limit/kl",
+    "groups/all_right",
+    "groups/all_wrong",
+    "groups/mixed",
+    "groups/unlabelled",
+    "trained/tokens",
+}
 
 CASES: dict[str, dict[str, Any]] = {
     "real": {},
@@ -61,6 +69,23 @@ CASES: dict[str, dict[str, Any]] = {
     "adaptive entropy below its target": dict(options=ADAPTIVE | dict(entropy_target=5.0)),
     "adaptive entropy above its target": dict(options=ADAPTIVE | dict(entropy_target=0.5, entropy_coef_min=0.1)),
     "adaptive entropy around its target": dict(options=ADAPTIVE | dict(entropy_target=3.315)),
+    "terms on trained rollouts only": dict(options=KL | dict(entropy_coef=0.5, regularize="trained")),
+    "adapter's kl on trained rollouts only": dict(lora=True, options=dict(beta=0.2, regularize="trained")),
+    "labels by rank": dict(graded=True, options=dict(label_rule="group_quantile", num_generations=4)),
+    "labels by rank, far apart": dict(
+        graded=True, options=dict(label_rule="group_quantile", label_quantile=0.5, label_gap=0.5)
+    ),
+    "a limit to the kl": dict(options=dict(kl_limit=1e-3, kl_limit_coef=50.0)),
+    "a limit to the kl, whole groups": dict(batch=4, options=dict(kl_limit=1e-3, kl_limit_coef=50.0)),
+    "a limit to the kl, groups in one micro-step": dict(batch=16, options=dict(kl_limit=1e-3, kl_limit_coef=50.0)),
+    "a limit to the kl, padded, with terms": dict(
+        env_mask=True, options=dict(pack_rollouts=False, **KL, kl_limit=1e-3, kl_limit_coef=50.0)
+    ),
+    "a limit that is not reached": dict(options=dict(kl_limit=10.0)),
+    "a limit to the kl of a generation used twice": dict(
+        iterations=2, options=dict(num_iterations=2, kl_limit=1e-3, kl_limit_coef=2.0)
+    ),
+    "mixture of experts, trained rollouts only": dict(moe=True, options=dict(regularize="trained")),
     "mixture of experts": dict(moe=True),
     "balance loss of a given weight": dict(moe=True, options=dict(router_aux_loss_coef=1.5)),
     "mixture of experts, truncated completions masked": dict(moe=True, options=dict(mask_truncated_completions=True)),
@@ -70,6 +95,24 @@ CASES: dict[str, dict[str, Any]] = {
     "short last window, with terms": dict(window=True, options=dict(**KL, entropy_coef=0.5)),
     "short last window of a mixture of experts": dict(window=True, moe=True),
 }
+
+
+def graded_reward(prompts: list[str], completion_ids: list[list[int]]) -> list[float | None]:
+    """One of five grades, or none."""
+    luck = [digest("grade", prompt, tuple(ids)) for prompt, ids in zip(prompts, completion_ids, strict=True)]
+    return [None if number % 17 == 3 else number % 5 / 4 for number in luck]
+
+
+def ranked(group: list[Sample], label_quantile: float = 0.25, label_gap: float = 0.0, **options: Any) -> list[Sample]:
+    """Samples whose label is a grade get one by rank: the best right, the worst wrong, the others none."""
+    grades = sorted(sample.label for sample in group if not math.isnan(sample.label))
+    members = max(int(label_quantile * len(grades)), 1)
+    worst, best = (grades[members - 1], grades[-members]) if grades else (0.0, 0.0)
+    apart = best > worst and best - worst >= label_gap
+    for sample in group:
+        kind = 1.0 if sample.label >= best else 0.0 if sample.label <= worst else math.nan
+        sample.label = kind if apart else math.nan
+    return group
 
 
 class Recorder(TrainerCallback):
@@ -92,9 +135,13 @@ class Recorder(TrainerCallback):
         self.log = [entry for entry in self.trainer.state.log_history if "loss" in entry]
 
     def fixed_reward(self, prompts: list[str], completion_ids: list[list[int]], **kwargs: Any) -> list[float | None]:
-        rewards = fixed_reward(prompts, completion_ids)
+        rewards = graded_reward(prompts, completion_ids) if self.case.get("graded") else None
+        rewards = rewards or fixed_reward(prompts, completion_ids)
         samples = [self.sample(*row) for row in zip(prompts, completion_ids, rewards, strict=True)]
-        self.generations.append([samples[at : at + GROUP] for at in range(0, len(samples), GROUP)])
+        groups = [samples[at : at + GROUP] for at in range(0, len(samples), GROUP)]
+        if self.case.get("graded"):
+            groups = [ranked(group, **self.case["options"]) for group in groups]
+        self.generations.append(groups)
         self.versions.append(len(self.before) - 1)
         return rewards
 

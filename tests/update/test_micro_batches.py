@@ -12,26 +12,40 @@ def test_a_micro_batch_is_padded_to_its_own_longest_row():
     rollouts = unpad(trl_batch(), first_row=6)
     assert [rollout.row for rollout in rollouts] == [6, 7, 8]
     batch = pad_rollouts([rollouts[1], rollouts[2]], pad_token_id=0)
-    assert batch.input_ids.tolist() == [[7, 8, 9, 21], [0, 0, 4, 31]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [0, 0, 1, 1]]
+    assert batch.input_ids.tolist() == [[7, 8, 9, 21], [4, 31, 0, 0]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
     assert batch.mask.tolist() == [[1], [0]]
-    assert batch.forward_kwargs["token_type_ids"].tolist() == [[107, 108, 109, 121], [0, 0, 104, 131]]
+    assert batch.extras["token_type_ids"].tolist() == [[107, 108, 109, 121], [104, 131, 0, 0]]
     assert batch.rows == [7, 8]
 
 
-def test_all_rows_together_are_trls_batch_again():
-    source = trl_batch()
-    source["completion_mask"][2, :3] = 1
-    batch = pad_rollouts(unpad(source, 0), pad_token_id=0)
-    assert torch.equal(batch.input_ids, torch.cat([source["prompt_ids"], source["completion_ids"]], 1))
-    assert torch.equal(batch.attention_mask, torch.cat([source["prompt_mask"], source["completion_mask"]], 1))
-    assert torch.equal(batch.mask, source["completion_mask"] * source["tool_mask"])
+def test_padded_rows_predict_only_what_counts():
+    rollouts = unpad(trl_batch(), 0)
+    batch = pad_rollouts(rollouts, pad_token_id=0)
+    ignored = IGNORED
+    assert batch.labels.tolist() == [  # of 11, 12, 13, 14 a tool wrote the two in the middle
+        [ignored, ignored, 11, ignored, ignored, 14],
+        [ignored, ignored, ignored, 21, ignored, ignored],
+        [ignored] * 6,
+    ]
+    values = torch.arange(15.0).view(3, 5)  # of the next token
+    assert batch.unpack(values).tolist() == [[1, 0, 0, 4], [7, 0, 0, 0], [0, 0, 0, 0]]
+    virtual = torch.cat([torch.full((3, 2), 99.0), values], dim=1)  # of two virtual tokens in front of every row
+    assert torch.equal(batch.unpack(virtual), batch.unpack(values))
+    assert [part.tolist() for part in batch.split(torch.arange(24))][1] == [10, 11, 12, 13]
 
 
-def test_widths_are_rounded_up_to_a_multiple():
+def test_padded_and_packed_rows_have_the_same_tokens_and_masks():
+    rollouts = unpad(trl_batch(), 0)
+    padded, packed = pad_rollouts(rollouts, 0), pack_rollouts(rollouts, 0)
+    assert padded.input_ids[padded.attention_mask == 1].tolist() == packed.input_ids[0].tolist()
+    assert torch.equal(padded.mask, packed.mask)
+
+
+def test_the_width_is_rounded_up_to_a_multiple():
     batch = pad_rollouts(unpad(trl_batch(), 0), pad_token_id=0, pad_to_multiple_of=8)
-    assert batch.input_ids.shape == (3, 16) and batch.mask.shape == (3, 8)
-    assert batch.input_ids[1].tolist() == [0] * 5 + [7, 8, 9, 21] + [0] * 7
+    assert batch.input_ids.shape == batch.labels.shape == (3, 8) and batch.mask.shape == (3, 4)
+    assert batch.input_ids[1].tolist() == [7, 8, 9, 21] + [0] * 4
 
 
 def test_log_probabilities_come_back_to_their_tokens():
@@ -65,10 +79,10 @@ def test_images_follow_their_rollout():
     source["pixel_values"] = torch.cat([images(1, 1.0), images(2, 3.0)])
     rollouts = unpad(source, 0)
     batch = pad_rollouts([rollouts[2], rollouts[0]], 0)
-    assert batch.forward_kwargs["num_images"] == [2, 1]
-    assert batch.forward_kwargs["image_grid_thw"].shape == (3, 3)
-    assert torch.equal(batch.forward_kwargs["pixel_values"], torch.cat([images(2, 3.0), images(1, 1.0)]))
-    assert pad_rollouts([rollouts[1]], 0).forward_kwargs == {}  # no image in this micro-batch
+    assert batch.extras.keys() == {"image_grid_thw", "pixel_values"}
+    assert batch.extras["image_grid_thw"].shape == (3, 3)
+    assert torch.equal(batch.extras["pixel_values"], torch.cat([images(2, 3.0), images(1, 1.0)]))
+    assert pad_rollouts([rollouts[1]], 0).extras == {}  # no image in this micro-batch
 
 
 def test_packed_rows_follow_each_other_and_predict_only_what_counts():

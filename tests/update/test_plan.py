@@ -20,7 +20,9 @@ def generations(draw) -> dict:
     count = rows * processes * micro_steps * steps
     lengths = st.lists(st.integers(1, draw(st.sampled_from([2, 50]))), min_size=count, max_size=count)
     return dict(
-        capacity=Capacity(processes, rows, draw(lengths), draw(lengths), draw(st.booleans())),
+        capacity=Capacity(
+            processes, rows, draw(lengths), draw(lengths), draw(st.booleans()), draw(st.sampled_from([None, 3, 40]))
+        ),
         keep=draw(st.lists(st.booleans(), min_size=count, max_size=count)),
         num_generations=group,
         num_steps=steps,
@@ -68,8 +70,10 @@ def test_processes_run_the_same_forwards_within_the_memory_of_the_users_batch(cu
             for process in range(capacity.processes):
                 held = 0
                 for rows in (forward[process] for forward in micro_step if forward[process]):
-                    width = max(capacity.prompts[r] for r in rows) + max(capacity.completions[r] for r in rows)
-                    held += sum(capacity.lengths[r] for r in rows) if capacity.packed else len(rows) * width
+                    lengths = [capacity.lengths[r] for r in rows]
+                    held += sum(lengths) if capacity.packed else len(rows) * max(lengths)
+                    limit = capacity.position_limit or max(lengths)
+                    assert min(lengths) > limit or max(lengths) <= limit  # never from both sides
                 assert held <= budget
             assert unevenness(micro_step, capacity) <= (max(capacity.lengths) if capacity.packed else 1)
         # micro-steps without any row come first, so that the last one, which reduces gradients, has work if any has

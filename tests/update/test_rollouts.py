@@ -51,6 +51,14 @@ def test_rollouts_are_the_rows_without_their_padding():
     assert third.completion_ids.tolist() == [31] and third.mask.tolist() == [0]  # one position, which counts nowhere
 
 
+def test_a_truncated_completion_keeps_the_places_of_its_images():
+    """Tools may have put images into it, and the model wants as many places for them as there are images."""
+    source = trl_batch() | dict(num_images=[0, 0, 1], pixel_values=torch.ones(1, 3, 4, 4))
+    third = unpad(source, first_row=0)[2]
+    assert third.completion_ids.tolist() == [31, 32, 33, 0] and third.mask.tolist() == [0] * 4
+    assert third.vision["num_images"] == 1
+
+
 def test_an_empty_prompt_is_named():
     batch = trl_batch()
     batch["prompt_mask"][1] = 0

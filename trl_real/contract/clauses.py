@@ -120,10 +120,9 @@ class Clause:
 
 @dataclass(frozen=True)
 class Takes(Clause):
-    """A function that is called with these arguments in this order, then these by name; others must be optional."""
+    """A function that is called with these arguments in this order; others must be optional."""
 
     arguments: tuple[str, ...]
-    keywords: tuple[str, ...] = ()
 
     def broken(self, library: Library) -> Iterator[str]:
         parameters = list(inspect.signature(library.find(self.where)).parameters.values())
@@ -131,15 +130,10 @@ class Takes(Clause):
         if names[: len(self.arguments)] != self.arguments:
             yield f"takes {names}, not {self.arguments}"
             return
-        rest = parameters[len(self.arguments) :]
-        takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in rest)
-        missing = [name for name in self.keywords if name not in names and not takes_all]
-        if missing:
-            yield f"no longer takes {', '.join(missing)}"
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        for parameter in rest:
+        for parameter in parameters[len(self.arguments) :]:
             required = parameter.default is inspect.Parameter.empty and parameter.kind not in variadic
-            if required and parameter.name not in self.keywords:
+            if required:
                 yield f"needs an argument {parameter.name}"
 
 

@@ -23,7 +23,7 @@ def loss_is_a_mean_over_the_step(scaled: bool) -> bool:
 
 
 def head_scores_labels(add_fused_lm_head: Any) -> bool:
-    """Log-probabilities of given labels on a CPU: not shifted, 0 where the label is -100."""
+    """Log-probabilities of given labels on a CPU: of `labels` shifted, of `shift_labels` not; 0 where one is -100."""
     # No random numbers: the state of the generator belongs to the user
     config = SimpleNamespace(get_text_config=lambda: config)
     hidden = torch.arange(6, dtype=torch.float32, device="cpu").view(1, 3, 2)
@@ -35,10 +35,13 @@ def head_scores_labels(add_fused_lm_head: Any) -> bool:
     output = model(shift_labels=torch.tensor([[1, -100, 0]], device="cpu"), fused_lm_head=True)
     logps = hidden.log_softmax(-1)[0]
     expected = torch.stack([logps[0, 1], torch.zeros((), device="cpu"), logps[2, 0]])
+    shifted = model(labels=torch.tensor([[-100, 1, -100]], device="cpu"), fused_lm_head=True)
     entropy = -(logps.exp() * logps).sum(-1)
     kept = torch.tensor([0, 2], device="cpu")
     return bool(
-        torch.allclose(output.log_probs[0], expected) and torch.allclose(output.entropy[0, kept], entropy[kept])
+        torch.allclose(output.log_probs[0], expected)
+        and torch.allclose(shifted.log_probs[0], expected[:2])
+        and torch.allclose(output.entropy[0, kept], entropy[kept])
     )
 
 
@@ -92,14 +95,6 @@ CONTRACT: tuple[Clause, ...] = (
     # ---- TRL: methods of the trainer that are called ----------------------------------------------------------------
     Takes(f"{TRAINER}._generate_and_score_completions", "makes the rollouts", ("self", "inputs")),
     Takes(
-        f"{TRAINER}._get_per_token_logps_and_entropies",
-        "the forward over padded rows",
-        ("self", "model", "input_ids", "attention_mask", "logits_to_keep"),
-        ("compute_entropy", "compute_aux_loss", "pixel_values", "image_grid_thw", "pixel_attention_mask")
-        + ("spatial_shapes", "image_sizes", "image_position_ids", "num_images", "num_tiles")
-        + ("token_type_ids", "mm_token_type_ids"),
-    ),
-    Takes(
         f"{TRAINER}._get_collator_with_removed_columns", "evaluation batches", ("self", "data_collator", "description")
     ),
     Takes(f"{TRAINER}.add_callback", "finds the position after resuming", ("self", "callback")),
@@ -116,6 +111,7 @@ CONTRACT: tuple[Clause, ...] = (
     Has(TRAINER, "rewards become labels", ("reward_func_names", "reward_weights")),
     Has(TRAINER, "groups", ("num_generations", "num_generations_eval", "mask_truncated_completions")),
     Has(TRAINER, "padding and ends of completions", ("_tokenizer", "eos_token_ids", "pad_to_multiple_of")),
+    Has(TRAINER, "positions that change with the length", ("max_completion_length",)),
     Has(
         TRAINER, "sampling in evaluation", ("generation_config", "use_vllm", "vllm_generation", "temperature", "top_p")
     ),
@@ -156,6 +152,7 @@ CONTRACT: tuple[Clause, ...] = (
         CONFIG,
         "an option of REAL, which would have two meanings",
         ("tau", "degenerate_groups", "score_clip", "label_threshold", "label_reward_func", "kl_target")
+        + ("label_rule", "label_quantile", "label_gap", "regularize", "kl_limit", "kl_limit_coef")
         + ("pack_rollouts", "eval_temperature", "eval_top_p"),
     ),
     Has(f"{UTILS}:RepeatSampler", "resuming in a later epoch", ("shuffle", "num_samples", "generator")),
@@ -179,7 +176,11 @@ CONTRACT: tuple[Clause, ...] = (
     ),
     Has("transformers.modeling_outputs:MoeModelOutputWithPast", "the balance loss", ("router_logits",)),
     Has("transformers:PreTrainedConfig", "the attention of packed rows", ("_attn_implementation",)),
-    Has("transformers:PreTrainedModel", "a model that cannot be packed", ("_is_stateful",)),
+    Has(
+        "transformers:PreTrainedModel",
+        "a model that cannot be packed",
+        ("_is_stateful", "_supports_attention_backend"),
+    ),
     Has(
         "transformers.modeling_flash_attention_utils:FlashAttentionKwargs",
         "where a packed row ends",

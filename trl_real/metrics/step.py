@@ -22,6 +22,7 @@ MEANS = {
     "scores/negative_mean": ("negative_scores", "negatives"),
     "weights/mean": ("weights", "labelled"),
     "aux_loss": ("aux_loss", "rollouts"),
+    "kl_limit/kl": ("trained_kl", "trained"),
 }
 WEIGHTS_MAX = "weights/max"
 LOSSES = ("loss", "policy_loss")  # shares of a mean already

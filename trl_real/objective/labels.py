@@ -1,7 +1,8 @@
 """Rewards -> labels. In: rewards of every reward function (N, F). Out: one label per rollout (N,): 1.0, 0.0 or NaN.
 
 A rollout is positive when its reward exceeds the threshold ("a predefined verification rule", Section 4.1). A rollout
-that no reward function scored, or that has no token that counts, has no label and is in neither class.
+that no reward function scored, or that has no token that counts, has no label and is in neither class. For graded
+rewards there is another rule, which is not the paper's: the best of a group are right, its worst are wrong.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class LabelRule:
         return (rewards_per_func * reward_weights).nansum(dim=1).masked_fill(unscored, torch.nan)
 
     def labels(self, rewards: torch.Tensor, counted_tokens: torch.Tensor) -> torch.Tensor:
-        """Labels (N,) float32 from rewards (N,) and the number of tokens that count (N,)."""
+        """Labels float32 from rewards and the number of tokens that count, all of one shape."""
         labels = (rewards > self.threshold).float()
         return labels.masked_fill(rewards.isnan() | (counted_tokens == 0), torch.nan)
 
@@ -48,7 +49,8 @@ class LabelRule:
         if len(self._seen) > 2:
             message = (
                 f"The rewards take more than two values ({values}, ...). REAL uses labels: a rollout counts as right "
-                f"when its reward exceeds label_threshold={self.threshold:g}, by however much."
+                f"when its reward exceeds label_threshold={self.threshold:g}, by however much. To set the best of "
+                "every group against its worst instead, write label_rule='group_quantile'."
             )
         elif len(self._seen) == 2 and len({value > self.threshold for value in self._seen}) == 1:
             message = (
@@ -59,11 +61,52 @@ class LabelRule:
         return message
 
 
+@dataclass
+class GroupQuantileRule(LabelRule):
+    """
+    The best of a group are right and its worst are wrong, whatever the rewards of other groups are.
+
+    Args:
+        share (`float`):
+            Share of the scored rollouts of a group on either side, rounded down, but one at least. All that are as
+            good as the last of the best are among the best, and likewise the worst, so that the order of a group does
+            not matter.
+        gap (`float`):
+            A group has no labels unless the last of the best is better than the last of the worst, by this at least.
+    """
+
+    share: float = 0.25
+    gap: float = 0.0
+
+    def labels(self, rewards: torch.Tensor, counted_tokens: torch.Tensor) -> torch.Tensor:
+        """Labels (P, G) float32 from (P, G), one row for every group; the middle of a group has none."""
+        scored = ~rewards.isnan() & (counted_tokens > 0)
+        members = (scored.sum(dim=1, keepdim=True) * self.share + 1e-6).long().clamp(min=1)  # 0.29 · 100 is 28.99…
+        best = rewards.masked_fill(~scored, -torch.inf).sort(dim=1, descending=True).values.gather(1, members - 1)
+        worst = rewards.masked_fill(~scored, torch.inf).sort(dim=1).values.gather(1, members - 1)
+        apart = scored & (best > worst) & (best - worst >= self.gap)
+        labels = torch.full_like(rewards, torch.nan, dtype=torch.float32)
+        return labels.masked_fill(apart & (rewards <= worst), 0.0).masked_fill(apart & (rewards >= best), 1.0)
+
+    def warning(self, rewards: torch.Tensor) -> str | None:
+        """`None`: whether rewards are graded does not matter here."""
+        return None
+
+
 def make_label_rule(
-    reward_func_names: list[str], label_threshold: float | None, label_reward_func: str | None
+    reward_func_names: list[str],
+    label_threshold: float | None,
+    label_reward_func: str | None,
+    needs_threshold: bool = True,
 ) -> LabelRule:
     """
-    The rule for these reward functions.
+    The rule for these reward functions, against a threshold.
+
+    Args:
+        reward_func_names (`list[str]`), label_threshold (`float`, *optional*), label_reward_func (`str`, *optional*):
+            What there is, and the fields of the configuration.
+        needs_threshold (`bool`, *optional*, defaults to `True`):
+            Whether the sum of several functions has no threshold by default.
 
     Raises:
         `ValueError`: If there are several reward functions and nothing says which reward decides, or if
@@ -77,7 +120,7 @@ def make_label_rule(
             )
         threshold = 0.5 if label_threshold is None else label_threshold
         return LabelRule(threshold, reward_func_names.index(label_reward_func))
-    if label_threshold is None and len(reward_func_names) > 1:
+    if needs_threshold and label_threshold is None and len(reward_func_names) > 1:
         raise ValueError(
             f"There are {len(reward_func_names)} reward functions ({names}), so REAL must be told when a rollout is "
             f"right. Either name the one that decides, `REALConfig(label_reward_func={reward_func_names[0]!r})`, or "

@@ -10,6 +10,8 @@ from .fields import INERT, REFUSED
 
 
 KL_TARGETS = ("ref", "old")
+REGULARIZE = ("all", "trained")
+LABEL_RULES = ("threshold", "group_quantile")
 
 
 @dataclass
@@ -36,9 +38,26 @@ class REALConfig(ValidationConfig):
             `label_reward_func`; with several functions it is compared with their weighted sum and has no default.
         label_reward_func (`str`, *optional*):
             Name of the one reward function that decides whether a rollout is right.
+        label_rule (`str`, *optional*, defaults to `"threshold"`):
+            `"threshold"` (the paper's), or `"group_quantile"` for graded rewards: the best of a group are right, its
+            worst are wrong, and those between have no label. What is right in evaluation is still said by
+            `label_threshold`.
+        label_quantile (`float`, *optional*, defaults to `0.25`):
+            With `"group_quantile"`: share of a group's scored rollouts on either side, rounded down, one at least.
+        label_gap (`float`, *optional*, defaults to `0.0`):
+            With `"group_quantile"`: a group has labels only if its best and worst are apart by this at least, and not
+            equal.
         kl_target (`str`, *optional*, defaults to `"ref"`):
             Policy of the KL term that `beta` weighs: `"ref"` (the reference model) or `"old"` (the policy that
             generated).
+        regularize (`str`, *optional*, defaults to `"all"`):
+            Which rollouts the KL term, the entropy bonus and the MoE balance loss act on: `"all"`, so that every
+            rollout is run, or `"trained"`, those that the objective gives a gradient anyway. Either way a term is a
+            mean over all rollouts of the step, so a rollout is held equally firmly.
+        kl_limit (`float`, *optional*), kl_limit_coef (`float`, *optional*, defaults to `1000.0`):
+            Experimental, not in the paper but in DisCO (arXiv 2505.12366): adds
+            `kl_limit_coef · max(KL − kl_limit, 0)²` to the loss of a step, KL from the policy that generated to the
+            one that is trained, in nats per token, a mean over the trained rollouts. DisCO takes 1e-4.
         pack_rollouts (`bool`, *optional*):
             Pack the rollouts of a forward one after another instead of padding them. Default: where the model can be
             run so without one rollout seeing another, which is tried at the start. `True` makes it an error if it
@@ -84,12 +103,41 @@ class REALConfig(ValidationConfig):
     label_reward_func: str | None = field(
         default=None, metadata={"help": "Name of the one reward function that decides whether a rollout is right."}
     )
+    label_rule: str = field(
+        default="threshold",
+        metadata={
+            "help": "How rewards become labels: 'threshold' (the paper's) or 'group_quantile' (the best of a group "
+            "are right, its worst are wrong, those between have no label)."
+        },
+    )
+    label_quantile: float = field(
+        default=0.25, metadata={"help": "Share of a group on either side with label_rule='group_quantile'."}
+    )
+    label_gap: float = field(
+        default=0.0,
+        metadata={"help": "Least distance of best and worst rewards of a group with label_rule='group_quantile'."},
+    )
     kl_target: str = field(
         default="ref",
         metadata={
             "help": "Policy of the KL term weighed by beta: 'ref' (reference model) or 'old' (the one that generated)."
         },
     )
+    regularize: str = field(
+        default="all",
+        metadata={
+            "help": "Rollouts that KL term, entropy bonus and MoE balance loss act on: 'all', or 'trained' (those "
+            "with a gradient from the objective, so that no others are run)."
+        },
+    )
+    kl_limit: float | None = field(
+        default=None,
+        metadata={
+            "help": "Experimental, not in the paper: penalty on the KL from the policy that generated beyond this "
+            "(nats per token). DisCO takes 1e-4."
+        },
+    )
+    kl_limit_coef: float = field(default=1000.0, metadata={"help": "Weight of the squared excess over kl_limit."})
     pack_rollouts: bool | None = field(
         default=None,
         metadata={
@@ -118,13 +166,37 @@ class REALConfig(ValidationConfig):
         check_options(self.tau, self.loss_type, self.degenerate_groups, self.score_clip)
         if self.kl_target not in KL_TARGETS:
             raise ValueError(f"`kl_target` must be one of 'ref', 'old', got {self.kl_target!r}.")
+        if self.regularize not in REGULARIZE:
+            raise ValueError(f"`regularize` must be one of 'all', 'trained', got {self.regularize!r}.")
+        for name in ("kl_limit", "kl_limit_coef"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"`{name}` must be a finite number of at least 0, got {value!r}.")
         if self.label_threshold is not None and not math.isfinite(self.label_threshold):
             raise ValueError(f"`label_threshold` must be a finite number, got {self.label_threshold!r}.")
         if self.kl_target == "old" and self.beta == 0.0:
             warnings.warn("`kl_target='old'` has no effect while `beta` is 0.", stacklevel=4)
+        self._check_label_rule()
+        if self.kl_limit is None and self.kl_limit_coef != REALConfig.kl_limit_coef:
+            warnings.warn("`kl_limit_coef` has no effect without `kl_limit`.", stacklevel=4)
         if self.kl_target == "old" and self.sync_ref_model:
             raise ValueError(
                 "`sync_ref_model` needs a reference model: set `kl_target='ref'`, or `sync_ref_model=False`."
+            )
+
+    def _check_label_rule(self) -> None:
+        if self.label_rule not in LABEL_RULES:
+            raise ValueError(f"`label_rule` must be one of 'threshold', 'group_quantile', got {self.label_rule!r}.")
+        if not 0 < self.label_quantile <= 0.5:
+            raise ValueError(f"`label_quantile` must be above 0 and at most 0.5, got {self.label_quantile!r}.")
+        if not (math.isfinite(self.label_gap) and self.label_gap >= 0):
+            raise ValueError(f"`label_gap` must be a finite number of at least 0, got {self.label_gap!r}.")
+        changed = (self.label_quantile, self.label_gap) != (REALConfig.label_quantile, REALConfig.label_gap)
+        if self.label_rule == "threshold" and changed:
+            warnings.warn(
+                "`label_quantile` and `label_gap` have no effect with `label_rule='threshold'`. Write "
+                "label_rule='group_quantile' for labels from graded rewards.",
+                stacklevel=5,
             )
 
     def _check_fields(self) -> None:
@@ -154,10 +226,21 @@ class REALConfig(ValidationConfig):
                 f"or whole parts of one. Write, for example, steps_per_generation={lower} or "
                 f"steps_per_generation={lower + accumulation}."
             )
+        if self.kl_limit is not None and self.num_iterations > 1 and accumulation > per_generation:
+            raise ValueError(
+                "`kl_limit`: an optimizer step of several generations that are used more than once would be on policy "
+                "in one part and off policy in another. Write num_iterations=1, or "
+                f"steps_per_generation={accumulation}."
+            )
         if self.accelerator_config.split_batches:
             raise ValueError(
                 "`accelerator_config`: with split_batches=True the processes share what one of them should have, so a "
                 "generation would lose rollouts. Leave it out."
+            )
+        if self.accelerator_config.dispatch_batches:
+            raise ValueError(
+                "`accelerator_config`: with dispatch_batches=True the main process would have to cut rows of text, "
+                "which Accelerate cannot. Leave it out: every process reads its own rows."
             )
         micro_steps = min(accumulation, per_generation)
         rows_per_micro_step = self.per_device_train_batch_size * self.world_size

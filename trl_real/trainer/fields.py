@@ -77,7 +77,7 @@ REFUSED: dict[str, Refusal] = {
 NOTES: dict[str, str] = {
     "loss_type": "REAL's own: `real`, `real_no_anchor` or `bce`.",
     "beta": "Weight of the KL term to `kl_target`, a mean over rollouts of the rollout's mean over tokens. If not 0, "
-    "all rollouts are trained on.",
+    "all rollouts are trained on, unless `regularize` says otherwise.",
     "use_bias_correction_kl": "The KL term of a token is multiplied by its importance ratio.",
     "entropy_coef": "The bonus is a mean over rollouts of the rollout's mean token entropy. If not 0, all rollouts "
     "are trained on.",
@@ -168,10 +168,32 @@ OWN: dict[str, tuple[str, str]] = {
         "Name of the one reward function that decides whether a rollout is right.",
         "With several reward functions of which one says what is right.",
     ),
+    "label_rule": (
+        "How rewards become labels: `threshold`, or `group_quantile`: the best of a group right, its worst wrong.",
+        "`group_quantile` with graded rewards: tests passed, rubrics.",
+    ),
+    "label_quantile": (
+        "Share of a group on either side with `group_quantile`, rounded down, one at least.",
+        "With large groups, or rewards that are noisy in the middle.",
+    ),
+    "label_gap": (
+        "Least distance between best and worst with `group_quantile`; equal ones never have labels.",
+        "To the size of the reward's noise.",
+    ),
     "kl_target": (
         "Policy of the KL term that `beta` weighs: `ref` or `old`.",
         "With `beta` above 0: `old` holds the policy near the one that sampled, and needs no reference model.",
     ),
+    "regularize": (
+        "Rollouts that KL term, entropy bonus and MoE balance loss act on: `all`, or `trained` (of mixed groups).",
+        "`trained` with `beta`, an entropy bonus or a Mixture of Experts: rollouts of one-class groups are then "
+        "neither run nor pulled.",
+    ),
+    "kl_limit": (
+        "Experimental: a penalty once a step's KL from the policy that generated exceeds this, in nats per token.",
+        "When a warning says that updates overshoot and the learning rate should stay. DisCO takes 1e-4.",
+    ),
+    "kl_limit_coef": ("Weight of that penalty, `kl_limit_coef · max(KL − kl_limit, 0)²`.", "Hardly ever."),
     "pack_rollouts": (
         "Pack rollouts one after another. Default: where the model can be run so.",
         "`True` to be told if it cannot, `False` to compare with padded rows.",

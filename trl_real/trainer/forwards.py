@@ -15,6 +15,7 @@ from trl import GRPOTrainer
 from ..compat import disable_gradient_checkpointing, use_adapter
 from ..update.micro_batches import MicroBatch, PackedBatch, pack_rollouts, pad_rollouts
 from ..update.packing import obstacle, packed_attention, row_boundaries, rows_are_apart
+from ..update.positions import position_limit
 from ..update.regularizers import balance_losses, capture_router_logits
 from ..update.rollouts import Rollout
 
@@ -31,17 +32,28 @@ class Forwards:
             Its models, settings and processes are used; nothing in it is changed.
 
     Raises:
-        `ValueError`: If `pack_rollouts` is true for a model that cannot be run so.
+        `ValueError`: If `pack_rollouts` is true for a model that cannot be run so, or completions may be too long for
+        the model's positions.
     """
 
     def __init__(self, trainer: GRPOTrainer):
         self.trainer = trainer
+        self.position_limit = position_limit(trainer.model)
+        self._check_lengths_at_start()
+        self.why_padded: str | None = None
         self.packs = self._may_pack()  # `None` until the first rollouts have told
 
     def collate(self, rollouts: list[Rollout]) -> MicroBatch:
         """The rollouts of one forward, packed where the model can keep them apart."""
         layout = pack_rollouts if self.packs else pad_rollouts
         return layout(rollouts, self.trainer._tokenizer.pad_token_id, self.trainer.pad_to_multiple_of)
+
+    def collate_all(self, rollouts: list[Rollout]) -> list[MicroBatch]:
+        """As few forwards as the model's positions allow, as many on every process."""
+        if self.position_limit is None:
+            return [self.collate(rollouts)]
+        filler = rollouts[0].filler()
+        return [self.collate(rows or [filler]) for rows in self.position_limit.sides(rollouts)]
 
     def attention(self) -> AbstractContextManager[None]:
         """Must hold a backward, which may recompute the forward."""
@@ -76,43 +88,37 @@ class Forwards:
         self, model: Any, batch: MicroBatch, compute_entropy: bool = False, compute_aux_loss: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Log-probabilities and, if wanted, entropies (B, C) of the completion tokens."""
-        if isinstance(batch, PackedBatch):
-            return self._run_packed(model, batch, compute_entropy, compute_aux_loss)
-        return self.trainer._get_per_token_logps_and_entropies(
-            model,
-            batch.input_ids,
-            batch.attention_mask,
-            batch.mask.size(1),
-            compute_entropy=compute_entropy,
-            compute_aux_loss=compute_aux_loss,
-            **batch.forward_kwargs,
-        )[:2]
-
-    def _run_packed(
-        self, model: Any, batch: PackedBatch, compute_entropy: bool, compute_aux_loss: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        trainer = self.trainer
+        trainer, options = self.trainer, {"output_router_logits": True} if compute_aux_loss else {}
         plain = trainer.accelerator.unwrap_model(model) if model is trainer.ref_model else trainer.model
-        with packed_attention(plain), trainer.accelerator.autocast():
-            output = model(
-                input_ids=batch.input_ids,
-                position_ids=batch.position_ids,
-                shift_labels=batch.shift_labels,
-                fused_lm_head=True,
-                **row_boundaries(plain, batch.row_lengths, batch.input_ids.device),
-                **({"output_router_logits": True} if compute_aux_loss else {}),
-            )
+        if isinstance(batch, PackedBatch):
+            options |= row_boundaries(plain, batch.row_lengths, batch.input_ids.device)
+        with packed_attention(plain) if self.packs else nullcontext(), trainer.accelerator.autocast():
+            output = model(**batch.model_inputs, fused_lm_head=True, **options)
         return batch.unpack(output.log_probs), batch.unpack(output.entropy) if compute_entropy else None
+
+    def _check_lengths_at_start(self) -> None:
+        limit, trainer = self.position_limit, self.trainer
+        if limit is None:
+            return
+        limit.check(trainer.max_completion_length + 1)
+        if limit.length % (trainer.pad_to_multiple_of or 1):
+            raise ValueError(
+                f"`pad_to_multiple_of`={trainer.pad_to_multiple_of} pads rows of up to {limit.length} tokens beyond "
+                "that length, where the model's positions change. Leave it out, or take a divisor of that length."
+            )
 
     # ---- packed or padded -------------------------------------------------------------------------------------------
 
     def _may_pack(self) -> bool | None:
         """`False` if forwards must be padded, `None` if the first rollouts have yet to tell."""
         args = self.trainer.args
-        wanted, reason = args.pack_rollouts, obstacle(self.trainer.model, args.torch_compile)
-        if wanted and reason:
-            raise ValueError(f"`pack_rollouts=True` does not work here: {reason}. Leave `pack_rollouts` out.")
-        return False if reason or wanted is False else None
+        if args.pack_rollouts is False:
+            self.why_padded = "pack_rollouts is false"
+            return False
+        self.why_padded = obstacle(self.trainer.model, args.torch_compile)
+        if args.pack_rollouts and self.why_padded:
+            raise ValueError(f"`pack_rollouts=True` does not work here: {self.why_padded}. Leave `pack_rollouts` out.")
+        return False if self.why_padded else None
 
     def try_packing(self, rollouts: list[Rollout]) -> None:
         """
@@ -129,15 +135,17 @@ class Forwards:
         self.packs = accelerator.gather(torch.tensor([reason is None], device=accelerator.device)).all().item()
         if self.packs:
             return
-        reason = reason or "another process finds that rows change their neighbours"
+        self.why_padded = reason or "another process finds that rows change their neighbours"
         if self.trainer.args.pack_rollouts:
-            raise ValueError(f"`pack_rollouts=True` does not work here: {reason}. Leave it out.")
-        logger.warning(f"Every forward is padded, which is slower: {reason}.")
+            raise ValueError(f"`pack_rollouts=True` does not work here: {self.why_padded}. Leave it out.")
+        logger.warning(f"Every forward is padded, which is slower: {self.why_padded}.")
 
     def _why_not_apart(self, rollouts: list[Rollout]) -> str | None:
         """`None` if the model, run on packed rows without dropout, computes each as if it were alone."""
         if any(rollout.token_types or rollout.vision for rollout in rollouts):
             return "rollouts with token types or images cannot be packed"
+        if self.position_limit is not None:  # rows from both sides are never run together
+            rollouts = next(rows for rows in self.position_limit.sides(rollouts) if rows)
         training = self.trainer.model.training
         self.trainer.model.eval()
         try:

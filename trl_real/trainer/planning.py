@@ -19,6 +19,7 @@ from ..update.plan import Capacity, StepPlan, plan_generation
 from ..update.rollouts import Rollout, exchange, token_counts, unpad
 from .forwards import Forwards
 from .position import micro_steps_per_step
+from .start_line import start_line
 
 
 logger = get_logger(__name__)
@@ -48,6 +49,7 @@ class GenerationPlanner:
     label_rule: LabelRule
     trains_every_rollout: bool
     reading: bool = field(default=False, init=False)  # while TRL scores completions
+    _started: bool = field(default=False, init=False)
 
     def read(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, torch.Tensor]:
         """Generate: this process's rollouts; labels (P, G) and token counts (P * G, 3) over all processes."""
@@ -58,15 +60,17 @@ class GenerationPlanner:
         finally:
             self.reading = False
         rollouts = unpad(batch, trainer.accelerator.process_index * len(inputs))
-        self.forwards.try_packing(rollouts)
         counts = trainer.accelerator.gather(token_counts(batch))
+        if limit := self.forwards.position_limit:
+            limit.check(int(counts[:, :2].sum(dim=1).max()))
+        self.forwards.try_packing(rollouts)
         rewards = self.label_rule.rewards(trainer.rewards_per_func, trainer.reward_weights.to(counts.device))
         if warning := self.label_rule.warning(rewards):
             logger.warning(warning)
-        labels = self.label_rule.labels(rewards, counts[:, -1])
-        trainer._logs["extra"]["label"].extend(labels.tolist())
         mode = "train" if trainer.model.training else "eval"
-        labels = labels.view(-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
+        groups = (-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
+        labels = self.label_rule.labels(rewards.view(groups), counts[:, -1].view(groups))
+        trainer._logs["extra"]["label"].extend(labels.flatten().tolist())
         for name, share in group_shares(labels).items():
             trainer._metrics[mode][f"groups/{name}"].append(share)
         return rollouts, labels, counts
@@ -76,6 +80,9 @@ class GenerationPlanner:
         rollouts, labels, counts = self.read(inputs)
         accelerator = self.trainer.accelerator
         keep = counts[:, -1] > 0 if self.trains_every_rollout else self.objective.informative(labels).flatten()
+        if not self._started:
+            accelerator.print(start_line(self.trainer, self.forwards, self.label_rule))
+            self._started = True
         self._log_trained(keep, counts[:, -1].float())
         plans = self._plans(keep, counts, first_step)
         wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(accelerator.num_processes)]
@@ -94,8 +101,16 @@ class GenerationPlanner:
         """One for every optimizer step, the same on every process; rows that are not kept run nowhere."""
         args, micro_steps = self.trainer.args, micro_steps_per_step(self.trainer.args)
         processes, (prompts, completions, _) = self.trainer.accelerator.num_processes, counts.T.tolist()
+        limit = self.forwards.position_limit
         return plan_generation(
-            Capacity(processes, args.per_device_train_batch_size, prompts, completions, self.forwards.packs),
+            Capacity(
+                processes,
+                args.per_device_train_batch_size,
+                prompts,
+                completions,
+                self.forwards.packs,
+                limit.length if limit else None,
+            ),
             keep.tolist(),
             self.trainer.num_generations,
             args.steps_per_generation // micro_steps,

@@ -32,15 +32,16 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..compat import get_config_model_id
 from ..metrics.drift import DriftWatch
-from ..objective.labels import make_label_rule
+from ..objective.labels import GroupQuantileRule, make_label_rule
 from ..update.generation import Generation, Objective
 from ..update.micro_batches import MicroStepBatch
-from ..update.regularizers import Regularizers
+from ..update.regularizers import KLLimit, Regularizers
 from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
-from .advice import advice
+from .checks.adapters import check_adapters
+from .checks.advice import advice
+from .checks.dropout import disable_functional_dropout
 from .config import REALConfig
-from .dropout import disable_functional_dropout
 from .entropy import adapt_entropy_coef
 from .forwards import Forwards
 from .loss import StepLoss
@@ -123,6 +124,7 @@ class REALTrainer(ValidatingTrainer):
             args = REALConfig(f"{model_name.split('/')[-1]}-REAL")
         if not isinstance(args, REALConfig):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
+        check_adapters(model, peft_config)
         # A KL term to the old policy needs no reference model, so TRL must not load one. TRL's own `self.beta` is the
         # weight of the term to the reference, and so stays 0 in that case; everything here reads `args.beta`.
         beta, args.beta = args.beta, 0.0 if args.kl_target == "old" else args.beta
@@ -147,7 +149,10 @@ class REALTrainer(ValidatingTrainer):
             args.beta = beta
         if args.disable_dropout:
             disable_functional_dropout(self.model)
-        self._label_rule = make_label_rule(self.reward_func_names, args.label_threshold, args.label_reward_func)
+        by_threshold = args.label_rule == "threshold"
+        self._label_rule = make_label_rule(  # what is right in evaluation, whatever labels training takes
+            self.reward_func_names, args.label_threshold, args.label_reward_func, needs_threshold=by_threshold
+        )
         self._assemble()
         self._generation: Generation | None = None
         self._train_sampler = None
@@ -158,14 +163,21 @@ class REALTrainer(ValidatingTrainer):
     def _assemble(self) -> None:
         """The parts that stand in place of GRPOTrainer's loss, in the order in which a generation meets them."""
         args, balance_coef = self.args, self.router_aux_loss_coef if self.aux_loss_enabled else 0.0
-        added_terms = args.beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
+        regularized = args.beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
         objective = Objective(args.tau, args.loss_type, args.degenerate_groups, args.score_clip)
         regularizers = Regularizers(args.beta, args.kl_target, args.use_bias_correction_kl, balance_coef)
         drift_watch = DriftWatch(args.tau) if args.score_clip is None else None
         self._forwards = Forwards(self)
-        self._record = StepRecord(self, drift_watch, added_terms)
-        self._planner = GenerationPlanner(self, self._forwards, objective, self._label_rule, added_terms)
-        self._loss = StepLoss(self, self._forwards, objective, regularizers, self._record)
+        self._record = StepRecord(self, drift_watch, regularized or args.kl_limit is not None)
+        if args.regularize == "trained" and not regularized:
+            logger.warning("`regularize='trained'` has no effect: there is no KL term, entropy bonus or balance loss.")
+        trains_all = regularized and args.regularize == "all"
+        rule = self._label_rule
+        if args.label_rule == "group_quantile":
+            rule = GroupQuantileRule(rule.threshold, rule.column, share=args.label_quantile, gap=args.label_gap)
+        self._planner = GenerationPlanner(self, self._forwards, objective, rule, trains_all)
+        limit = KLLimit(args.kl_limit, args.kl_limit_coef) if args.kl_limit is not None else None
+        self._loss = StepLoss(self, self._forwards, objective, regularizers, self._record, limit)
 
     # ---- position in the run ----------------------------------------------------------------------------------------
 
@@ -225,9 +237,10 @@ class REALTrainer(ValidatingTrainer):
             self._record.start_evaluation()
         rollouts = [rollout for rollout in rollouts if rollout.row < labels.numel()] or [rollouts[0].filler()]
         self._loss.start_evaluation_batch(labels)
-        batch = self._forwards.collate(rollouts)
-        self._planner.remember_reference(batch)
-        return MicroStepBatch([batch])
+        batches = self._forwards.collate_all(rollouts)
+        for batch in batches:
+            self._planner.remember_reference(batch)
+        return MicroStepBatch(batches)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to

@@ -57,15 +57,21 @@ class StepWeights:
             Row of the first rollout of the first group.
         on_policy (`bool`):
             Whether the policy is still the one that generated, so that every score is 0.
+        trained (`int`):
+            Rollouts of the step that are run, on all processes.
         weights, shares (`torch.Tensor` of shape `(N, G)`, *optional*):
             From [`Objective.weigh`]; `None` while the scores are not known.
+        kl (`torch.Tensor`, *optional*):
+            Mean over the trained rollouts of each one's KL from the policy that generated; `None` while not known.
     """
 
     labels: torch.Tensor
     first_row: int
     on_policy: bool
+    trained: int
     weights: torch.Tensor | None = None
     shares: torch.Tensor | None = None
+    kl: torch.Tensor | None = None
 
     def spread(self, rows: list[int | None], scores: torch.Tensor) -> torch.Tensor:
         """The scores (B,) of these rows at their place among all rollouts of the step (N, G); zero elsewhere."""
@@ -120,6 +126,6 @@ class Generation:
 
     def step_weights(self, step: int, on_policy: bool) -> StepWeights:
         """The groups of an optimizer step, weights not yet known."""
-        groups = self.plans[step].groups
-        labels = self.labels[groups.start : groups.stop]
-        return StepWeights(labels, groups.start * self.labels.size(1), on_policy)
+        plan = self.plans[step]
+        labels = self.labels[plan.groups.start : plan.groups.stop]
+        return StepWeights(labels, plan.groups.start * self.labels.size(1), on_policy, plan.trained)

@@ -3,7 +3,8 @@
 In: single rollouts (`rollouts.py`). Out: `PackedBatch` or `PaddedBatch`; what the loss computes with them has the
 shape (B, C) in both. Which of the two a model can run, and its attention, is in `packing.py`.
 
-Legend: B rollouts, P prompt tokens, C completion tokens of the longest, N tokens of all rollouts together.
+Legend: B rollouts, C completion tokens of the longest completion, L tokens of the longest rollout, N tokens of all
+rollouts together.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ..compat import pad, unsplit_pixel_values_by_grid
-from .rollouts import Rollout
+from .rollouts import VISION_COUNTS, Rollout
 
 
 IGNORED = -100  # label of a position whose next token is not scored
@@ -29,15 +30,25 @@ class MicroBatch:
             The B rows.
         mask (`torch.Tensor` of shape `(B, C)`):
             1 where a completion token counts.
+        columns (`torch.Tensor` of shape `(B, C)`):
+            Which of the values of a forward, flattened, predicts each completion token; 0 in the padding.
+        input_ids (`torch.Tensor`):
+            Tokens of all rows.
     """
 
     rollouts: list[Rollout]
     mask: torch.Tensor
+    columns: torch.Tensor
+    input_ids: torch.Tensor
 
     @property
     def rows(self) -> list[int | None]:
         """Row of every rollout, `None` for a filler."""
         return [rollout.row for rollout in self.rollouts]
+
+    def unpack(self, values: torch.Tensor) -> torch.Tensor:
+        """What a forward gives of the next tokens as `(B, C)`, zero where no token counts."""
+        return values.flatten()[self.columns].masked_fill(self.mask == 0, 0.0)
 
     def padded(self, name: str) -> torch.Tensor:
         """Log-probabilities of that name as `(B, C)`, zero in the padding and for fillers."""
@@ -59,28 +70,37 @@ class MicroBatch:
 @dataclass
 class PaddedBatch(MicroBatch):
     """
-    Rollouts padded to the longest prompt and the longest completion among them.
+    Rollouts padded on the right to the longest among them, L tokens.
+
+    A row's tokens have the positions that they have alone, which absolute positions, recurrent layers and virtual
+    tokens in front of a row depend on.
 
     Args:
-        input_ids, attention_mask (`torch.Tensor` of shape `(B, P + C)`):
-            Prompts padded on the left, completions on the right.
-        forward_kwargs (`dict`):
-            Token types and images, as TRL's forward takes them.
+        attention_mask (`torch.Tensor` of shape `(B, L)`):
+            0 in the padding.
+        labels (`torch.Tensor` of shape `(B, L)`):
+            The token itself where it is a completion token that counts, else -100.
+        extras (`dict`):
+            Token types and images, as the model takes them.
     """
 
-    input_ids: torch.Tensor
     attention_mask: torch.Tensor
-    forward_kwargs: dict[str, Any]
+    labels: torch.Tensor
+    extras: dict[str, Any]
+
+    @property
+    def model_inputs(self) -> dict[str, Any]:
+        """What the model reads. It shifts the labels itself, since prompt learning puts others in front of them."""
+        return dict(input_ids=self.input_ids, attention_mask=self.attention_mask, labels=self.labels) | self.extras
+
+    def unpack(self, values: torch.Tensor) -> torch.Tensor:
+        """Values `(B, L - 1)` of the next tokens, or more with virtual tokens in front, as `(B, C)`."""
+        return super().unpack(values[:, 1 - self.input_ids.size(1) :])
 
     def split(self, values: torch.Tensor) -> list[torch.Tensor]:
-        """Each rollout's part of `(B * (P + C), ...)` values, without the padding."""
-        values = values.view(*self.input_ids.shape, *values.shape[1:])
-        prompt_width = self.input_ids.size(1) - self.mask.size(1)
-        starts = [prompt_width - len(rollout.prompt_ids) for rollout in self.rollouts]
-        return [
-            row[start : start + rollout.length]
-            for row, start, rollout in zip(values, starts, self.rollouts, strict=True)
-        ]
+        """Each rollout's part of `(B * L, ...)` values, without padding and virtual tokens."""
+        values = values.view(len(self.rollouts), -1, *values.shape[1:])[:, -self.input_ids.size(1) :]
+        return [row[: rollout.length] for row, rollout in zip(values, self.rollouts, strict=True)]
 
 
 @dataclass
@@ -89,29 +109,26 @@ class PackedBatch(MicroBatch):
     Rollouts one after another, without padding.
 
     Args:
-        input_ids, position_ids (`torch.Tensor` of shape `(1, N)`):
-            Tokens of all rollouts; positions restart at 0 with each.
+        position_ids (`torch.Tensor` of shape `(1, N)`):
+            Restart at 0 with every rollout.
         shift_labels (`torch.Tensor` of shape `(1, N)`):
             The next token where that is a completion token that counts, else -100.
-        columns (`torch.Tensor` of shape `(B, C)`):
-            Position, in N, that predicts each completion token; 0 in the padding.
         row_lengths (`list[int]`):
             Tokens of every row.
     """
 
-    input_ids: torch.Tensor
     position_ids: torch.Tensor
     shift_labels: torch.Tensor
-    columns: torch.Tensor
     row_lengths: list[int]
+
+    @property
+    def model_inputs(self) -> dict[str, Any]:
+        """What the model reads, but for the ends of the rows, which its attention reads."""
+        return dict(input_ids=self.input_ids, position_ids=self.position_ids, shift_labels=self.shift_labels)
 
     def split(self, values: torch.Tensor) -> list[torch.Tensor]:
         """Each rollout's part of `(N, ...)` values."""
         return list(values.split(self.row_lengths))[: len(self.rollouts)]
-
-    def unpack(self, values: torch.Tensor) -> torch.Tensor:
-        """Per-position values `(1, N)` as `(B, C)`, zero where no token counts."""
-        return values.flatten()[self.columns].masked_fill(self.mask == 0, 0.0)
 
 
 @dataclass
@@ -131,66 +148,65 @@ def pack_rollouts(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of
     device, lengths = rollouts[0].prompt_ids.device, [rollout.length for rollout in rollouts]
     if rest := -sum(lengths) % (pad_to_multiple_of or 1):
         lengths.append(rest)
-    ids = [part for rollout in rollouts for part in (rollout.prompt_ids, rollout.completion_ids)]
-    ids.append(torch.full((rest,), pad_token_id, device=device))
-    labels = [_labels(rollout) for rollout in rollouts]
-    labels.append(torch.full((rest,), IGNORED, device=device))
-    first = torch.tensor([0, *lengths]).cumsum(0)[: len(rollouts)]
-    before = first + torch.tensor([len(rollout.prompt_ids) - 1 for rollout in rollouts])
-    sizes = torch.tensor([len(rollout.completion_ids) for rollout in rollouts])
-    offsets = torch.arange(int(sizes.max()))
-    columns = (before[:, None] + offsets).masked_fill(offsets >= sizes[:, None], 0)
+    labels = [_labels(rollout).roll(-1) for rollout in rollouts]  # the first of a rollout is never scored
     return PackedBatch(
         rollouts=rollouts,
         mask=pad_sequence([rollout.mask for rollout in rollouts], batch_first=True),
-        input_ids=torch.cat(ids)[None],
+        columns=_columns(rollouts, torch.tensor([0, *lengths]).cumsum(0)[: len(rollouts)]),
+        input_ids=torch.cat([*map(_ids, rollouts), torch.full((rest,), pad_token_id, device=device)])[None],
         position_ids=torch.cat([torch.arange(length) for length in lengths])[None].to(device),
-        shift_labels=torch.cat(labels)[None],
-        columns=columns.to(device),
+        shift_labels=torch.cat([*labels, torch.full((rest,), IGNORED, device=device)])[None],
         row_lengths=lengths,
     )
 
 
-def _labels(rollout: Rollout) -> torch.Tensor:
-    """The token that follows each of a rollout's, if it is in the completion and counts."""
-    completion = rollout.completion_ids.masked_fill(rollout.mask == 0, IGNORED)
-    ignored = completion.new_full((len(rollout.prompt_ids) - 1,), IGNORED)
-    return torch.cat([ignored, completion, ignored.new_full((1,), IGNORED)])
-
-
 def pad_rollouts(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of: int | None = None) -> PaddedBatch:
-    """Pad the rollouts to a micro-batch; `pad_to_multiple_of` rounds the prompt and the completion width up."""
-
-    def left(tensors: list[torch.Tensor], value: int) -> torch.Tensor:
-        return pad(tensors, value, "left", pad_to_multiple_of)
+    """Pad the rollouts to the longest; `pad_to_multiple_of` rounds its length up."""
 
     def right(tensors: list[torch.Tensor], value: int) -> torch.Tensor:
         return pad(tensors, value, "right", pad_to_multiple_of)
 
-    prompts = [rollout.prompt_ids for rollout in rollouts]
-    completions = [rollout.completion_ids for rollout in rollouts]
-    forward_kwargs = _collate_vision([rollout.vision for rollout in rollouts])
-    for key in rollouts[0].token_types:
-        types = [
-            rollout.token_types[key].split([len(p), len(c)])
-            for rollout, p, c in zip(rollouts, prompts, completions, strict=True)
-        ]
-        forward_kwargs[key] = torch.cat([left([t[0] for t in types], 0), right([t[1] for t in types], 0)], dim=1)
+    input_ids = right([_ids(rollout) for rollout in rollouts], pad_token_id)
+    token_types = {
+        key: right([rollout.token_types[key] for rollout in rollouts], 0) for key in rollouts[0].token_types
+    }
     return PaddedBatch(
         rollouts=rollouts,
-        input_ids=torch.cat([left(prompts, pad_token_id), right(completions, pad_token_id)], dim=1),
-        attention_mask=torch.cat(
-            [left([torch.ones_like(p) for p in prompts], 0), right([torch.ones_like(c) for c in completions], 0)],
-            dim=1,
-        ),
-        mask=right([rollout.mask for rollout in rollouts], 0),
-        forward_kwargs=forward_kwargs,
+        mask=pad_sequence([rollout.mask for rollout in rollouts], batch_first=True),
+        columns=_columns(rollouts, torch.arange(len(rollouts)) * (input_ids.size(1) - 1)),
+        input_ids=input_ids,
+        attention_mask=right([torch.ones_like(_ids(rollout)) for rollout in rollouts], 0),
+        labels=right([_labels(rollout) for rollout in rollouts], IGNORED),
+        extras=token_types | _collate_vision([rollout.vision for rollout in rollouts]),
     )
 
 
+def _ids(rollout: Rollout) -> torch.Tensor:
+    return torch.cat([rollout.prompt_ids, rollout.completion_ids])
+
+
+def _labels(rollout: Rollout) -> torch.Tensor:
+    """Every token of a rollout that is in the completion and counts, else -100."""
+    return torch.cat(
+        [
+            torch.full_like(rollout.prompt_ids, IGNORED),
+            rollout.completion_ids.masked_fill(rollout.mask == 0, IGNORED),
+        ]
+    )
+
+
+def _columns(rollouts: list[Rollout], starts: torch.Tensor) -> torch.Tensor:
+    """Where each completion token (B, C) is predicted, if the values of a rollout begin at its start (B,)."""
+    before = starts + torch.tensor([len(rollout.prompt_ids) - 1 for rollout in rollouts])
+    sizes = torch.tensor([len(rollout.completion_ids) for rollout in rollouts])
+    offsets = torch.arange(int(sizes.max()))
+    columns = (before[:, None] + offsets).masked_fill(offsets >= sizes[:, None], 0)
+    return columns.to(rollouts[0].prompt_ids.device)
+
+
 def _collate_vision(visions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Images of several rollouts in the layout of TRL's forward."""
+    """Images of several rollouts, as the model takes them."""
     if not visions[0] or ("num_images" in visions[0] and not any(vision["num_images"] for vision in visions)):
         return {}
     batch: dict[str, Any] = {key: [vision[key] for vision in visions] for key in visions[0]}
-    return unsplit_pixel_values_by_grid(batch)
+    return {key: values for key, values in unsplit_pixel_values_by_grid(batch).items() if key not in VISION_COUNTS}

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from peft import PeftConfig, PeftType
 from torch import nn
 from transformers import AttentionInterface, PreTrainedConfig
 
@@ -20,6 +21,11 @@ from .rollouts import Rollout
 
 ROW_BY_ROW = "trl_real_row_by_row"
 FLASH = "flash_attention"  # flash_attention_2 and later
+# Adapters of PEFT that change what a layer makes of a token by that token alone; each was tried
+BY_TOKEN = frozenset(
+    "LORA ADALORA BEFT BOFT C3A DEFT DELORA FOURIERFT FROD GLORA GRALORA HIRA HRA IA3 LN_TUNING LOHA LOKR MISS "
+    "OFT OSF PEANUT PSOFT RANDLORA ROAD SHIRA SUPERTUNING TINYLORA TRAINABLE_TOKENS UNILORA VBLORA VERA WAVEFT".split()
+)
 
 
 def row_by_row(
@@ -85,10 +91,13 @@ def obstacle(model: nn.Module, torch_compile: bool = False) -> str | None:
     implementation = config._attn_implementation or "eager"
     if config is not model.config:
         return "the model also reads images"
-    if any(peft.is_prompt_learning for peft in getattr(model, "peft_config", {}).values()):
-        return "prompt learning puts virtual tokens in front of a row"
+    for peft in getattr(model, "peft_config", {}).values():
+        if reason := _adapter_obstacle(peft):
+            return reason
     if getattr(model, "_is_stateful", False):
         return "it carries a state from token to token"
+    if not getattr(model, "_supports_attention_backend", False):
+        return "it chooses its attention by itself"
     if torch_compile:
         return "torch_compile would compile anew for every set of row lengths"
     if implementation.startswith(FLASH):
@@ -98,6 +107,16 @@ def obstacle(model: nn.Module, torch_compile: bool = False) -> str | None:
         return f"attn_implementation is {implementation}, not sdpa or {FLASH}_2"
     elif _has_other_layers(config, {"full_attention"}) or _slides(config):
         return f"not every layer attends to the whole row, which needs {FLASH}_2"
+    return None
+
+
+def _adapter_obstacle(peft: PeftConfig) -> str | None:
+    if peft.is_prompt_learning:
+        return "prompt learning puts virtual tokens in front of a row"
+    if getattr(peft, "alora_invocation_tokens", None):
+        return "an activated LoRA begins at its invocation tokens, which it looks for once in a row"
+    if (kind := PeftType(peft.peft_type).value) not in BY_TOKEN:  # a new one has no effect yet, which no trial shows
+        return f"it is not known whether a {kind} adapter looks at one token at a time"
     return None
 
 

@@ -3,8 +3,9 @@
 Pure integers, the same on every process, no tensors. Groups go to optimizer steps in the order of the data, so that
 neither the number of processes nor the batch cut changes what a step trains on. Within a step only rollouts with a
 gradient are run. A micro-step holds whole groups where that is possible, since their weights depend on each other, and
-as many as fit the memory of `rows_per_process` rollouts of the longest kind. Packed rows go into one forward. Padded
-rows go into forwards of like length, so that little is padded, with one backward.
+as many as fit the memory of `rows_per_process` rollouts of the longest kind. Packed rows go into one forward, or into
+two where their positions ask for it. Padded rows go into forwards of like length, so that little is padded, with one
+backward.
 
 Legend: P prompts (groups), G rollouts per group, row = index of a rollout in the generation, group = row // G.
 """
@@ -43,6 +44,16 @@ class StepPlan:
     micro_steps: tuple[MicroStep, ...]
     whole_groups: bool
 
+    @property
+    def trained(self) -> int:
+        """How many rows are run, on all processes."""
+        return sum(len(rows) for micro_step in self.micro_steps for forward in micro_step for rows in forward)
+
+    @property
+    def in_one_micro_step(self) -> bool:
+        """Whether all rows run before the same backward."""
+        return sum(map(bool, self.micro_steps)) <= 1
+
     def rows(self, process: int) -> list[int]:
         """The rows that a process runs in this step."""
         return [row for micro_step in self.micro_steps for forward in micro_step for row in forward[process]]
@@ -62,6 +73,8 @@ class Capacity:
             Tokens of every row.
         packed (`bool`, *optional*, defaults to `False`):
             Whether rows are packed one after another, so that nothing is padded.
+        position_limit (`int`, *optional*):
+            Rows of more tokens share no forward with others, since that would change the positions of those.
     """
 
     processes: int
@@ -69,10 +82,11 @@ class Capacity:
     prompts: Sequence[int]
     completions: Sequence[int]
     packed: bool = False
+    position_limit: int | None = None
 
     @property
     def tokens(self) -> int:
-        """Tokens, padding included, that a process can hold: what `rows` of the longest kind take."""
+        """Tokens, padding included, that a process can hold: what `rows` of the longest kind take in TRL's layout."""
         return self.rows * (max(self.prompts) + max(self.completions))
 
     @cached_property
@@ -91,9 +105,12 @@ class Capacity:
                 Tokens that a process can hold.
         """
         rows = sorted(rows, key=self.lengths.__getitem__, reverse=True)
-        return self._packed_forward(rows, budget) if self.packed else self._padded_forwards(rows, budget)
+        return self._packed_forwards(rows, budget) if self.packed else self._padded_forwards(rows, budget)
 
-    def _packed_forward(self, rows: list[int], budget: int) -> MicroStep | None:
+    def _is_long(self, row: int) -> bool:
+        return self.position_limit is not None and self.lengths[row] > self.position_limit
+
+    def _packed_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
         """Each row, longest first, to the process with the fewest tokens so far."""
         dealt: list[list[int]] = [[] for _ in range(self.processes)]
         held = [(0, process) for process in range(self.processes)]
@@ -103,7 +120,11 @@ class Capacity:
                 return None
             dealt[process].append(row)
             heapreplace(held, (tokens + self.lengths[row], process))
-        return (tuple(map(tuple, dealt)),)
+        sides = (
+            tuple(tuple(row for row in rows if self._is_long(row) == is_long) for rows in dealt)
+            for is_long in (True, False)
+        )
+        return tuple(forward for forward in sides if any(forward))
 
     def _padded_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
         """Forwards of like length, longest first, dealt round the processes."""
@@ -111,7 +132,8 @@ class Capacity:
         for index, row in enumerate(rows):
             longest, count = self.lengths[rows[starts[-1]]], index - starts[-1]
             enough = count >= self.processes and count * longest * SPLIT_SHARE >= budget * self.processes
-            if enough and self.lengths[row] < SPLIT_RATIO * longest:
+            shorter = enough and self.lengths[row] < SPLIT_RATIO * longest
+            if shorter or self._is_long(row) != self._is_long(rows[starts[-1]]):
                 starts.append(index)
         # A row's process depends on its rank among all, so that no process has two rows more than another
         forwards = tuple(
@@ -124,9 +146,7 @@ class Capacity:
         return forwards if max(held) <= budget else None
 
     def _padded(self, rows: Sequence[int]) -> int:
-        if not rows:
-            return 0
-        return len(rows) * (max(self.prompts[row] for row in rows) + max(self.completions[row] for row in rows))
+        return len(rows) * max((self.lengths[row] for row in rows), default=0)
 
 
 def plan_generation(

@@ -63,7 +63,8 @@ class Regularizers:
             batch ([`MicroBatch`]):
                 The B rollouts.
             logps, old_logps, entropies (`torch.Tensor` of shape `(B, C)`):
-                Of the completion tokens: under the policy, under the one that generated, and of the policy.
+                Of the completion tokens: under the policy, under the one that generated, and of the policy. Zero where
+                a token does not count, as [`MicroBatch.unpack`] leaves them.
             balance (`torch.Tensor` of shape `(B,)`, *optional*):
                 From [`balance_losses`].
             entropy_coef (`float`):
@@ -75,7 +76,7 @@ class Regularizers:
             if self.bias_correction:
                 kl = kl * (logps - old_logps).exp()
             terms = terms + self.beta * rollout_means(kl, batch.mask).sum()
-            sums["kl"] = (kl * batch.mask).sum()
+            sums["kl"] = kl.sum()
         if entropy_coef != 0.0:
             terms = terms - entropy_coef * rollout_means(entropies, batch.mask).sum()
         if balance is not None:
@@ -83,6 +84,27 @@ class Regularizers:
             terms = terms + self.balance_coef * (balance * counted).sum()
             sums |= {"aux_loss": (balance * counted).sum(), "rollouts": counted.sum()}
         return terms, sums
+
+
+@dataclass(frozen=True)
+class KLLimit:
+    """
+    The trust region of DisCO (arXiv 2505.12366) as a penalty: coef · max(KL − limit, 0)².
+
+    Args:
+        limit (`float`):
+            KL from the policy that generated to the one that is trained, in nats per token, that costs nothing.
+        coef (`float`):
+            Weight of the squared excess.
+    """
+
+    limit: float
+    coef: float
+
+    def penalty(self, kl: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Value of the penalty at the KL of a whole optimizer step, and its derivative."""
+        excess = (kl - self.limit).clamp(min=0)
+        return self.coef * excess**2, 2 * self.coef * excess
 
 
 @contextmanager

@@ -30,6 +30,7 @@ VISION_KEYS = (
     "num_images",
     "num_tiles",
 )
+VISION_COUNTS = ("num_images", "num_tiles")  # of the above: no tensor that a model reads
 
 
 @dataclass
@@ -79,7 +80,7 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
     batch = split_pixel_values_by_grid(batch)
     width = batch["prompt_ids"].size(1)
     prompt_lengths = batch["prompt_mask"].sum(1).tolist()
-    # The mask of a truncated completion that TRL took out is all zero, and so is the length
+    # TRL takes a truncated completion out by a mask that is all zero, so its length is not known any more
     completion_lengths = batch["completion_mask"].sum(1).tolist()
     mask = batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]
     rollouts = []
@@ -89,7 +90,9 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
                 f"The prompt of rollout {first_row + index} has no tokens, so nothing predicts the first one of its "
                 "completion. Give every row of the data set a prompt that is not empty."
             )
-        completion = max(completion, 1)  # the forward needs one position, and the mask says that it does not count
+        vision = {key: _entry(batch[key], index) for key in VISION_KEYS if batch.get(key) is not None}
+        # The forward needs one position, which the mask says does not count; with images it needs the places of all
+        completion = completion or (batch["completion_ids"].size(1) if vision else 1)
         rollouts.append(
             Rollout(
                 row=first_row + index,
@@ -101,7 +104,7 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
                     for key in TOKEN_TYPE_KEYS
                     if key in batch
                 },
-                vision={key: _entry(batch[key], index) for key in VISION_KEYS if batch.get(key) is not None},
+                vision=vision,
             )
         )
     return rollouts

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from .config import REALConfig
+from ..config import REALConfig
 from .dropout import functional_dropouts
 
 
@@ -25,3 +25,5 @@ def advice(model: nn.Module, args: REALConfig) -> Iterator[str]:
             "right and wrong ones alone. The paper takes 4 optimizer steps per generation: set "
             f"steps_per_generation={4 * args.gradient_accumulation_steps}."
         )
+        if args.kl_limit is not None:
+            yield "`kl_limit` has no effect then, since the policy is always the one that generated. Leave it out."

@@ -1,0 +1,142 @@
+"""Tiny configurations of language models, by the name that Transformers has for the architecture."""
+
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+
+# A configuration takes of these what it knows, whatever its words for them
+SIZE: dict[str, Any] = dict(
+    vocab_size=63,
+    pad_token_id=0,
+    bos_token_id=2,
+    eos_token_id=1,
+    initializer_range=0.3,
+    hidden_size=16,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    head_dim=8,
+    max_position_embeddings=64,
+    use_cache=False,
+)
+LEFT_OUT = object()  # of SIZE
+GPT: dict[str, Any] = dict(n_embd=16, n_layer=2, n_head=2, n_positions=64, resid_pdrop=0.0, embd_pdrop=0.0)
+EXPERTS: dict[str, Any] = dict(num_experts=4, num_local_experts=4, num_experts_per_tok=2, moe_intermediate_size=16)
+LATENT: dict[str, Any] = dict(
+    n_routed_experts=4,
+    n_group=1,
+    topk_group=1,
+    q_lora_rank=8,
+    kv_lora_rank=8,
+    qk_rope_head_dim=4,
+    qk_nope_head_dim=4,
+    v_head_dim=8,
+)
+STATE: dict[str, Any] = dict(
+    mamba_n_heads=4,
+    mamba_d_head=8,
+    mamba_n_groups=1,
+    mamba_d_state=8,
+    mamba_d_ssm=32,
+    mamba_expand=2,
+    mamba_chunk_size=8,
+)
+LINEAR: dict[str, Any] = dict(
+    linear_num_key_heads=2, linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8
+)
+HALF_LOCAL = dict(sliding_window=4, layer_types=["sliding_attention", "full_attention"])
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {},
+    "smollm3": {},
+    "mistral": dict(sliding_window=None),
+    "ministral": HALF_LOCAL,
+    "phi": {},
+    "phi3": dict(sliding_window=None),
+    "olmo2": {},
+    "olmo3": HALF_LOCAL,
+    "granite": {},
+    "gemma": {},
+    "gemma2": HALF_LOCAL,
+    "gemma3_text": HALF_LOCAL,
+    "cohere": {},
+    "cohere2": HALF_LOCAL,
+    "stablelm": {},
+    "starcoder2": dict(sliding_window=None),
+    "nemotron": {},
+    "glm4": {},
+    "helium": {},
+    "arcee": {},
+    "seed_oss": {},
+    "ernie4_5": {},
+    "hunyuan_v1_dense": {},
+    "exaone4": HALF_LOCAL,
+    "nanochat": {},
+    "gpt2": GPT,
+    "gpt_neo": dict(hidden_size=16, num_layers=2, num_heads=2, attention_types=[[["global", "local"], 1]]),
+    "gpt_neox": {},
+    "gptj": GPT | dict(rotary_dim=4),
+    "gpt_bigcode": GPT,
+    "codegen": GPT | dict(rotary_dim=4, n_head=4, num_attention_heads=4),
+    "opt": dict(ffn_dim=32, word_embed_proj_dim=16),
+    "xglm": dict(d_model=16, ffn_dim=32, num_layers=2, attention_heads=2),
+    "bart": dict(d_model=16, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=32),
+    "bloom": dict(n_layer=2, n_head=2),
+    "mpt": dict(d_model=16, n_heads=2, n_layers=2, expansion_ratio=2),
+    "falcon": dict(num_kv_heads=1, head_dim=LEFT_OUT),
+    "persimmon": {},
+    "qwen2_moe": EXPERTS | dict(shared_expert_intermediate_size=16),
+    "qwen3_moe": EXPERTS,
+    "mixtral": EXPERTS | dict(sliding_window=None),
+    "olmoe": EXPERTS,
+    "granitemoe": EXPERTS,
+    "gpt_oss": EXPERTS | HALF_LOCAL,
+    "deepseek_v3": EXPERTS
+    | LATENT
+    | dict(n_group=1, topk_group=1, first_k_dense_replace=1, num_key_value_heads=2, head_dim=4),
+    "minimax": EXPERTS | dict(block_size=4, layer_types=["linear_attention", "full_attention"]),
+    "mamba": dict(state_size=4),
+    "mamba2": dict(state_size=4, num_heads=4, head_dim=8, n_groups=1, expand=2, chunk_size=8),
+    "falcon_mamba": dict(state_size=4),
+    "rwkv": dict(attention_hidden_size=16),
+    "recurrent_gemma": dict(lru_width=16, attention_window_size=4, num_hidden_layers=3),
+    "jamba": EXPERTS | dict(mamba_d_state=4, mamba_dt_rank=4, attn_layer_period=2, attn_layer_offset=1),
+    "bamba": STATE | dict(attn_layer_indices=[1]),
+    "falcon_h1": STATE,
+    "zamba2": STATE | dict(layers_block_type=["linear_attention", "hybrid"], mamba_ngroups=1, n_mamba_heads=4),
+    "nemotron_h": STATE | dict(hybrid_override_pattern="M*-", num_hidden_layers=3, ssm_state_size=8, n_groups=1),
+    "granitemoehybrid": STATE | EXPERTS | dict(layer_types=["mamba", "attention"], shared_intermediate_size=16),
+    "qwen3_next": EXPERTS | LINEAR | dict(shared_expert_intermediate_size=16, initializer_range=0.1),
+    "lfm2": dict(layer_types=["conv", "full_attention"]),
+}
+LONG = dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0] * 4, long_factor=[8.0] * 4)
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "phi3, longrope": (
+        "phi3",
+        dict(
+            sliding_window=None,
+            original_max_position_embeddings=10,
+            rope_parameters=LONG | dict(original_max_position_embeddings=10, factor=6.4),
+        ),
+    ),
+    "llama, dynamic rope": ("llama", dict(rope_parameters=dict(rope_type="dynamic", rope_theta=1e4, factor=2.0))),
+    "mistral, window of 4": ("mistral", dict(sliding_window=4)),
+    "llama, eager": ("llama", dict(attn_implementation="eager")),
+    "gpt2, eager": ("gpt2", GPT | dict(attn_implementation="eager")),
+}
+
+
+def build(name: str) -> PreTrainedModel:
+    """A float32 model on random weights, always the same."""
+    model_type, options = VARIANTS.get(name, (name, ARCHITECTURES.get(name, {})))
+    options = dict(options)
+    attention = {key: options.pop(key) for key in ("attn_implementation",) if key in options}
+    torch.manual_seed(0)
+    settings = {key: value for key, value in (SIZE | options).items() if value is not LEFT_OUT}
+    config = AutoConfig.for_model(model_type, **settings)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, **attention)

@@ -1,0 +1,44 @@
+"""What REAL makes of a model or an adapter: trained under two cuts, packed or padded, or refused."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.cuts import ROWS, parameters, trainer_for
+
+
+# A window, or another limit, of which the longest rollout (18 tokens) has several
+MODEL = dict(steps=2, max_steps=2, options=dict(max_completion_length=20))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """
+    What came of it.
+
+    Args:
+        forwards (`str`):
+            `"packed"`, `"padded: <reason>"` or `"refused: <reason>"`, as the documentation has it.
+        moved, difference (`float`):
+            Largest change of a parameter in training, and its largest difference between the two cuts.
+    """
+
+    forwards: str
+    moved: float = 0.0
+    difference: float = 0.0
+
+
+def tried(cut: dict[str, Any]) -> Trial:
+    """Train with 16 and with 4 rollouts in a batch."""
+    trained = []
+    for batch in (ROWS, 4):
+        trainer = trainer_for(cut | dict(batch=batch))
+        start = parameters(trainer)
+        trainer.train()
+        trained.append(parameters(trainer))
+    wide, narrow = trained
+    why = trainer._forwards.why_padded
+    return Trial(
+        forwards="packed" if trainer._forwards.packs else f"padded: {why}",
+        moved=max((wide[name] - start[name]).abs().max().item() for name in start),
+        difference=max((wide[name] - narrow[name]).abs().max().item() for name in start),
+    )
