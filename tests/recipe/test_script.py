@@ -114,10 +114,7 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
         ("--reward_funcs acuracy_reward", "reward_funcs: .*did you mean `accuracy_reward`"),
         ("--reward_funcs tests.support.tiny.missing", "reward_funcs: cannot import `tests.support.tiny.missing`"),
         ("--reward_funcs first_integer_reward", "reward_funcs: first_integer_reward needs a column `answer`"),
-        (
-            "--resume_from_checkpoint {folder}",
-            "resume_from_checkpoint: .* is incomplete .trainer_state.json is missing.",
-        ),
+        ("--resume_from_checkpoint {folder}", "resume_from_checkpoint: .* incomplete .trainer_state.json is missing."),
         ("--resume_from_checkpoint elsewhere", "resume_from_checkpoint: there is no folder elsewhere"),
         ("--save_merged", "save_merged: without use_peft"),
         ("--metric_for_best_model avg@3", "`metric_for_best_model` is 'avg@3'.* Write one of eval_avg@4, eval_pass@4"),
