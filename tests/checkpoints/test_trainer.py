@@ -51,11 +51,8 @@ def first_step(trained: REALTrainer, resume: Any) -> int:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [
-        record.getMessage().removeprefix("[RANK 0] ")
-        for record in caplog.records
-        if record.name.startswith("trl_real.checkpoints")
-    ]
+    own = [record for record in caplog.records if record.name.startswith("trl_real.checkpoints")]
+    return [record.getMessage().removeprefix("[RANK 0] ") for record in own]
 
 
 def test_an_incomplete_checkpoint_is_passed_over_in_one_line(
