@@ -100,10 +100,18 @@ def test_what_an_interrupted_save_left_is_removed_at_the_start(
     assert not (run / ASIDE).exists() and (run / "checkpoint-4").exists()
 
 
-def test_a_run_that_has_ended_is_resumed_without_a_step(four_steps: Path, tmp_path: Path) -> None:
-    copy(four_steps, tmp_path)
-    resumed = build(tmp_path, max_steps=4)
-    assert first_step(resumed, True) == 4 and resumed.state.global_step == 4
+def test_a_run_that_has_ended_in_the_midst_of_an_epoch_is_resumed_without_a_step(
+    four_steps: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(copy(four_steps, tmp_path) / "checkpoint-4")
+    resumed = build(tmp_path, max_steps=2)
+    assert first_step(resumed, True) == 2 and resumed.state.global_step == 2
+
+
+def test_older_checkpoints_are_removed_beyond_the_limit(tmp_path: Path) -> None:
+    build(tmp_path, max_steps=3, save_steps=1, save_total_limit=2).train()
+    found = sorted(path.name for path in (tmp_path / "run").glob("*-*") if path.is_dir())
+    assert found == ["checkpoint-2", "checkpoint-3"]
 
 
 def test_a_checkpoint_is_pushed_when_it_is_whole_and_has_its_name(
