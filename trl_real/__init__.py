@@ -14,6 +14,7 @@ The folders, from the ground up (each may import those above it in this list, `t
     contract/                 what TRL and Transformers have to be, checked when they are first needed
     compat.py                 every private name of theirs that is imported
     objective/                the paper's mathematics
+    engines/                  what TRL's link to vLLM needs beside it
     verifier/                 right or wrong final answer, judged in processes that can be killed
     rewards/                  reward functions
     data/                     prompts from anywhere; the paper's data sets, cleaned

@@ -62,6 +62,42 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, text: st
         load(tmp_path, text, name)
 
 
+CSV = """\
+prompt,answer,number,code,share,flag
+a,None,1,007,0.5,True
+b,NA,2,12,1.25,False
+c,nan,3,,2,True
+d,,4,1e5,3,True
+"""
+AS_WRITTEN = [
+    {"prompt": "a", "answer": "None", "number": 1, "code": "007", "share": 0.5, "flag": True},
+    {"prompt": "b", "answer": "NA", "number": 2, "code": "12", "share": 1.25, "flag": False},
+    {"prompt": "c", "answer": "nan", "number": 3, "code": None, "share": 2.0, "flag": True},
+    {"prompt": "d", "answer": None, "number": 4, "code": "1e5", "share": 3.0, "flag": True},
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"streaming": True}])
+def test_values_of_a_csv_file_stay_what_is_written(tmp_path: Path, options: dict[str, Any]) -> None:
+    (tmp_path / "rows.csv").write_text(CSV)
+    assert list(load_prompts(str(tmp_path / "rows.csv"), test_split=None, **options)[0]) == AS_WRITTEN
+
+
+def test_values_of_a_folder_of_csv_files_stay_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(CSV)
+    (tmp_path / "test.csv").write_text("prompt,answer,number,code,share,flag\ne,5,123456789012345678,0,1,True\n")
+    train, test = load_prompts(str(tmp_path))
+    assert [row["answer"] for row in train] == ["None", "NA", "nan", None]
+    assert [(row["answer"], row["number"], row["code"]) for row in test] == [("5", "123456789012345678", "0")]
+    assert [row["number"] for row in train] == ["1", "2", "3", "4"]  # one column is of one kind
+
+
+def test_a_file_of_a_folder_that_is_not_in_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_bytes("prompt\né\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="dataset_name: cannot read .*train.csv: line 2 is not in UTF-8"):
+        load_prompts(str(tmp_path))
+
+
 @pytest.mark.parametrize("integer", ["123456789012345678901234567890", "-9007199254740993", "12345678901234567"])
 def test_large_integers_of_a_csv_file_stay_as_they_are(tmp_path: Path, integer: str) -> None:
     text = f"prompt,answer,number\na,{integer},1\nb,,2\n"

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from trl_real.data.benchmarks import BENCHMARKS
 from trl_real.data.commands import main
-from trl_real.data.contamination import find_overlaps, read_problems, word_runs
+from trl_real.data.contamination import KNOWN, find_overlaps, read_problems, word_runs
 from trl_real.data.layouts import read_math
 from trl_real.data.mathematics import load_math
 
@@ -85,6 +85,12 @@ def test_short_problems_that_differ_in_spaces_alone_are_the_same(tmp_path: Path)
 def test_the_instruction_is_no_part_of_a_problem(tmp_path: Path) -> None:
     rows = read_math(write(tmp_path / "rows.parquet", ("One two three four five six", "1")))
     assert word_runs(rows[0]["prompt"][0]["content"]) == word_runs("one two three four five six")
+
+
+def test_the_evaluation_knows_what_is_counted_here() -> None:
+    counted = [{name: found for name, (found, _) in benchmarks.items()} for benchmarks in FOUND.values()]
+    assert list(KNOWN.values()) == counted
+    assert all(any(known in name for name in FOUND) for known in KNOWN)
 
 
 @needs_shared

@@ -1,5 +1,6 @@
 """recipes/evaluate.py: from models and problems to tables, over processes, kills, full disks and bad input."""
 
+import importlib.util
 import json
 import os
 import re
@@ -203,11 +204,11 @@ def test_a_recipe_is_evaluated_on_its_held_out_set_with_its_rewards(tmp_path: Pa
 def test_a_recipe_with_an_evaluation_set_does_not_read_its_training_set(tmp_path: Path) -> None:
     write_math_run(tmp_path, questions=30)
     fields = {"dataset_name": "nowhere/at-all.parquet", "eval_dataset_name": str(tmp_path / "eval.parquet")}
-    fields |= {"eval_dataset_split": "train", "dataset_format": "math", "reward_funcs": "math_reward_think"}
+    fields |= {"eval_dataset_split": "train", "dataset_format": "math", "reward_funcs": "math_reward_think_boxes"}
     recipe = write_recipe(tmp_path, weights=False, test_size=None, **fields)
     held_out = load_held_out(str(recipe), recipe.parent)
     assert len(held_out.problems.prompts) == 30
-    assert held_out.judge == {"require_think": True}
+    assert held_out.judge == {"require_think": True, "adjacent_boxes": True}
     assert held_out.settings["models"] == [str(tmp_path / "model")]
 
 
@@ -234,7 +235,12 @@ def test_the_quickstart_is_evaluated_as_it_evaluates_itself(monkeypatch: pytest.
         ("--temperature -1", "temperature: -1.0 is not 0 or more"),
         ("--temperature 0", "samples: with temperature 0 all of them are the same; write --samples 1"),
         ("--samples 0", "samples: 0 is not a number from 1 on"),
-        ("--backend vllm", "backend: vLLM is not installed"),
+        ("--vllm_gpu_memory_utilization 40", "vllm_gpu_memory_utilization: 40.0 is not a share"),
+        pytest.param(
+            "--backend vllm",
+            "backend: vLLM is not installed",
+            marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="it is installed"),
+        ),
         ("--chat_template_kwargs [", "chat_template_kwargs: .*write JSON"),
         ("--config quickstart.yaml", "benchmarks, require_think: with --config, the recipe has them"),
         ("--tempratur 1", "no option `--tempratur`. Did you mean `temperature`"),

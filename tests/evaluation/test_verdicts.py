@@ -50,6 +50,12 @@ def test_the_verifier_judges_the_final_answers(require_think: bool, right: list,
     assert "text" not in verdicts[0]
 
 
+def test_the_verifier_takes_adjacent_boxes_for_one_answer_where_the_recipe_does() -> None:
+    found = samples([(0, r"</think> \boxed{4}, \boxed{3}")])
+    [verdict] = judge_samples(found, PROBLEMS, {"require_think": True, "adjacent_boxes": True})
+    assert verdict["answer"] == "4, 3"
+
+
 def length_reward(completions: list, **kwargs: Any) -> list[float]:
     return [float(len(completion[0]["content"])) for completion in completions]
 

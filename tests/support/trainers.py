@@ -52,7 +52,8 @@ def tiny_llama(model_class: type[PreTrainedModel] = LlamaForCausalLM, **options:
     """For what loads a tokenizer by name: `AutoTokenizer` would replace that of a Qwen2 folder by Qwen2's own kind."""
     torch.manual_seed(3)
     size = dict(vocab_size=63, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
-    return model_class(LlamaConfig(**size, initializer_range=0.3, pad_token_id=0, eos_token_id=1, **options))
+    size |= dict(initializer_range=0.3, pad_token_id=0, eos_token_id=1)
+    return model_class(LlamaConfig(**size | options))
 
 
 def save_tiny_model(folder: Path, model: PreTrainedModel | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The law over processes: two gloo processes, and two under DeepSpeed ZeRO-3, train what one process trains."""
+"""The law over processes: two and four of them, and two under DeepSpeed ZeRO-3, train what one process trains."""
 
 import json
 import os
@@ -35,6 +35,15 @@ CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
     "mixture of experts": (dict(moe=True, steps=2), [2]),
     "evaluation": (dict(eval=7, options=EVALUATION), [4]),
 }
+# Of four processes
+WIDE_CASES: dict[str, tuple[dict[str, Any], int]] = {
+    "4 steps per generation": (dict(steps=4), 1),
+    "a group over all processes": (dict(steps=1, options=dict(num_generations=16)), 4),
+    "lora, groups larger than a micro-step": (dict(lora=True, options=dict(num_generations=16)), 2),
+    "evaluation": (dict(eval=7, options=EVALUATION), 2),
+}
+TORCHRUN = "-m torch.distributed.run --standalone --nproc_per_node 2"
+ACCELERATE = "-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 4 --mixed_precision no"
 ZERO3 = dict(
     train_micro_batch_size_per_gpu="auto",
     gradient_accumulation_steps="auto",
@@ -48,11 +57,11 @@ ZERO3 = dict(
 )
 
 
-def on_two_processes(cuts: list[dict[str, Any]], folder: Path, script: str = "tests/support/cuts.py") -> list[tuple]:
-    """Train every cut under torchrun; parameters and log of each."""
+def launch(cuts: list[dict[str, Any]], folder: Path, launcher: str = TORCHRUN, script: str = "cuts") -> list[tuple]:
+    """Train every cut in the processes of a launcher; parameters and log of each."""
     (folder / "cuts.json").write_text(json.dumps(cuts))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [script, str(folder / "cuts.json"), str(folder / "results.pt")]
+    program = [f"tests/support/{script}.py", str(folder / "cuts.json"), str(folder / "results.pt")]
+    command = [sys.executable, *launcher.split(), *program]
     environment = os.environ | dict(PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-6000:]
@@ -81,7 +90,7 @@ def gloo(tmp_path_factory) -> dict[tuple[str, int], tuple]:
     """All cuts in one launch: starting processes costs more than training."""
     keys = [(name, batch) for name, (_, batches) in CASES.items() for batch in batches]
     cuts = [dict(steps=4) | CASES[name][0] | dict(batch=batch) for name, batch in keys]
-    return dict(zip(keys, on_two_processes(cuts, tmp_path_factory.mktemp("gloo")), strict=True))
+    return dict(zip(keys, launch(cuts, tmp_path_factory.mktemp("gloo")), strict=True))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -90,6 +99,12 @@ def test_two_processes_train_what_one_does(name, gloo):
     expected = one_process(dict(steps=4) | feature)
     for batch in batches:
         check(gloo[name, batch], expected)
+
+
+def test_four_processes_of_accelerate_launch_train_what_one_does(tmp_path):
+    cuts = [dict(steps=4) | feature | dict(batch=batch) for feature, batch in WIDE_CASES.values()]
+    for (feature, _), result in zip(WIDE_CASES.values(), launch(cuts, tmp_path, ACCELERATE), strict=True):
+        check(result, one_process(dict(steps=4) | feature))
 
 
 def test_zero3_trains_what_one_process_does(tmp_path):
@@ -104,5 +119,5 @@ def test_zero3_trains_what_one_process_does(tmp_path):
         feature | dict(batch=batch, options=feature.get("options", {}) | dict(deepspeed=ZERO3))
         for feature, batch in zip(features, [8, 2, 4, 4], strict=True)
     ]
-    for feature, result in zip(features, on_two_processes(cuts, tmp_path), strict=True):
+    for feature, result in zip(features, launch(cuts, tmp_path), strict=True):
         check(result, one_process(feature))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.cuts import train_cut
 from tests.support.tiny import tiny_model
-from tests.trainer.test_distributed import losses, on_two_processes
+from tests.trainer.test_distributed import launch, losses
 
 
 # Without clipping and Adam, so that the scale of a gradient shows: the parameters move by `RATE` times it
@@ -40,7 +40,7 @@ def cuts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 def sharded(cuts: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
     """Under FSDP2; the script asserts that every parameter is a shard."""
     folder = tmp_path_factory.mktemp("fsdp")
-    results = on_two_processes([cut | dict(batch=4) for cut in cuts.values()], folder, "tests/support/fsdp.py")
+    results = launch([cut | dict(batch=4) for cut in cuts.values()], folder, script="fsdp")
     return dict(zip(cuts, results, strict=True))
 
 

@@ -204,7 +204,7 @@ def test_an_evaluation_that_failed_leaves_nothing_in_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("continuous", [False, True])
-def test_a_temperature_near_0_gives_greedy_answers_in_evaluation_only(tmp_path: Path, continuous: bool) -> None:
+def test_a_temperature_of_0_gives_greedy_answers_in_evaluation_only(tmp_path: Path, continuous: bool) -> None:
     def groups(completions: list[str], trainer_state: Any, **kwargs: Any) -> list[float]:
         seen.append([len(set(completions[first : first + 4])) for first in range(0, len(completions), 4)])
         return even_start(**kwargs)
@@ -212,7 +212,7 @@ def test_a_temperature_near_0_gives_greedy_answers_in_evaluation_only(tmp_path: 
     seen: list[list[int]] = []
     small = dict(num_blocks=16, max_batch_tokens=64)  # its cache takes all the memory there is otherwise
     options = dict(use_transformers_continuous_batching=continuous, transformers_continuous_batching_config=small)
-    options |= dict(eval_temperature=1e-4)
+    options |= dict(eval_temperature=0.0)
     args = config(tmp_path, eval_strategy="steps", eval_steps=2, max_steps=4, **options)
     run = trainer(tmp_path, reward_funcs=groups, args=args, eval_dataset=prompts_dataset(3))
     run.train()
@@ -220,7 +220,7 @@ def test_a_temperature_near_0_gives_greedy_answers_in_evaluation_only(tmp_path: 
     assert len(training) == 2 and len(evaluation) == 6
     assert all(different == 1 for [different] in evaluation)
     assert all(different > 1 for each in training for different in each)
-    assert run.temperature == run.generation_config.temperature == 1.0
+    assert run.temperature == run.generation_config.temperature == 1.0 and run.generation_config.top_k == 0
     assert len(logged(run, "groups/mixed")) == 2  # the second generation is logged as training again
     # Entropies are those of the policy that is trained, at its own temperature
     assert min(logged(run, "eval_entropy")) > 1
@@ -262,8 +262,8 @@ def test_scores_are_0_at_any_temperature(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(eval_temperature=0), "`eval_temperature` must be a number above 0, got 0. Write eval_temperature=1e-4"),
-        (dict(eval_temperature=math.nan), "`eval_temperature` must be a number above 0"),
+        (dict(eval_temperature=-1), "`eval_temperature` must be a number from 0 .greedy answers. on, got -1"),
+        (dict(eval_temperature=math.nan), "`eval_temperature` must be a number from 0"),
         (dict(eval_top_p=1.5), "`eval_top_p` must be above 0 and at most 1, got 1.5"),
         (dict(eval_top_p=0.9, generation_kwargs=dict(top_p=0.8)), "`eval_top_p`: .* Write the field `top_p` instead"),
     ],

@@ -31,6 +31,7 @@ from ..evaluation.sampling.filling import SAMPLING_FIELDS, sample_missing
 from ..evaluation.sampling.models import ModelSource, encode_prompts, find_model
 from ..evaluation.sampling.samplers import SamplingSettings, default_dtype, pick_backend
 from ..evaluation.sampling.store import SampleStore, find_stores, prepare_stores
+from ..evaluation.trained_on import find_training_data
 from ..recipe.held_out import load_held_out
 from ..recipe.reading import build_options, read_options, split_config
 from ..recipe.shipped import recipes_folder
@@ -90,11 +91,12 @@ def prepare(arguments: EvaluationArguments, config: str | None) -> list[SampleSt
     how |= {"dtype": arguments.dtype or default_dtype()}
     asked = []
     for model in map(find_model, values["models"]):
-        tokenizer = model.load_tokenizer()
+        tokenizer, data = model.load_tokenizer(), find_training_data(model)
         for problems, judge in questions:
             ids = encode_prompts(tokenizer, problems.prompts, model.name, values["chat_template_kwargs"] or {})
             check_length(ids, model, how["max_new_tokens"])
             about = {"set": problems.name, "title": problems.title, "samples": values["samples"], "judge": judge}
+            about["training_data"] = data
             about["sampling"] = {"model": model.name, "weights": model.identity, **how}
             name = model.name.replace("/", "--").strip(".-") or "model"  # also for `.` and `../model`
             folder = Path(arguments.output) / name / problems.name
@@ -128,7 +130,8 @@ def sample(arguments: EvaluationArguments, config: str | None, crew: Crew) -> li
     stores = [SampleStore(Path(folder)) for folder in crew.share("stores", *ready)]
     bar = Bar(crew)
     backend = stores[0].settings["sampling"]["backend"]
-    sample_missing(stores, arguments.batch_size or CHUNK[backend], crew, bar)
+    memory = arguments.vllm_gpu_memory_utilization
+    sample_missing(stores, arguments.batch_size or CHUNK[backend], crew, bar, vllm_memory=memory)
     bar.close()
     if crew.is_first:
         crew.wait_for("sampled")

@@ -26,6 +26,7 @@ from transformers.trainer_callback import ProgressCallback
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
 from ..checkpoints.folders import check_whole
+from ..data.loading import hub_or_cache, why_not
 from ..recipe.dry_run import dry_run, planned_config
 from ..recipe.inputs import Inputs, load_inputs
 from ..recipe.launch import missing, prepare_deepspeed, prepare_launch
@@ -68,7 +69,8 @@ def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) ->
     """Reads the model's configuration, but no weights; a plan does with what is known of the paper's models."""
     name, read = model.model_name_or_path, read_config if plan else AutoConfig.from_pretrained
     try:
-        return read(name, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
+        with hub_or_cache():
+            return read(name, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
     except OSError as error:
         if name == DEFAULT_MODEL:
             raise ValueError(
@@ -76,8 +78,8 @@ def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) ->
                 f"Write it once: {INSTALL} && trl-real recipes model"
             ) from error
         raise ValueError(
-            f"model_name_or_path: {name} is no model folder (looked from {Path.cwd()}), and the hub does not give it "
-            f"({str(error).splitlines()[0]}). Write a folder or a hub id."
+            f"model_name_or_path: {name} is no model folder (looked from {Path.cwd()}), and {why_not(error)}. Write a "
+            "folder or a hub id."
         ) from error
 
 

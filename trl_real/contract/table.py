@@ -115,6 +115,7 @@ CONTRACT: tuple[Clause, ...] = (
     Has(
         TRAINER, "sampling in evaluation", ("generation_config", "use_vllm", "vllm_generation", "temperature", "top_p")
     ),
+    Has(TRAINER, "weights that vLLM has not seen", ("_last_loaded_step",)),
     Has(TRAINER, "model card", ("_tag_names", "_name", "_paper")),
     Has(TRAINER, "the trainer of Transformers", ("accelerator", "args", "model", "optimizer", "is_in_train")),
     Has(TRAINER, "its position, and what it is told to do", ("state", "control")),
@@ -135,11 +136,13 @@ CONTRACT: tuple[Clause, ...] = (
         (
             "accelerator_config",
             "beta",
+            "bf16",
             "entropy_coef_delta",
             "entropy_coef_max",
             "entropy_coef_min",
             "entropy_target",
             "eval_strategy",
+            "fp16",
         )
         + ("dataloader_multiprocessing_context", "dataloader_num_workers", "dataloader_prefetch_factor")
         + ("disable_dropout", "generation_kwargs", "gradient_accumulation_steps", "gradient_checkpointing_kwargs")
@@ -157,6 +160,11 @@ CONTRACT: tuple[Clause, ...] = (
     ),
     Has(f"{UTILS}:RepeatSampler", "resuming in a later epoch", ("shuffle", "num_samples", "generator")),
     Has("trl.generation.vllm_generation:VLLMGeneration", "sampling in evaluation", ("temperature", "top_p")),
+    Has(
+        "trl.generation.vllm_generation:VLLMGeneration",
+        "what vLLM is sent, and its precision",
+        ("model", "accelerator", "mode", "llm", "_dist", "_iter_named_params", "_fix_param_name_to_vllm"),
+    ),
     Behaves(f"{UTILS}:add_fused_lm_head", "log-probabilities of packed rows", head_scores_labels),
     # ---- Transformers -----------------------------------------------------------------------------------------------
     Takes(

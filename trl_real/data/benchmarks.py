@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .layouts import read_math
-from .loading import FILE_FORMATS
+from .loading import FILE_FORMATS, Fields
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,17 @@ def read_benchmark(
         if "/" not in source or source.startswith((".", "/", "~")) or Path(source).suffix in FILE_FORMATS:
             raise ValueError(f"{field}: {_unknown(name)}")
         split, title = split or "test", source.rpartition("/")[2]
-    rows = _read_rows(source, split, f"{field}: {name}: ")
+    rows = _read_rows(source, split, f"{field}: {name}")
     if known is not None and len(rows) != known.rows:
         raise ValueError(f"{field}: {name} has {len(rows)} rows in {source}, not the {known.rows} of the paper.")
     return title, rows
 
 
 def _read_rows(source: str, split: str, prefix: str) -> list[dict[str, Any]]:
-    try:
-        rows = read_math(source, split)
-    except ValueError as error:
-        raise ValueError(prefix + str(error)) from error
+    rows = read_math(source, split, fields=Fields(prefix, prefix))
     for row in rows:
         if not row["problem"] or not row["answer"]:
-            raise ValueError(f"{prefix}row {row['row']} of {source} has no problem or no answer.")
+            raise ValueError(f"{prefix}: row {row['row']} of {source} has no problem or no answer.")
     return list(rows)
 
 

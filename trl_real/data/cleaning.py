@@ -57,12 +57,15 @@ class CleaningReport:
             For each removed row its number in the source (`row`), the `reason` and what shows it.
         benchmarks (`list[str]`, *optional*, defaults to `[]`):
             What the rows were compared with.
+        option (`str`, *optional*, defaults to `"dataset_name"`):
+            What named the data set; an error names it.
     """
 
     name: str
     rows: int
     removed: list[dict[str, Any]] = field(default_factory=list)
     benchmarks: list[str] = field(default_factory=list)
+    option: str = "dataset_name"
 
     @property
     def kept(self) -> int:
@@ -97,7 +100,7 @@ def remove(rows: Dataset, found: Findings, report: CleaningReport) -> Dataset:
     numbers = rows["row"][:]
     report.removed += [{"row": numbers[position], **finding} for position, finding in found.items()]
     if not report.kept:
-        raise ValueError(f"dataset_name: no row is left of {report.summary()}")
+        raise ValueError(f"{report.option}: no row is left of {report.summary()}")
     return rows.select([position for position in range(len(rows)) if position not in found])
 
 

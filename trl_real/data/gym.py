@@ -22,7 +22,13 @@ STALE_DRAWS = 1000  # after so many draws without a new question, the task has n
 
 
 def generate_questions(
-    task: str, options: dict[str, Any], seed: int, size: int, test_size: float | None, streaming: bool
+    task: str,
+    options: dict[str, Any],
+    seed: int,
+    size: int,
+    test_size: float | None,
+    streaming: bool,
+    field: str = "dataset_name",
 ) -> tuple[Dataset | IterableDataset, Dataset | None]:
     """
     Generates different questions; those held out never occur in training.
@@ -40,11 +46,13 @@ def generate_questions(
             Number of held-out questions, or their share of `size`.
         streaming (`bool`):
             Train on an endless stream instead of `size` questions; there, a question may come again.
+        field (`str`, *optional*, defaults to `"dataset_name"`):
+            The option that errors name.
 
     Returns:
         `tuple`: the training questions, and the held-out ones or `None`.
     """
-    _check_task(task, options)
+    _check_task(task, options, field)
     draws = questions(task, options, seed)
     number = 0 if test_size is None else int(test_size) if test_size >= 1 else math.ceil(test_size * size)
     test = _take_different(draws, number, set(), task)
@@ -88,16 +96,16 @@ def _take_different(draws: Iterator[dict], number: int, seen: set[str], task: st
     return rows
 
 
-def _check_task(task: str, options: dict[str, Any]) -> None:
+def _check_task(task: str, options: dict[str, Any], field: str) -> None:
     """Says what is wrong with the task's name or options, before anything else is done."""
     try:
         import reasoning_gym
         from reasoning_gym.factory import DATASETS
     except ImportError as error:
-        raise ValueError("dataset_name: for Reasoning Gym, first run: pip install reasoning-gym") from error
+        raise ValueError(f"{field}: for Reasoning Gym, first run: pip install reasoning-gym") from error
     if task not in DATASETS:
         close = ", ".join(difflib.get_close_matches(task, DATASETS, n=3)) or ", ".join(sorted(DATASETS))
-        raise ValueError(f"dataset_name: Reasoning Gym has no task {task!r}. Nearest: {close}.")
+        raise ValueError(f"{field}: Reasoning Gym has no task {task!r}. Nearest: {close}.")
     try:
         source = reasoning_gym.create_dataset(task, seed=0, size=CHUNK, **options)
     except (TypeError, ValueError, AssertionError) as error:
@@ -105,4 +113,4 @@ def _check_task(task: str, options: dict[str, Any]) -> None:
     entry = source[0]
     stored = json.loads(json.dumps(entry, default=str))
     if source.score_answer(entry["answer"], stored) != source.score_answer(entry["answer"], entry):
-        raise ValueError(f"dataset_name: the answers of reasoning_gym:{task} cannot be scored from stored columns.")
+        raise ValueError(f"{field}: the answers of reasoning_gym:{task} cannot be scored from stored columns.")

@@ -16,7 +16,7 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
-from .loading import load_splits, pick_split
+from .loading import CALL_FIELDS, Fields, load_splits, pick_split
 
 
 INSTRUCTION = r"Let's think step by step and output the final answer within \boxed{}."
@@ -48,19 +48,20 @@ _DAPO_WRAPPER = re.compile(
 )
 
 
-def read_math(name: str, split: str = "train", config: str | None = None) -> Dataset:
+def read_math(name: str, split: str = "train", config: str | None = None, fields: Fields = CALL_FIELDS) -> Dataset:
     """
     All rows in the paper's prompt format, with the columns of `FEATURES`.
 
     Args:
-        name (`str`), split (`str`, *optional*, defaults to `"train"`), config (`str`, *optional*):
+        name (`str`), split (`str`, *optional*, defaults to `"train"`), config (`str`, *optional*), fields:
             As in [`~trl_real.data.mathematics.load_math`].
 
     Returns:
         `Dataset`: the rows.
     """
     path = Path(name).expanduser()
-    raw = pick_split(load_splits(name, config, streaming=False), split, "split")
+    source = path.stem if path.exists() else name
+    raw = pick_split(load_splits(name, config, streaming=False, field=fields.name), split, fields.split)
     code = Path(__file__).read_text("utf-8")  # the cache would not see that it changed
     return raw.map(
         standard_rows,
@@ -68,12 +69,12 @@ def read_math(name: str, split: str = "train", config: str | None = None) -> Dat
         with_indices=True,
         remove_columns=raw.column_names,
         features=FEATURES,
-        fn_kwargs={"layout": find_layout(raw, name), "name": path.stem if path.exists() else name, "code": code},
+        fn_kwargs={"layout": find_layout(raw, name, fields.name), "name": source, "code": code},
         desc="Reading the problems",
     )
 
 
-def find_layout(dataset: Dataset, name: str) -> tuple[str, str]:
+def find_layout(dataset: Dataset, name: str, field: str = "dataset_name") -> tuple[str, str]:
     """
     The columns of the question and of the answer.
 
@@ -82,6 +83,8 @@ def find_layout(dataset: Dataset, name: str) -> tuple[str, str]:
             Rows as they come.
         name (`str`):
             What the error message calls them.
+        field (`str`, *optional*, defaults to `"dataset_name"`):
+            The option that it names.
 
     Returns:
         `tuple[str, str]`: one of `LAYOUTS`.
@@ -94,7 +97,7 @@ def find_layout(dataset: Dataset, name: str) -> tuple[str, str]:
             return question, answer
     known = "; ".join(f"`{question}` and `{answer}`" for question, answer in LAYOUTS)
     raise ValueError(
-        f"dataset_name: {name} has the columns {', '.join(dataset.column_names)}, and none of the pairs that hold a "
+        f"{field}: {name} has the columns {', '.join(dataset.column_names)}, and none of the pairs that hold a "
         f"question and its answer: {known.replace('reward_model', 'reward_model.ground_truth')}. Rename its columns."
     )
 

@@ -8,20 +8,48 @@ arguments give the same rows. Left out: shuffling and repeating, which the train
 
 import json
 import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from datasets import Dataset, DatasetDict, IterableDataset, load_dataset, load_from_disk
+import datasets
+from datasets import (
+    Dataset,
+    DatasetDict,
+    IterableDataset,
+    load_dataset,
+    load_dataset_builder,
+    load_from_disk,
+)
 from datasets.exceptions import DatasetGenerationError
+from datasets.packaged_modules.csv.csv import CsvConfig
+from huggingface_hub import constants, get_session
 
-from .checks import check_prompts, check_text_file, long_integer_columns, reading_fault
+from .checks import check_prompts, check_text_file, csv_options, reading_fault
 from .gym import generate_questions
 
 
 FILE_FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".csv": "csv"}
+HUB_SECONDS = 3.0  # that the hub has to answer in
 PROMPT_FORMATS = ("chat", "plain")
 
 AnyDataset = Dataset | IterableDataset
+
+
+class Fields(NamedTuple):
+    """The options that errors about a data set name."""
+
+    name: str = "dataset_name"
+    split: str = "dataset_train_split"
+
+
+TRAIN_FIELDS = Fields()
+TEST_FIELDS = Fields(split="dataset_test_split")
+EVAL_FIELDS = Fields("eval_dataset_name", "eval_dataset_split")
+CALL_FIELDS = Fields(split="split")  # of a call from Python
 
 
 def load_prompts(
@@ -34,6 +62,7 @@ def load_prompts(
     size: int | None = None,
     prompt_format: str | None = None,
     streaming: bool = False,
+    fields: Fields = TRAIN_FIELDS,
 ) -> tuple[AnyDataset, AnyDataset | None]:
     """
     Loads the training prompts and, if wanted, the held-out ones.
@@ -60,6 +89,8 @@ def load_prompts(
             and `"chat"` for Reasoning Gym.
         streaming (`bool`, *optional*, defaults to `False`):
             Read the data set lazily; Reasoning Gym then generates questions without end.
+        fields (`Fields`, *optional*):
+            The options that errors name. Default: those of a training set.
 
     Returns:
         `tuple`: the training set, and the held-out set or `None`.
@@ -73,19 +104,22 @@ def load_prompts(
     if name.startswith("reasoning_gym:"):
         options = json.loads(config) if isinstance(config, str) else config or {}
         task = name.removeprefix("reasoning_gym:")
-        generated, test = generate_questions(task, options, split_seed, size or 1000, test_size, streaming)
+        generated, test = generate_questions(
+            task, options, split_seed, size or 1000, test_size, streaming, field=fields.name
+        )
         splits = {"train": generated}
         prompt_format = prompt_format or "chat"
     else:
-        splits, test = load_splits(name, config, streaming), None
-    train = pick_split(splits, train_split, "dataset_train_split")
-    check_prompts(train, name)  # before rows are held out: they are named by their numbers in the source
+        splits, test = load_splits(name, config, streaming, fields.name), None
+    train = pick_split(splits, train_split, fields.split)
+    check_prompts(train, name, fields.name)  # before rows are held out: they are named by their numbers in the source
     if test_size is not None and test is None:
         train, test = hold_out(train, test_size, split_seed)
-    train = _finish(train if size is None else train.take(size), name, prompt_format)
+    train = _finish(train if size is None else train.take(size), name, prompt_format, fields.name)
     if test_split is None:
         return train, None
-    return train, _finish(test or pick_split(splits, test_split, "dataset_test_split"), name, prompt_format)
+    test = test or pick_split(splits, test_split, TEST_FIELDS.split)
+    return train, _finish(test, name, prompt_format, fields.name)
 
 
 def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Dataset, Dataset]:
@@ -105,8 +139,19 @@ def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Da
     return dataset.select(rows[False]), dataset.select(rows[True])
 
 
-def load_splits(name: str, config: str | None, streaming: bool) -> dict[str, AnyDataset]:
-    """The splits of a file, a folder or a hub data set, by name. Arguments and errors as in [`load_prompts`]."""
+def load_splits(name: str, config: str | None, streaming: bool, field: str = "dataset_name") -> dict[str, AnyDataset]:
+    """
+    The splits of a file, a folder or a hub data set, by name.
+
+    Args:
+        name (`str`), config (`str`), streaming (`bool`):
+            As in [`load_prompts`].
+        field (`str`, *optional*, defaults to `"dataset_name"`):
+            The option that errors name.
+
+    Returns:
+        `dict`: the splits.
+    """
     path = Path(name).expanduser()
     if path.is_dir() and ((path / "dataset_dict.json").exists() or (path / "state.json").exists()):
         loaded = load_from_disk(path)
@@ -115,39 +160,87 @@ def load_splits(name: str, config: str | None, streaming: bool) -> dict[str, Any
     if config is not None and path.exists():
         raise ValueError(f"dataset_config: {name} is local and has no configurations; leave it out.")
     if path.is_file() and path.suffix not in FILE_FORMATS:
-        raise ValueError(f"dataset_name: {name} is not one of {', '.join(FILE_FORMATS)}.")
+        raise ValueError(f"{field}: {name} is not one of {', '.join(FILE_FORMATS)}.")
     if not path.exists() and (path.suffix in FILE_FORMATS or name.startswith((".", "/", "~"))):
-        raise ValueError(f"dataset_name: there is no file or folder {name} (looked from {Path.cwd()}).")
+        raise ValueError(f"{field}: there is no file or folder {name} (looked from {Path.cwd()}).")
     if path.is_file() and not path.stat().st_size:
-        raise ValueError(f"dataset_name: {name} is an empty file.")
-    if path.is_file() and path.suffix != ".parquet":
-        check_text_file(path)
+        raise ValueError(f"{field}: {name} is an empty file.")
+    for file in [path] if path.is_file() else sorted(path.glob("*")):
+        if FILE_FORMATS.get(file.suffix, "parquet") != "parquet":
+            check_text_file(file, field)
     try:
         if path.is_file():
-            options = {"converters": dict.fromkeys(long_integer_columns(path), str)} if path.suffix == ".csv" else {}
-            return load_dataset(FILE_FORMATS[path.suffix], data_files=str(path), streaming=streaming, **options)
-        return load_dataset(str(path) if path.is_dir() else name, config, streaming=streaming)
+            return _load_local(FILE_FORMATS[path.suffix], streaming, data_files=str(path))
+        if path.is_dir():
+            return _load_local(str(path), streaming)
+        with hub_or_cache():  # a CSV file there is read as `datasets` does: its cache has no place for options
+            return load_dataset(name, config, streaming=streaming)
     except (FileNotFoundError, ConnectionError) as error:
         raise ValueError(
-            f"dataset_name: {name} is no local file or folder (looked from {Path.cwd()}), and the hub does not "
-            f"give it ({error}). Write a path, a hub id, or reasoning_gym:<task>."
+            f"{field}: {name} is no local file or folder (looked from {Path.cwd()}), and {why_not(error)}. Write a "
+            "path, a hub id, or reasoning_gym:<task>."
         ) from error
     except (ValueError, DatasetGenerationError) as error:
-        raise ValueError(f"dataset_name: cannot read {name}: {reading_fault(error)}.") from error
+        raise ValueError(f"{field}: cannot read {name}: {reading_fault(error)}.") from error
+
+
+def _load_local(source: str, streaming: bool, **files: str) -> dict[str, AnyDataset]:
+    config, options = load_dataset_builder(source, **files).config, {}
+    if isinstance(config, CsvConfig):
+        options = csv_options([Path(file) for split in config.data_files.values() for file in split])
+    return load_dataset(source, streaming=streaming, **files, **options)
 
 
 def pick_split(splits: dict[str, AnyDataset], split: str, field: str) -> AnyDataset:
     """One split; `field` is the option that the error names."""
     if split not in splits:
-        hint = " Or hold out part of the training split with test_size." if field == "dataset_test_split" else ""
+        hint = " Or hold out part of the training split with test_size." if field == TEST_FIELDS.split else ""
         raise ValueError(f"{field}: there is no split {split!r}, only {', '.join(splits)}.{hint}")
     return splits[split]
 
 
-def _finish(dataset: AnyDataset, name: str, prompt_format: str | None) -> AnyDataset:
-    prompt = check_prompts(dataset, name)
+def _finish(dataset: AnyDataset, name: str, prompt_format: str | None, field: str) -> AnyDataset:
+    prompt = check_prompts(dataset, name, field)
     if prompt_format == "chat" and isinstance(prompt, str):
         return dataset.map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
     if prompt_format == "plain" and isinstance(prompt, list):
         return dataset.map(lambda row: {"prompt": "\n\n".join(message["content"] for message in row["prompt"])})
     return dataset
+
+
+@cache
+def hub_answers() -> bool:
+    """Whether the hub answers one request, whatever it says; without a request not, where `HF_HUB_OFFLINE` is set."""
+    if constants.is_offline_mode():
+        return False
+    answers = []
+
+    def ask() -> None:
+        with suppress(Exception):  # of whatever library the hub's client is built on
+            answers.append(get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS))
+
+    asking = threading.Thread(target=ask, daemon=True)  # no timeout holds for the look-up of its name
+    asking.start()
+    asking.join(HUB_SECONDS)
+    return bool(answers)
+
+
+@contextmanager
+def hub_or_cache() -> Iterator[None]:
+    """Inside, nothing waits for a hub that does not answer, for a minute: what the cache does not hold is missing."""
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if not hub_answers():
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def why_not(error: BaseException) -> str:
+    """Why the hub has not given something, in the words of an error message."""
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set, and the cache does not hold it"
+    if not hub_answers():
+        return f"the hub ({constants.ENDPOINT}) does not answer, and the cache does not hold it"
+    return f"the hub does not give it ({str(error).splitlines()[0]})"

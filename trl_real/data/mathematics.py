@@ -23,6 +23,7 @@ from .cleaning import (
 )
 from .contamination import find_contaminated, read_problems
 from .layouts import read_math
+from .loading import CALL_FIELDS, Fields
 
 
 def load_math(
@@ -33,6 +34,7 @@ def load_math(
     max_prompt_tokens: int = 1024,
     verify: bool = True,
     decontaminate: Sequence[str] = (),
+    fields: Fields = CALL_FIELDS,
 ) -> tuple[Dataset, CleaningReport]:
     r"""
     Loads a mathematical data set in the paper's prompt format and removes the rows that cannot be trained on.
@@ -53,6 +55,8 @@ def load_math(
         decontaminate (`Sequence[str]`, *optional*, defaults to `()`):
             Benchmarks whose problems are removed: names of `trl_real.data.benchmarks.BENCHMARKS`, files, or hub ids
             (`name:split`).
+        fields (`Fields`, *optional*):
+            The options that errors name.
 
     Returns:
         `tuple[Dataset, CleaningReport]`: the rows, and what was removed.
@@ -67,8 +71,8 @@ def load_math(
     if tokenizer is not None and tokenizer.chat_template is None:
         raise ValueError("tokenizer: it has no chat template, which the prompts need; set tokenizer.chat_template.")
     problems = read_problems(decontaminate, field="decontaminate")
-    rows = read_math(name, split, config)
-    report = CleaningReport(name, len(rows), benchmarks=list(decontaminate))
+    rows = read_math(name, split, config, fields)
+    report = CleaningReport(name, len(rows), benchmarks=list(decontaminate), option=fields.name)
     rows = remove(rows, find_empty(rows), report)
     rows = remove(rows, find_repeats(rows), report)
     if verify:

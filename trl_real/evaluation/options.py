@@ -50,6 +50,8 @@ class EvaluationArguments:
             Precision of the weights. bfloat16, float32 on a CPU.
         backend (`str`, *optional*, defaults to `"auto"`):
             `"vllm"` or `"transformers"`. Default: vLLM where it is installed and there is a GPU.
+        vllm_gpu_memory_utilization (`float`, *optional*):
+            Share of the GPU's memory that vLLM takes. vLLM's own default: 0.92.
         prompt_format (`str`, *optional*):
             `"plain"` sends the bare text of the prompts. Default: as the set has them.
         chat_template_kwargs (`str`, *optional*):
@@ -82,6 +84,9 @@ class EvaluationArguments:
     backend: str = _option(
         "auto", "Default: vllm where it is installed and there is a GPU.", choices=["auto", "vllm", "transformers"]
     )
+    vllm_gpu_memory_utilization: float | None = _option(
+        None, "Share of the GPU's memory that vLLM takes, of which as much must be free. Default: vLLM's, 0.92."
+    )
     prompt_format: str | None = _option(
         None, "plain sends the bare text of the prompts. Default: as the set has them.", choices=["plain"]
     )
@@ -94,6 +99,9 @@ class EvaluationArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: {value} is not a number from 1 on.")
+        share = self.vllm_gpu_memory_utilization
+        if share is not None and not 0 < share <= 1:
+            raise ValueError(f"vllm_gpu_memory_utilization: {share} is not a share above 0 and up to 1.")
         for name in ("models", "benchmarks"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

@@ -19,7 +19,7 @@ from .published import COLUMNS
 from .results import Result, average, difference, make_result
 from .sampling.store import SampleStore
 from .sampling.writing import write_lines, write_whole
-from .tables import Results, detail_table, difference_table, pass_table, set_titles
+from .tables import CONTAMINATED, Results, detail_table, difference_table, overlap_of, pass_table, set_titles
 from .verdicts import judge_samples
 
 
@@ -78,6 +78,11 @@ def _notes(results: Results, with_paper: bool) -> list[str]:
     if with_paper and any(name in COLUMNS for name in set_titles(results)):
         notes.append("The paper: mean of 16 samples, temperature 0.6, top_p 0.95, 8,192 tokens; * cited there.")
     for each in everything:
+        if overlap := overlap_of(each):
+            notes.append(
+                f"{CONTAMINATED.strip()} {each.model} was trained on {overlap[0]}, which holds at least {overlap[1]} "
+                f"problems of {each.settings['title']}: its number there says little (docs/contamination.md)."
+            )
         unjudged, timeouts = (each.estimates[name].value if name in each.estimates else 0 for name in COUNTED_AS_WRONG)
         if unjudged:
             notes.append(f"{each.model} on {each.set}: {unjudged:.1%} could not be judged and count as wrong.")

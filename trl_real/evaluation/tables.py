@@ -12,11 +12,13 @@ import numpy as np
 from .estimates import Estimate
 from .published import COLUMNS, TABLES
 from .results import Result, average, difference
+from .trained_on import known_overlap
 
 
 Results = dict[str, dict[str, Result]]  # by model, then by set
 
 NOTHING = "–"
+CONTAMINATED = " †"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,13 +42,23 @@ def pass_table(results: Results, with_paper: bool = False) -> str:
     header, many = ["Pass@1", *titles.values()], len(titles) > 1
     rows = []
     for model, sets in results.items():
-        cells = [_cell(sets[name].estimates["pass@1"]) if name in sets else NOTHING for name in titles]
+        cells = [
+            _cell(sets[name].estimates["pass@1"]) + (CONTAMINATED if overlap_of(sets[name]) else "")
+            if name in sets
+            else NOTHING
+            for name in titles
+        ]
         if many:
             cells.append(_cell(average([sets[name] for name in titles])) if len(sets) == len(titles) else NOTHING)
         rows.append([model, *cells])
     if with_paper and any(name in COLUMNS for name in titles):
         rows += _paper_rows(list(titles), many)
     return markdown([*header, "Avg."] if many else header, rows)
+
+
+def overlap_of(result: Result) -> tuple[str, int] | None:
+    """The training set of a model that holds problems of the set it was evaluated on, and how many."""
+    return known_overlap(result.settings.get("training_data", []), result.set)
 
 
 def _paper_rows(names: list[str], many: bool) -> list[list[str]]:

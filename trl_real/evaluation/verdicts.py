@@ -5,8 +5,9 @@ In: a store of samples, and its judge: the verifier of the mathematical training
 Out: one verdict for each sample, in the order of the samples. Samples that were judged once can be judged again by
 other rules: nothing is sampled here. Left out: what follows from the verdicts (`trl_real.evaluation.estimates`).
 
-The judge is a dictionary that the store keeps: `{"require_think": true}` for the verifier, or `reward_funcs` with
-`reward_weights`, `label_threshold`, `label_reward_func` and `max_completion_length`.
+The judge is a dictionary that the store keeps: `{"require_think": true}`, and `adjacent_boxes` where they are one
+answer, for the verifier, or `reward_funcs` with `reward_weights`, `label_threshold`, `label_reward_func` and
+`max_completion_length`.
 """
 
 import asyncio
@@ -24,7 +25,6 @@ from ..verifier.judging import ANSWER_TIMEOUT, judge_answers
 
 
 Sample = dict[str, Any]
-MATH_REWARDS = {"math_reward": False, "math_reward_think": True}  # whether </think> is required
 
 
 def judge_samples(
@@ -55,7 +55,7 @@ def judge_samples(
 
 
 def _by_verifier(samples: Sequence[Sample], rows: Sequence[dict], judge: dict[str, Any]) -> list[dict[str, Any]]:
-    answers = [final_answer(sample["text"], judge["require_think"]) for sample in samples]
+    answers = [final_answer(sample["text"], **judge) for sample in samples]
     golds = [tuple(filter(is_readable, accepted_answers(row["columns"]["answer"]))) for row in rows]
     # no bound for all of them together: here nothing waits
     verdicts = judge_answers(list(zip(golds, answers, strict=True)), ANSWER_TIMEOUT, ANSWER_TIMEOUT * len(samples))

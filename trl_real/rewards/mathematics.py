@@ -26,6 +26,7 @@ def math_reward(
     answer: list,
     *,
     require_think: bool = False,
+    adjacent_boxes: bool = False,
     answer_timeout: float = ANSWER_TIMEOUT,
     batch_timeout: float = BATCH_TIMEOUT,
     log_metric: Callable[[str, float], None] | None = None,
@@ -48,6 +49,8 @@ def math_reward(
             Accepted answers of each completion: a list of texts, or one text.
         require_think (`bool`, *optional*, defaults to `False`):
             Whether a completion without `</think>` is wrong. Otherwise its whole text is searched.
+        adjacent_boxes (`bool`, *optional*, defaults to `False`):
+            Whether `\boxed{1}, \boxed{2}` is the one answer `1, 2`, as [`~trl_real.verifier.answers.last_box`] says.
         answer_timeout (`float`, *optional*, defaults to `5.0`):
             Seconds for one answer.
         batch_timeout (`float`, *optional*, defaults to `60.0`):
@@ -71,7 +74,7 @@ def math_reward(
     """
     golds = [tuple(filter(is_readable, accepted_answers(accepted))) for accepted in answer]
     texts = [message_text(completion) for completion in completions]
-    found = [final_answer(text, require_think) for text in texts]
+    found = [final_answer(text, require_think, adjacent_boxes) for text in texts]
     verdicts = judge_answers(list(zip(golds, found, strict=True)), answer_timeout, batch_timeout)
     if log_metric is not None and found:
         log_metric("math_reward/timeouts", verdicts.count("killed") / len(found))
@@ -88,7 +91,7 @@ def make_math_reward(**options: Any) -> Callable[..., list[float | None]]:
 
     Args:
         **options:
-            `require_think`, `answer_timeout`, `batch_timeout`.
+            `require_think`, `adjacent_boxes`, `answer_timeout`, `batch_timeout`.
 
     Returns:
         `Callable`: a reward function; it can be pickled.

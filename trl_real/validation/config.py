@@ -13,23 +13,23 @@ class ValidationConfig(GRPOConfig):
 
     Parameters:
         eval_temperature (`float`, *optional*):
-            Sampling temperature in evaluation. As in training by default.
+            Sampling temperature in evaluation, 0 for greedy answers. As in training by default.
         eval_top_p (`float`, *optional*):
             Nucleus sampling in evaluation. As in training by default.
     """
 
     eval_temperature: float | None = field(
-        default=None, metadata={"help": "Sampling temperature in evaluation. As in training by default."}
+        default=None,
+        metadata={"help": "Sampling temperature in evaluation, 0 for greedy answers. As in training by default."},
     )
     eval_top_p: float | None = field(
         default=None, metadata={"help": "Nucleus sampling in evaluation. As in training by default."}
     )
 
     def __post_init__(self):
-        if self.eval_temperature is not None and not 0 < self.eval_temperature < math.inf:
+        if self.eval_temperature is not None and not 0 <= self.eval_temperature < math.inf:
             raise ValueError(
-                f"`eval_temperature` must be a number above 0, got {self.eval_temperature!r}. Write "
-                "eval_temperature=1e-4 for greedy answers."
+                f"`eval_temperature` must be a number from 0 (greedy answers) on, got {self.eval_temperature!r}."
             )
         if self.eval_top_p is not None and not 0 < self.eval_top_p <= 1:
             raise ValueError(f"`eval_top_p` must be above 0 and at most 1, got {self.eval_top_p!r}.")

@@ -13,13 +13,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from datasets import IterableDataset
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..checkpoints.trainer import CheckpointingTrainer
+from ..engines.frozen_base import keep_base_exact
+from ..engines.precision import other_precision
+from ..engines.sharded import settle, settle_before_sending
 from ..objective.labels import LabelRule
 from .whole_set import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
+
+
+logger = get_logger(__name__)
 
 
 class ValidatingTrainer(CheckpointingTrainer):
@@ -38,6 +45,11 @@ class ValidatingTrainer(CheckpointingTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         check_best_metric(self.args, self.eval_dataset if isinstance(self.eval_dataset, dict) else ())
+        if self.use_vllm:
+            keep_base_exact(self.vllm_generation)
+            settle_before_sending(self.vllm_generation)
+            if sentence := other_precision(self.vllm_generation, self.args):
+                logger.warning(sentence)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The batches of this process, in the order of the set."""
@@ -61,6 +73,9 @@ class ValidatingTrainer(CheckpointingTrainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Evaluates one set, or each of several; the metrics, under the names that are logged."""
+        if self.use_vllm and not self.is_in_train:
+            # After a training the weights may be others at the same step: those of the best checkpoint, for example
+            self._last_loaded_step = -1
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         if eval_dataset is None and self.is_in_train:
             check_best_metric_logged(self.args.metric_for_best_model, metrics)
@@ -85,6 +100,7 @@ class ValidatingTrainer(CheckpointingTrainer):
         finally:
             self.validation = None
             self._metrics["eval"].clear()  # TRL would log means over batches, of every set under the same names
+            settle(self.accelerator)  # the next to gather the weights may be who saves them
         # As TRL's log, which JSON and trackers must be able to take
         known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in known.items()})
@@ -123,10 +139,13 @@ def eval_sampling(trainer: ValidatingTrainer) -> Iterator[None]:
     # Log-probabilities and entropies stay at the training temperature: TRL built it into the model's head
     backend = trainer.vllm_generation if trainer.use_vllm else trainer.generation_config
     wanted = {"temperature": trainer.args.eval_temperature, "top_p": trainer.args.eval_top_p}
+    greedy = wanted["temperature"] == 0 and not trainer.use_vllm
+    # Transformers refuses a temperature of 0, and vLLM raises one that is almost 0
+    of_backend = {"top_k": 1} if greedy else wanted
     changes = [
         (target, name, value, getattr(target, name))
-        for target in (backend, trainer)  # the trainer's are for a `rollout_func` that reads them
-        for name, value in wanted.items()
+        for target, values in ((backend, of_backend), (trainer, wanted))  # a `rollout_func` may read the trainer's
+        for name, value in values.items()
         if value is not None
     ]
     try:

@@ -1,8 +1,8 @@
 """
 Finding the answer in a completion, and what can be said of it without a computer algebra system.
 
-In: texts. Out: the content of the last box, the accepted answers as texts, and for an answer either a verdict or the
-word that it needs the verifier. Left out: mathematics (`trl_real/verifier/server.py`).
+In: texts. Out: the content of the last box or boxes, the accepted answers as texts, and for an answer either a verdict
+or the word that it needs the verifier. Left out: mathematics (`trl_real/verifier/server.py`).
 """
 
 import math
@@ -16,6 +16,10 @@ MAX_DEPTH = 30
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+(?P<bare>[^\s${}\\]+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+# what joins two boxes to one answer: a comma, a semicolon or a word, amid signs that are seen as space or not at all
+_GAP = r"(?:[\s$~&]|\\[()\[\],;:! ]|\\q?quad(?![a-zA-Z]))*"
+_AND = r"(?:\\(?:text|mathrm|mbox)\s*\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))"
+_JOINT = re.compile(rf"{_GAP}(?:[,;]{_GAP}(?:{_AND}{_GAP})?|{_AND}{_GAP})")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
 _SUBSCRIPTED = re.compile(r".*_\s*\{?([0-9]+)\}?")
 _BASED = re.compile(r"[+-]?[0-9A-F.]+_\s*\{?\s*([0-9]{1,3})\s*\}?")
@@ -56,19 +60,42 @@ def _answer_text(answer: Any) -> str:
     return str(answer).strip()
 
 
-def last_box(text: str) -> str | None:
-    r"""Content of the last `\boxed{...}`; `None` if there is no box or the last one is empty or never closed."""
-    box = None
-    for box in _BOX.finditer(text):  # noqa: B007
-        pass
-    if box is None or box["bare"]:
-        return box and (box["bare"].rstrip(".,;:") or None)
+def last_box(text: str, adjacent: bool = False) -> str | None:
+    r"""
+    Content of the last `\boxed{...}`.
+
+    Args:
+        text (`str`):
+            Where it is looked for.
+        adjacent (`bool`, *optional*, defaults to `False`):
+            Whether boxes with nothing but a comma, a semicolon, "and" or "or" between them are one list, so that
+            `\boxed{1}, \boxed{2}` is `1, 2`.
+
+    Returns:
+        `str` or `None`: the content; `None` if there is no box or the last one is empty or never closed.
+    """
+    boxes = list(_BOX.finditer(text))
+    content = _content(text, boxes[-1])[0] if boxes else None
+    while adjacent and content and len(boxes) > 1:
+        following = boxes.pop().start()
+        another, end = _content(text, boxes[-1])
+        if not another or not _JOINT.fullmatch(text, end, max(end, following)):  # max: a box in a box
+            break
+        content = f"{another}, {content}"
+    return content
+
+
+def _content(text: str, box: re.Match) -> tuple[str | None, int]:
+    """What is in a box, and where the box ends; `None` if it is empty or never closed."""
+    if box["bare"]:
+        bare = box["bare"].rstrip(".,;:")
+        return bare or None, box.start("bare") + len(bare)
     start, depth = box.end(), 1
     for brace in _BRACE.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(brace[0], 0)  # 0: an escaped brace, as in a set
         if depth == 0:
-            return text[start : brace.start()].strip() or None
-    return None
+            return text[start : brace.start()].strip() or None, brace.end()
+    return None, len(text)
 
 
 def strip_braces(answer: str) -> str:
@@ -88,12 +115,12 @@ def strip_braces(answer: str) -> str:
     return answer[start:end]
 
 
-def final_answer(text: str, require_think: bool = False) -> str | None:
+def final_answer(text: str, require_think: bool = False, adjacent_boxes: bool = False) -> str | None:
     """Content of the last box after the first `</think>`; without that tag, and unless it is required, of the text."""
     thought, tag, rest = text.partition("</think>")
     if not tag and require_think:
         return None
-    answer = last_box(rest if tag else thought)
+    answer = last_box(rest if tag else thought, adjacent_boxes)
     return answer and strip_braces(answer)
 
 

@@ -12,12 +12,13 @@ from typing import Any
 from latex2sympy2_extended import normalize_latex
 from math_verify import LatexNormalizationConfig, verify
 from math_verify.parser import parse_latex_cached
+from sympy import Expr
 
 from .answers import strip_braces
 from .guard import chain, is_rounding, is_sound
 from .normal import lone_letters, normalize
 from .units import PERCENT, agree, split_unit
-from .values import is_number, same_number, with_imaginary_unit
+from .values import is_number, same_number, same_where_positive, with_imaginary_unit
 
 
 Pair = tuple[tuple[str, ...], str | None]
@@ -100,7 +101,9 @@ def is_right(gold: tuple[str, str | None], answer: tuple[str, str | None]) -> bo
             same = same_number(*one_percent)
         if same is not None:
             return same
-    return verify(accepted, found, timeout_seconds=None, allow_set_relation_comp=True) and is_sound(accepted, found)
+    if verify(accepted, found, timeout_seconds=None, allow_set_relation_comp=True):
+        return is_sound(accepted, found)
+    return isinstance(accepted, Expr) and isinstance(found, Expr) and same_where_positive(accepted, found)
 
 
 @lru_cache(maxsize=4096)

@@ -17,6 +17,7 @@ from .values import DIGITS, exact, is_number, same_number, same_where_tried
 
 _EQUALS = re.compile(r"(?<![<>!:\\])=")
 _APPROXIMATELY = re.compile(r"\\approx(?![a-zA-Z])")
+_UNKNOWN = re.compile(r"[a-zA-Z](?:_\s*(?:[a-zA-Z0-9]|\{[a-zA-Z0-9]+\}))?|\\text\s*\{[^{}]*\}|\\[a-z]+")
 _BRACKETS = re.compile(r"\\?[{(\[][^{}()\[\]]*\\?[})\]]")
 _SEVERAL = re.compile(
     r"[,;<>]|\\(?:le|leq|ge|geq|lt|gt|ne|neq|in|pm|mp|cup)(?![a-zA-Z])|(?<![a-zA-Z])(?:or|and)(?![a-zA-Z])"
@@ -27,6 +28,8 @@ _LIST = re.compile(r"\\text\s*\{[^{}]*(?<![a-zA-Z])(?:or|and)(?![a-zA-Z])[^{}]*\
 def chain(text: str) -> tuple[list[str], list[str]]:
     """The members of `a = b = c`, and the roundings behind them; the text alone where it is no chain."""
     exact, *rounded = (part.strip() for part in _APPROXIMATELY.split(text))
+    if rounded and _UNKNOWN.fullmatch(exact):  # of `x \approx 5` all that is said is 5
+        exact, *rounded = rounded
     outside, shorter = exact, _hide(exact)
     while shorter != outside:
         outside, shorter = shorter, _hide(shorter)

@@ -6,6 +6,7 @@ here; what a value is, is left to `trl_real.verifier.grading`, units to `trl_rea
 """
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
 
@@ -20,22 +21,33 @@ _UNICODE = {
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
 _WORD = r"(?![a-zA-Z])"
-_STEPS: list[tuple[re.Pattern, str]] = [
+_STEPS: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
         (r"\\(?:textcolor|color|colorbox)\s*\{[^{}]*\}", ""),
         (rf"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits){_WORD}\s*\.?(?![0-9])", ""),
-        (r"\\!|\\\$|\$", ""),
+        (r"(?<=[0-9])\s*,\s*\\!\s*(?=[0-9]{3}(?![0-9]))", ","),
+        (r"(?<!\\)\\!|\\\$|\$", ""),  # not of the `\\` that ends a row
         (r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))", ""),
         (r"(?<=[0-9])\s*\{\s*,\s*\}\s*(?=[0-9])", ","),
-        (r"\\[,;: ]|~|\\q?quad(?![a-zA-Z])|\s+", " "),
+        (r"(?<!\\)\\[,;: ]|~|\\q?quad(?![a-zA-Z])|\s+", " "),
+        (r"(?<![0-9.,a-zA-Z}])[0-9]{1,3}(?: [0-9]{3})+(?![0-9]| ?/)", lambda found: found[0].replace(" ", "")),
         (rf"\\[dtc]frac{_WORD}", r"\\frac"),
+        (r"(?<![a-zA-Z\\])(sin|cos|tan|cot|sec|csc|ln|log|exp)(?=\()", r"\\\1"),
+        (rf"(?<![a-zA-Z\\])pi{_WORD}", r"\\pi "),
+        (r"(?<![a-zA-Z])\\?sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+        (r"\\sqrt\s*(\[[^\[\]]*\])\s*([0-9a-zA-Z])", r"\\sqrt\1{\2}"),
         (rf"\\(?:math(?:rm|bf|it|sf|tt)|text(?:rm|bf|it|normal|sf)|operatorname\*?|mbox|hbox){_WORD}", r"\\text"),
         (r"\{\s*\\rm\s+([^{}]*)\}", r"\\text{\1}"),
+        (r"\\mu\s*\\text\s*\{\s*", r"\\text{u"),
+        (r"\\text\s*\{\s*(?:[µμ]|\\mu\s)\s*", r"\\text{u"),
+        (rf"(?<=[0-9])\s*(?:\\text\s*\{{\s*([kM])\s*\}}\s*)?\\Omega{_WORD}", r" \\text{\1ohm}"),
         (rf"\\(?:bf|it|boldsymbol){_WORD}|\\text\s*\{{\s*\}}", ""),
         (r"^\s*\\text\s*\{\s*(-?[0-9][0-9.,]*)\s*\}\s*$", r"\1"),
         (rf"\\varnothing{_WORD}|\\\{{\s*\\\}}", r"\\emptyset "),
-        (rf"\^\s*(?:\{{\s*\\circ\s*\}}|\\circ{_WORD})|\\degree{_WORD}", ""),
+        (rf"\^\s*\{{\s*\\circ\s*\}}|\\degree{_WORD}", r"^\\circ "),
+        (rf"\\(?:sin|cos|tan|cot|sec|csc){_WORD}.*\^\s*\\circ.*", lambda found: _DEGREES.sub(_radians, found[0])),
+        (rf"\^\s*\\circ{_WORD}", ""),
         (r"(?<![A-Za-z0-9.\\])([0-9]+\.?[0-9]*|\.[0-9]+)[eE]([+-]?)0*([0-9]+)(?![0-9.])", r"\1 \\times 10^{\2\3}"),
         (r"\{\+", "{"),
         (r"\^\s*(-[0-9]+)", r"^{\1}"),
@@ -48,6 +60,7 @@ _STEPS: list[tuple[re.Pattern, str]] = [
 ]
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\s*\\(?:overline|bar|dot)\s*\{?\s*([0-9]{1,12})\s*\}?")
 _MODULO = re.compile(r"([0-9]{1,50})\s*\\(?:bmod|mod)(?![a-zA-Z])\s*([0-9]{1,50})")
+_DEGREES = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*\^\s*\\circ(?![a-zA-Z])")
 _MIXED = re.compile(r"(-?\s*[0-9]+)\s+([0-9]+)\s*/\s*([0-9]+)")
 _LONE_LETTER = re.compile(r"\\text\s*\{\s*([a-zA-Z])\s*\}")
 
@@ -68,6 +81,11 @@ def normalize(text: str) -> str:
     if found := _MIXED.fullmatch(text):
         return rf"{found[1]}\frac{{{found[2]}}}{{{found[3]}}}"
     return " ".join(text.split())
+
+
+def _radians(found: re.Match) -> str:
+    """Of an angle in a trigonometric function; elsewhere the sign for degrees is a unit."""
+    return rf"(\frac{{{found[1]} \pi}}{{180}})"
 
 
 def lone_letters(text: str) -> str:

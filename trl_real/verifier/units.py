@@ -60,6 +60,7 @@ _LONG = {
 }
 # symbols of physics, as they are: here M and m differ
 _SYMBOLS = (
+    "kohm Mohm uA uC uF uJ uK uN us uV uW ug ul umol "
     "A C F H J K N P Pa S T V W Hz eV keV MeV GeV erg dyn cal kcal mol amu au AU pc kpc Mpc ly nm pm um fs ps ns ms "
     "mA mV kV kW MW kJ MJ mJ kN kPa MPa atm bar Torr rpm dB G Gy Msun Lsun Rsun Ohm ohm k mH nF pF mF mN MHz GHz kHz "
     "THz cc hp Wb sr M mM"
@@ -79,6 +80,7 @@ _BARE = re.compile(
     r"(?P<value>.*[0-9})!])(?P<space>\s*)(?P<tail>[A-Za-z][A-Za-z ./]*(?:\^\s*(?:\{-?[0-9]\}|-?[0-9]))?)"
 )
 _PERCENT = re.compile(r"(?P<value>.*?)\s*(?:\\?%|(?<![a-zA-Z\\])percent|\\text\s*\{\s*(?:percent|\\?%)\s*\})")
+_COMMAND = re.compile(r"\\(?:times|cdot|frac|sqrt|pi)(?![a-zA-Z])")
 _WORDS = re.compile(r"[A-Za-zµμΩ]+")
 
 
@@ -127,7 +129,7 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str | None]:
     if found:
         shortest = min(map(len, _WORDS.findall(found["tail"])))
         # 5m and 5 xy are products; 5 m is a length where nothing else is a letter
-        plain = not re.search(r"[A-Za-z]", found["value"])
+        plain = not re.search(r"[A-Za-z]", _COMMAND.sub("", found["value"]))
         name = unit_name(found["tail"], False) if shortest > 1 or (found["space"] and plain) else None
         if name is not None:
             return found["value"], name

@@ -5,13 +5,16 @@ In: SymPy expressions. Out: whether they are the same number, or `None` where th
 to an absolute 1e-6 or 1e-15, which takes every tiny number for every other.
 """
 
-from sympy import Expr, Float, I, Rational, Symbol, simplify
+from sympy import Add, Expr, Float, I, Mul, Number, NumberSymbol, Pow, Rational, Symbol, exp, log, simplify
 from sympy.core.function import AppliedUndef
+from sympy.core.traversal import preorder_traversal
+from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
 
 DIGITS = 40
 SAME = 1e-25  # relative, of numbers computed to DIGITS
 RELATIVE, ABSOLUTE = 2e-6, 1e-6  # of a decimal for an exact number: both must hold
+SMOOTH = (Add, Mul, Pow, Number, NumberSymbol, Symbol, exp, log, TrigonometricFunction)
 SHORT = 10**6  # a fraction with a denominator that divides it can be written out, and so must be
 
 
@@ -56,6 +59,35 @@ def same_number(gold: Expr, answer: Expr) -> bool | None:
     if isinstance(other, Rational) and SHORT % other.q == 0:
         return False
     return bool(distance <= RELATIVE * size and distance <= ABSOLUTE)
+
+
+def same_where_positive(gold: Expr, answer: Expr) -> bool:
+    """
+    Whether two expressions in roots, powers, logarithms and trigonometric functions have the same real value at four
+    points where all variables are positive: there, roots may be pulled apart, which SymPy does not do.
+    """
+    symbols = sorted(gold.free_symbols, key=str)
+    if not symbols or gold.free_symbols != answer.free_symbols or not (_is_smooth(gold) and _is_smooth(answer)):
+        return False
+    points = (
+        {
+            symbol: Rational(7 + 5 * (3 * place + 7 * trial) % 11, 3) + Rational(place, 101)
+            for place, symbol in enumerate(symbols)
+        }
+        for trial in range(4)
+    )  # in another order each time
+    return all(_same_at(gold, answer, point) for point in points)
+
+
+def _is_smooth(expression: Expr) -> bool:
+    return all(isinstance(part, SMOOTH) for part in preorder_traversal(expression))
+
+
+def _same_at(gold: Expr, answer: Expr, point: dict[Symbol, Rational]) -> bool:
+    values = [number.xreplace(point).evalf(DIGITS) for number in map(exact, (gold, answer))]
+    if not all(value.is_real and value.is_finite for value in values):
+        return False
+    return bool(abs(values[0] - values[1]) <= SAME * max(map(abs, values)))
 
 
 def same_where_tried(gold: Expr, answer: Expr) -> bool:

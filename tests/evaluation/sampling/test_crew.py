@@ -2,8 +2,10 @@
 
 import os
 import socket
+from datetime import timedelta
 
 import pytest
+import torch.distributed as dist
 
 from trl_real.evaluation.sampling.crew import Crew
 
@@ -29,6 +31,23 @@ def test_after_joining_nothing_else_sees_the_launcher(monkeypatch: pytest.Monkey
     assert (crew.rank, crew.size, crew.is_first) == (0, 1, True)
     assert not {*launched, "ACCELERATE_USE_DEEPSPEED"} & set(os.environ)
     assert list(crew.take("work", 2)) == [0, 1]
+
+
+def test_after_joining_a_library_may_open_a_group_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under torchrun: its agent holds the processes' store, and a `tcp://` group would look for one there, too."""
+    agent = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    launched = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": agent.port}
+    for name, value in (launched | {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": "7"}).items():
+        monkeypatch.setenv(name, str(value))
+    Crew.join()
+    assert not [name for name in os.environ if name.startswith("TORCHELASTIC_")]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"tcp://127.0.0.1:{port}"
+    store, rank, size = next(dist.rendezvous(url, rank=0, world_size=1, timeout=timedelta(seconds=60)))
+    store.set("key", "value")
+    assert (store.get("key"), rank, size) == (b"value", 0, 1)
 
 
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

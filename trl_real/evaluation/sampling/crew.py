@@ -18,6 +18,8 @@ import torch.distributed as dist
 
 PATIENCE = timedelta(days=30)  # the first to finish waits for the last
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# With TORCHELASTIC_USE_AGENT_STORE, a library's own `tcp://` group would wait for a store that is not its own
+LAUNCHERS = ("ACCELERATE_", "FSDP_", "TORCHELASTIC_")
 
 
 class Crew:
@@ -46,7 +48,7 @@ class Crew:
             return cls()
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
-        for name in [name for name in os.environ if name in LAUNCHER or name.startswith(("ACCELERATE_", "FSDP_"))]:
+        for name in [name for name in os.environ if name in LAUNCHER or name.startswith(LAUNCHERS)]:
             del os.environ[name]
         return cls(rank, size, local_rank, dist.PrefixStore("crew", store))
 

@@ -23,7 +23,9 @@ Progress = Callable[[str, int, int], None]  # model, samples that are done, samp
 SAMPLING_FIELDS = tuple(SamplingSettings.__dataclass_fields__)
 
 
-def sample_missing(stores: Sequence[SampleStore], chunk_size: int, crew: Crew, progress: Progress) -> None:
+def sample_missing(
+    stores: Sequence[SampleStore], chunk_size: int, crew: Crew, progress: Progress, vllm_memory: float | None = None
+) -> None:
     """
     Samples until no store lacks anything; returns when this process finds nothing more to do.
 
@@ -36,6 +38,8 @@ def sample_missing(stores: Sequence[SampleStore], chunk_size: int, crew: Crew, p
             The processes.
         progress (`Callable`):
             Called when a model is loaded and after each chunk.
+        vllm_memory (`float`, *optional*):
+            Share of the accelerator's memory that vLLM takes.
     """
     work: dict[str, list[tuple[SampleStore, Chunk]]] = {}
     for store in stores:
@@ -44,10 +48,12 @@ def sample_missing(stores: Sequence[SampleStore], chunk_size: int, crew: Crew, p
     crew.wait_for("planned")  # a chunk that is written from now on is still in everybody's list
     for model, chunks in work.items():
         if chunks:
-            _sample_model(model, chunks, crew, progress)
+            _sample_model(model, chunks, crew, progress, vllm_memory)
 
 
-def _sample_model(model: str, work: list[tuple[SampleStore, Chunk]], crew: Crew, progress: Progress) -> None:
+def _sample_model(
+    model: str, work: list[tuple[SampleStore, Chunk]], crew: Crew, progress: Progress, vllm_memory: float | None
+) -> None:
     total, respondent = sum(len(chunk.keys) for _, chunk in work), None
     writers: dict[str, SampleWriter] = {}
     with ExitStack() as closing:
@@ -58,7 +64,7 @@ def _sample_model(model: str, work: list[tuple[SampleStore, Chunk]], crew: Crew,
                 writers[store.set] = writer
                 closing.callback(writer.close)
             if respondent is None:
-                respondent = Respondent([store for store, _ in work], crew.local_rank)
+                respondent = Respondent([store for store, _ in work], crew.local_rank, vllm_memory)
                 progress(model, crew.count(f"samples/{model}", 0), total)
             writers[store.set].write(respondent.answer(store, chunk))
             progress(model, crew.count(f"samples/{model}", len(chunk.keys)), total)
@@ -73,12 +79,14 @@ class Respondent:
             What it will be asked; all of the same model.
         local_rank (`int`):
             Which accelerator of the machine it takes.
+        vllm_memory (`float`, *optional*):
+            Share of its memory that vLLM takes.
     """
 
-    def __init__(self, stores: Sequence[SampleStore], local_rank: int) -> None:
+    def __init__(self, stores: Sequence[SampleStore], local_rank: int, vllm_memory: float | None = None) -> None:
         source = find_model(stores[0].model)
         self.tokenizer = source.load_tokenizer()
-        self.sampler = _make_sampler(source, self.tokenizer, stores, local_rank)
+        self.sampler = _make_sampler(source, self.tokenizer, stores, local_rank, vllm_memory)
         self._prompts = {
             (store.folder, row["problem"]): row["prompt_ids"] for store in stores for row in store.problems
         }
@@ -108,7 +116,11 @@ class Respondent:
 
 
 def _make_sampler(
-    source: ModelSource, tokenizer: PreTrainedTokenizerBase, stores: Sequence[SampleStore], local_rank: int
+    source: ModelSource,
+    tokenizer: PreTrainedTokenizerBase,
+    stores: Sequence[SampleStore],
+    local_rank: int,
+    vllm_memory: float | None,
 ) -> Sampler:
     how = stores[0].settings["sampling"]
     settings = SamplingSettings(**{name: how[name] for name in SAMPLING_FIELDS})
@@ -116,8 +128,7 @@ def _make_sampler(
         if how["backend"] == "transformers":
             return TransformersSampler(source, tokenizer, settings, how["dtype"], local_rank)
         prompts = max(len(row["prompt_ids"]) for store in stores for row in store.problems)
-        return VLLMSampler(
-            source, tokenizer, settings, how["dtype"], local_rank, longest=prompts + settings.max_new_tokens
-        )
+        longest = prompts + settings.max_new_tokens
+        return VLLMSampler(source, tokenizer, settings, how["dtype"], local_rank, longest, vllm_memory)
     except OSError as error:
         raise ValueError(f"models: cannot load {source.name}: {str(error).splitlines()[0]}") from error

@@ -15,6 +15,8 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
+from ...data.loading import hub_or_cache, why_not
+
 
 WHOLE, STRIDE, SLICE = 2**26, 2**20, 2**12  # bytes; of a 7B model 60 MB are read
 
@@ -84,8 +86,9 @@ def find_model(name: str) -> ModelSource:
     folder = Path(name).expanduser()
     path, _, revision = (str(folder), "", "") if folder.exists() else name.partition("@")
     try:
-        adapter = _find(path, "adapter_config.json", revision or None)
-        config = adapter or _find(path, "config.json", revision or None, may_lack=False)
+        with hub_or_cache():
+            adapter = _find(path, "adapter_config.json", revision or None)
+            config = adapter or _find(path, "config.json", revision or None, may_lack=False)
     except OSError as error:
         raise ValueError(f"models: {_why_not(name, folder, error)}") from error
     identity, base = _digest(folder) if folder.exists() else config.parent.name, None
@@ -143,10 +146,9 @@ def _find(path: str, file: str, revision: str | None, may_lack: bool = True) -> 
 
 def _why_not(name: str, folder: Path, error: OSError) -> str:
     if not folder.exists():
-        reason = str(error).splitlines()[0]
         return (
-            f"there is no folder {name} (looked from {Path.cwd()}), and the hub does not give it ({reason}). Write a "
-            "folder, a hub id, or hub-id@revision."
+            f"there is no folder {name} (looked from {Path.cwd()}), and {why_not(error)}. Write a folder, a hub id, "
+            "or hub-id@revision."
         )
     inside = sorted(path.parent.name for path in folder.glob("*/*config.json"))
     hint = f" Did you mean {folder / inside[-1]}?" if inside else ""
@@ -160,7 +162,7 @@ def _digest(folder: Path) -> str:
     """
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".json")):
-        if path.name == "trainer_state.json":  # a log, which a resumed training goes on writing
+        if path.name in ("trainer_state.json", "training_data.json"):  # logs, which a resumed training writes anew
             continue
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())

@@ -115,8 +115,8 @@ class TransformersSampler:
 
 class VLLMSampler:
     """
-    Generates with vLLM, on one GPU. Not run so far. Arguments as in [`TransformersSampler`], and `longest`, the number
-    of tokens of the longest prompt with its completion.
+    Generates with vLLM, on one GPU. Arguments as in [`TransformersSampler`], and `longest`, the number of tokens of
+    the longest prompt with its completion, and `memory`, the share of the GPU's that vLLM takes.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class VLLMSampler:
         dtype: str,
         local_rank: int,
         longest: int,
+        memory: float | None = None,
     ) -> None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         if "," in visible:  # vLLM would take the first; for a second model it is chosen already
@@ -138,8 +139,16 @@ class VLLMSampler:
         options: dict[str, Any] = {"model": weights.path, "revision": weights.revision, "dtype": dtype}
         if source.base is not None:
             options |= {"enable_lora": True, "max_lora_rank": _lora_rank(source)}
-        # vLLM would otherwise take the model's own defaults for what is left out
-        self.llm = LLM(**options, max_model_len=longest, generation_config="vllm", seed=0)
+        if memory is not None:
+            options["gpu_memory_utilization"] = memory
+        try:
+            # vLLM would otherwise take the model's own defaults for what is left out
+            self.llm = LLM(**options, max_model_len=longest, generation_config="vllm", seed=0)
+        except RuntimeError as error:  # the reason is in what a process of vLLM's own has printed
+            raise ValueError(
+                f"backend: vLLM did not start ({error}) The lines above say why. If it is memory, write a smaller "
+                "--vllm_gpu_memory_utilization, or end what else is on the GPU."
+            ) from error
         self.adapter = None if source.base is None else LoRARequest("adapter", 1, source.path)
         self.shared = asdict(settings) | {"min_p": settings.min_p or 0.0, "max_tokens": settings.max_new_tokens}
         del self.shared["max_new_tokens"]

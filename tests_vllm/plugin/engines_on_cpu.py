@@ -1,0 +1,47 @@
+"""
+What a GPU does and vLLM's CPU backend does not, as a plugin that vLLM loads in every process of it.
+
+In: nothing; the tests put this folder on PYTHONPATH. Out: a vLLM on a CPU that takes new weights, keeps float32, loses
+its weights in sleep as a GPU does, and can be sent weights by a trainer without NCCL. Left out: whatever the trainer
+does, which stays as it is; `engines_probe` watches it.
+"""
+
+import os
+from typing import Any
+
+import torch
+
+
+def register() -> None:
+    """Called by vLLM; more than once in a process."""
+    import engines_gloo
+    import engines_probe
+    from vllm.model_executor.layers import utils
+    from vllm.platforms.cpu import CpuPlatform
+
+    # The backend swaps weights for packed copies, which `load_weights` could not write to
+    utils.dispatch_cpu_unquantized_gemm = plain_product
+    # Otherwise a float32 model would be sampled in bfloat16, and no gap be small
+    CpuPlatform.supported_dtypes = property(lambda self: [torch.float32])
+    engines_gloo.register()
+    if os.environ.get("ENGINES_SLEEP"):
+        lose_weights_in_sleep()
+    if os.environ.get("ENGINES_PROBE"):
+        engines_probe.watch()
+
+
+def plain_product(layer: torch.nn.Module, remove_weight: bool) -> None:
+    layer.cpu_linear = torch.nn.functional.linear
+
+
+def lose_weights_in_sleep() -> None:
+    """Sleep of level 2: whoever generates without new weights afterwards, generates nonsense."""
+    from vllm.platforms.cpu import CpuPlatform
+    from vllm.v1.worker.cpu_worker import CPUWorker
+
+    def sleep(self: CPUWorker, level: int = 1, *args: Any, **kwargs: Any) -> None:
+        for weight in self.model_runner.model.parameters():
+            weight.data.fill_(float("nan"))
+
+    CpuPlatform.is_sleep_mode_available = lambda self: True
+    CPUWorker.sleep, CPUWorker.wake_up = sleep, lambda self, tags=None, *args, **kwargs: None
