@@ -21,12 +21,15 @@ ALLOWED: dict[str, set[str]] = {
     "rewards": {"verifier"},
     "data": {"verifier"},
     "update": {"compat", "objective"},
-    "validation": {"compat", "objective", "rewards", "engines"},
+    "checkpoints": {"compat"},
+    "validation": {"checkpoints", "compat", "objective", "rewards", "engines"},
     "trainer": {"compat", "objective", "metrics", "update", "validation"},
     "figures": {"objective", "metrics"},
     "evaluation": {"objective", "verifier", "rewards", "data"},
     "recipe": {"objective", "rewards", "data", "validation", "trainer", "evaluation"},
-    "cli": {"contract", "data", "rewards", "validation", "trainer", "figures", "evaluation", "recipe"},
+    "cli": {
+        *("contract", "data", "rewards", "checkpoints", "validation", "trainer", "figures", "evaluation", "recipe"),
+    },
     "__main__": {"cli"},
 }
 FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE})

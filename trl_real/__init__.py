@@ -20,6 +20,7 @@ The folders, from the ground up (each may import those above it in this list, `t
     data/                     prompts from anywhere; the paper's data sets, cleaned
     metrics/                  what is logged of scores and weights
     update/                   one generation from rollouts to forwards
+    checkpoints/              whole checkpoints, and the newest to resume from
     validation/               exact evaluation during training, for REAL and the baselines
     trainer/                  REALTrainer and REALConfig
     figures/                  logs -> pictures

@@ -11,6 +11,7 @@ check_contract()
 
 from transformers.integrations.sdpa_attention import sdpa_attention_forward  # noqa: E402
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
+from transformers.trainer_utils import rotate_checkpoints  # noqa: E402
 from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
 from trl.trainer.utils import (  # noqa: E402
     get_callable_name,
@@ -32,6 +33,7 @@ __all__ = [
     "load_balancing_loss_func",
     "nanstd",
     "pad",
+    "rotate_checkpoints",
     "sdpa_attention_forward",
     "split_pixel_values_by_grid",
     "unsplit_pixel_values_by_grid",

@@ -16,7 +16,8 @@ from trl_real.validation.trainer import ValidatingTrainer
 
 
 PACKAGE = Path(compat.__file__).parent
-MODULES = sorted(path for room in ("engines", "trainer", "validation") for path in (PACKAGE / room).rglob("*.py"))
+ROOMS = ("engines", "checkpoints", "validation", "trainer")
+MODULES = sorted(path for room in ROOMS for path in (PACKAGE / room).rglob("*.py"))
 BASES = [cls for cls in REALTrainer.__mro__ if cls.__module__.startswith("trl_real.")]
 OWN_OPTIONS = {item.name for item in fields(REALConfig)} - {item.name for item in fields(GRPOConfig)}
 

@@ -86,8 +86,9 @@ def test_an_attribute_that_is_read_but_no_longer_set_is_found() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_renamed_key_is_found(key: str) -> None:
-    [sentence] = violations(renamed(GRPOTrainer, key, "another"))
-    assert sentence.startswith(f'`trl.GRPOTrainer` has no key "{key}"')
+    found = violations(renamed(GRPOTrainer, key, "another"))
+    assert sum(sentence.startswith(f'`trl.GRPOTrainer` has no key "{key}"') for sentence in found) == 1
+    assert len(found) == 1 or key == "train"  # that is a method's name, too
 
 
 @pytest.mark.parametrize("clause", clauses(Takes, trainer=False), ids=lambda clause: clause.name)

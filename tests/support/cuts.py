@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from torch.distributed.tensor import DTensor
 
 from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_moe, tiny_tokenizer
 from trl_real import REALConfig, REALTrainer
@@ -76,10 +77,11 @@ def trainer_for(
 
 
 def parameters(trainer: REALTrainer) -> dict[str, torch.Tensor]:
-    """The trained parameters, gathered under ZeRO-3."""
+    """The trained parameters, gathered under ZeRO-3 and FSDP2."""
     named = [(name, p) for name, p in trainer.model.named_parameters() if p.requires_grad]
     with trainer._dist.gather_params([p for _, p in named]):
-        return {name: p.detach().clone() for name, p in named}
+        whole = [(name, p.full_tensor() if isinstance(p, DTensor) else p) for name, p in named]
+        return {name: p.detach().clone() for name, p in whole}
 
 
 def train_cut(
@@ -91,9 +93,9 @@ def train_cut(
     return parameters(trainer), trainer.state.log_history
 
 
-def main(cuts_file: str, output_file: str) -> None:
+def main(cuts_file: str, output_file: str, trainer_class: type[REALTrainer] = REALTrainer) -> None:
     """Train every cut of a JSON list; the main process saves the results."""
-    results = [train_cut(cut) for cut in json.loads(Path(cuts_file).read_text())]
+    results = [train_cut(cut, trainer_class) for cut in json.loads(Path(cuts_file).read_text())]
     if os.environ.get("RANK", "0") == "0":
         torch.save(results, output_file)
     torch.distributed.barrier()

@@ -1,6 +1,8 @@
 """What the tests of recipes/train.py share: a tiny model on disk, a recipe for it, and a reward it can earn."""
 
 import importlib
+import os
+import signal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,14 @@ def first_word_is_even(completions: list[str], **kwargs: Any) -> list[float]:
     """Right in about half of the completions of an untrained model, so that most groups are mixed."""
     words = [text.split() for text in completions]
     return [float(bool(each) and each[0] in WORDS[::2]) for each in words]
+
+
+def kills_the_second_process(completions: list[str], trainer_state: Any, **kwargs: Any) -> list[float]:
+    """As above, but after two optimizer steps one of the processes is no more."""
+    if trainer_state.global_step == 2 and os.environ.get("RANK") == "1":
+        Path(os.environ["KILLED"]).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return first_word_is_even(completions)
 
 
 def load_script(name: str) -> ModuleType:

@@ -40,12 +40,12 @@ def even_start(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
     return [float(ids[0] % 2 == 0) for ids in completion_ids]
 
 
-def trainer(folder: Path, **arguments: Any) -> REALTrainer:
+def trainer(folder: Path, trainer_class: type[REALTrainer] = REALTrainer, **arguments: Any) -> REALTrainer:
     """A trainer on a tiny model; keyword arguments of the constructor replace the defaults."""
     defaults: dict[str, Any] = dict(reward_funcs=even_start, train_dataset=prompts_dataset(8))
     if not isinstance(arguments.get("model"), str):
         defaults |= dict(model=tiny_model(), processing_class=tiny_tokenizer())
-    return REALTrainer(**defaults | dict(args=config(folder)) | arguments)
+    return trainer_class(**defaults | dict(args=config(folder)) | arguments)
 
 
 def tiny_llama(model_class: type[PreTrainedModel] = LlamaForCausalLM, **options: Any) -> PreTrainedModel:

@@ -57,10 +57,10 @@ ZERO3 = dict(
 )
 
 
-def launch(cuts: list[dict[str, Any]], folder: Path, launcher: str = TORCHRUN) -> list[tuple]:
+def launch(cuts: list[dict[str, Any]], folder: Path, launcher: str = TORCHRUN, script: str = "cuts") -> list[tuple]:
     """Train every cut in the processes of a launcher; parameters and log of each."""
     (folder / "cuts.json").write_text(json.dumps(cuts))
-    program = ["tests/support/cuts.py", str(folder / "cuts.json"), str(folder / "results.pt")]
+    program = [f"tests/support/{script}.py", str(folder / "cuts.json"), str(folder / "results.pt")]
     command = [sys.executable, *launcher.split(), *program]
     environment = os.environ | dict(PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from signal import Signals
 from subprocess import CalledProcessError
 
 import yaml
@@ -178,5 +179,16 @@ def _launch(program: str, launch_words: list[str], program_words: list[str]) -> 
     with accelerate_words(launch_words) as words:
         try:
             launch_command(_parse_launch(words, program, program_words))
-        except (CalledProcessError, ChildFailedError):  # the processes have said what was wrong
+        except CalledProcessError:  # the processes have said what was wrong
             sys.exit(1)
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            sys.exit(_killed(rank, failure.exitcode) if failure.exitcode < 0 else 1)
+
+
+def _killed(rank: int, exit_code: int) -> str:
+    """What a process that was killed could not say; the launcher has ended the others."""
+    return (
+        f"error: process {rank} was killed ({Signals(-exit_code).name}; the system does so when memory runs out). "
+        "To go on, start again with --resume_from_checkpoint true (train), or with the same line (evaluate)."
+    )

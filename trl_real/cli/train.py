@@ -23,9 +23,9 @@ from typing import Any
 from datasets import Dataset
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from transformers.trainer_callback import ProgressCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
+from ..checkpoints.folders import check_whole
 from ..data.loading import hub_or_cache, why_not
 from ..recipe.dry_run import dry_run, planned_config
 from ..recipe.inputs import Inputs, load_inputs
@@ -95,19 +95,15 @@ def load_checked(recipe: RecipeArguments, training: GRPOConfig, model: ModelConf
     return inputs
 
 
-def find_checkpoint(training: GRPOConfig) -> str | None:
-    """The checkpoint to resume from: a folder, or with `true` the last one in `output_dir`."""
+def find_checkpoint(training: GRPOConfig) -> str | bool:
+    """The checkpoint to resume from: a whole one, or with `True` the newest whole one in `output_dir`."""
     wanted = str(training.resume_from_checkpoint or "false")
     if wanted.lower() == "false":
-        return None
-    if wanted.lower() != "true":
-        if Path(wanted).is_dir():
-            return wanted
-        raise ValueError(f"resume_from_checkpoint: there is no folder {wanted}; write a checkpoint's, or true.")
-    last = get_last_checkpoint(training.output_dir) if Path(training.output_dir).is_dir() else None
-    if last is None:
-        raise ValueError(f"resume_from_checkpoint: {training.output_dir} holds no checkpoint yet; leave it out.")
-    return last
+        return False
+    if wanted.lower() == "true":
+        return True  # the trainer looks, once for all processes
+    check_whole(wanted, training.output_dir, training.save_only_model)
+    return wanted
 
 
 def build_trainer(

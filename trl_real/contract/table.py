@@ -86,6 +86,15 @@ CONTRACT: tuple[Clause, ...] = (
         "metrics of the whole set",
         ("self", "dataloader", "description", "prediction_loss_only", "ignore_keys", "metric_key_prefix"),
     ),
+    Overrides(
+        f"{TRAINER}.train",
+        "finds the newest whole checkpoint",
+        ("self", "resume_from_checkpoint", "trial", "ignore_keys_for_eval"),
+    ),
+    Overrides(f"{TRAINER}._run_epoch", "no step beyond the last", None),
+    Overrides(f"{TRAINER}._save_checkpoint", "a checkpoint appears whole", ("self", "model", "trial")),
+    Overrides(f"{TRAINER}._get_output_dir", "it is written aside", ("self", "trial")),
+    Overrides(f"{TRAINER}._push_from_checkpoint", "it is pushed once it is whole", ("self", "checkpoint_folder")),
     # ---- TRL: methods of the trainer that are called ----------------------------------------------------------------
     Takes(f"{TRAINER}._generate_and_score_completions", "makes the rollouts", ("self", "inputs")),
     Takes(
@@ -111,7 +120,8 @@ CONTRACT: tuple[Clause, ...] = (
     ),
     Has(TRAINER, "weights that vLLM has not seen", ("_last_loaded_step",)),
     Has(TRAINER, "model card", ("_tag_names", "_name", "_paper")),
-    Has(TRAINER, "the trainer of Transformers", ("accelerator", "args", "model", "optimizer", "state", "is_in_train")),
+    Has(TRAINER, "the trainer of Transformers", ("accelerator", "args", "model", "optimizer", "is_in_train")),
+    Has(TRAINER, "its position, and what it is told to do", ("state", "control")),
     Has(TRAINER, "evaluation sets", ("eval_dataset", "data_collator")),
     Has(TRAINER, "histograms go to its trackers", ("callback_handler",)),
     Has("transformers.integrations:TensorBoardCallback", "takes histograms", ("tb_writer",)),
@@ -147,6 +157,7 @@ CONTRACT: tuple[Clause, ...] = (
             "gradient_accumulation_steps",
             "gradient_checkpointing_kwargs",
         )
+        + ("eval_on_start", "push_to_hub", "save_only_model", "save_total_limit", "should_save")
         + ("ignore_data_skip", "loss_type", "max_steps", "metric_for_best_model", "num_generations")
         + (
             "num_generations_eval",
@@ -191,6 +202,11 @@ CONTRACT: tuple[Clause, ...] = (
         "transformers.models.mixtral.modeling_mixtral:load_balancing_loss_func",
         "the balance loss of a single rollout",
         ("gate_logits", "num_experts", "top_k"),
+    ),
+    Takes(
+        "transformers.trainer_utils:rotate_checkpoints",
+        "removes older checkpoints",
+        ("output_dir", "save_total_limit", "best_model_checkpoint", "use_mtime"),
     ),
     Has("transformers.modeling_outputs:MoeModelOutputWithPast", "the balance loss", ("router_logits",)),
     Has("transformers:PreTrainedConfig", "the attention of packed rows", ("_attn_implementation",)),

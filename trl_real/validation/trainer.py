@@ -1,5 +1,6 @@
 """
-GRPOTrainer with exact validation; `REALTrainer` and the baselines of the recipes share it. Training is TRL's.
+GRPOTrainer with exact validation and whole checkpoints; `REALTrainer` and the baselines of the recipes share it.
+Training is TRL's.
 
 In: one evaluation set or several. Out: metrics of each whole set, under its name, in the log and from `evaluate`; with
 `metric_for_best_model`, the best checkpoint by one of them. What reward functions and tools log themselves is a mean
@@ -18,8 +19,8 @@ from datasets import IterableDataset
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
-from trl import GRPOTrainer
 
+from ..checkpoints.trainer import CheckpointingTrainer
 from ..compat import get_config_model_id, is_async_callable
 from ..engines.frozen_base import keep_base_exact
 from ..engines.precision import other_precision
@@ -33,7 +34,7 @@ from .whole_set import StreamRows, Validation, check_best_metric, check_best_met
 logger = get_logger(__name__)
 
 
-class ValidatingTrainer(GRPOTrainer):
+class ValidatingTrainer(CheckpointingTrainer):
     """
     [`~trl.GRPOTrainer`] whose evaluation is exact, has its own sampling and logs avg@k and pass@k.
 
@@ -149,7 +150,7 @@ class ValidatingTrainer(GRPOTrainer):
 
 
 @contextmanager
-def checked_rewards(trainer: GRPOTrainer) -> Iterator[None]:
+def checked_rewards(trainer: ValidatingTrainer) -> Iterator[None]:
     """Errors of reward functions name them until the end of the block; reward models are left as they are."""
     functions = trainer.reward_funcs
     trainer.reward_funcs = [
@@ -163,7 +164,7 @@ def checked_rewards(trainer: GRPOTrainer) -> Iterator[None]:
 
 
 @contextmanager
-def eval_sampling(trainer: GRPOTrainer) -> Iterator[None]:
+def eval_sampling(trainer: ValidatingTrainer) -> Iterator[None]:
     """Samples with `eval_temperature` and `eval_top_p`, where they are set, until the end of the block."""
     # Log-probabilities and entropies stay at the training temperature: TRL built it into the model's head
     backend = trainer.vllm_generation if trainer.use_vllm else trainer.generation_config

@@ -1,0 +1,39 @@
+"""One of two processes is killed: the launcher ends the other one and says what happened."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.scripts import ROOT, write_recipe
+from trl_real.checkpoints.folders import newest_whole
+
+
+def test_when_one_process_is_killed_the_other_ends_and_the_message_says_how_to_go_on(tmp_path: Path) -> None:
+    pytest.importorskip("deepspeed", reason="needs the extra `deepspeed`")
+    recipe = write_recipe(
+        tmp_path,
+        reward_funcs=["tests.support.scripts.kills_the_second_process"],
+        deepspeed="recipes/accelerate/zero3.json",
+        per_device_train_batch_size=8,
+        eval_strategy="no",
+        eval_on_start=False,
+    )
+    launch = ["-m", "trl_real", "train", "--multi_gpu", "--num_machines", "1", "--num_processes", "2"]
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
+    run = subprocess.run(
+        [sys.executable, *launch, "--config", str(recipe)],
+        cwd=ROOT,
+        env=environment | dict(KILLED=str(tmp_path / "killed")),
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    seconds = time.time() - (tmp_path / "killed").stat().st_mtime
+    assert run.returncode == 1
+    assert seconds < 60  # 2 are usual
+    assert run.stderr.strip().splitlines()[-1].startswith("error: process 1 was killed (SIGKILL; ")
+    assert newest_whole(tmp_path / "out") == (tmp_path / "out" / "checkpoint-2", [])

@@ -1,0 +1,175 @@
+"""One process of a run that may be killed: what is trained, and what counts as an event."""
+
+import json
+import os
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig
+from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback
+
+from tests.crashes.doom import Doom, Moment
+from tests.support.fsdp import use_fsdp
+from tests.support.tiny import prompts_dataset
+from tests.support.trainers import config, trainer
+from tests.trainer.test_distributed import ZERO3
+from trl_real import REALTrainer
+from trl_real.checkpoints.folders import newest_whole
+
+
+DEEPSPEED = ZERO3 | dict(
+    zero_optimization=ZERO3["zero_optimization"] | dict(stage3_gather_16bit_weights_on_model_save=True)
+)
+LORA = dict(peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+# Processes, options of the configuration, arguments of the trainer
+SETUPS: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
+    "one process": (1, {}, {}),
+    "LoRA": (1, {}, LORA),
+    "best checkpoint": (
+        1,
+        dict(metric_for_best_model="avg@4", load_best_model_at_end=True, save_total_limit=1, eval_steps=1),
+        {},
+    ),
+    "ZeRO-3": (2, dict(deepspeed=DEEPSPEED), {}),
+    "ZeRO-3, LoRA": (2, dict(deepspeed=DEEPSPEED), LORA),
+    "DDP": (2, {}, {}),
+    "FSDP2": (2, {}, {}),
+    "FSDP2, LoRA": (2, {}, LORA),
+}
+KINDS = ("save", "generation", "update", "evaluation", "step", "save of the end")
+LOADERS = {".safetensors": load_file} | dict.fromkeys((".pt", ".pth", ".bin"), partial(torch.load, weights_only=False))
+# Times, and what Transformers means over the steps since the run was started or resumed
+OF_A_PART = re.compile("time$|_per_second$|^train_loss$")
+
+
+class Doomed(REALTrainer):
+    """Says what it is doing."""
+
+    doom: Doom
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        with self.doom.during("update"):
+            return super().training_step(*args, **kwargs)
+
+    def _generate(self, prompts: list) -> tuple:
+        with self.doom.during("generation" if self.model.training else "evaluation"):
+            return super()._generate(prompts)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        with self.doom.during("evaluation"):
+            return super().evaluation_loop(*args, **kwargs)
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with self.doom.during("save"):
+            super()._save_checkpoint(*args, **kwargs)
+
+
+class Steps(TrainerCallback):
+    """Every optimizer step is an event."""
+
+    def __init__(self, doom: Doom):
+        self.doom = doom
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        with self.doom.during("step"):
+            self.doom.event("step")
+
+
+def live(setup: str, folder: Path, moment: Moment | None, silent: bool = True) -> None:
+    """
+    Trains from the newest checkpoint on, to the end or to the moment of the kill.
+
+    Args:
+        setup (`str`):
+            Key of `SETUPS`.
+        folder (`Path`):
+            Of the run, the same for every part of it.
+        moment (`tuple`, *optional*):
+            At which this process ends.
+        silent (`bool`):
+            Whether what it says goes into a file.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    if silent:
+        said = os.open(folder / f"said-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+    processes, options, arguments = SETUPS[setup]
+    if setup.startswith("FSDP2"):
+        use_fsdp()
+    doom = Doom(moment, folder / "run")
+    defaults = dict(max_steps=6, save_strategy="steps", save_steps=2, save_total_limit=2)
+    defaults |= dict(eval_strategy="steps", eval_steps=2, eval_on_start=True, lr_scheduler_type="linear")
+    defaults |= dict(per_device_train_batch_size=4 // processes, per_device_eval_batch_size=8 // processes)
+    torch.manual_seed(0)
+    doomed = trainer(
+        folder,
+        trainer_class=Doomed,
+        args=config(folder, **defaults | options),
+        eval_dataset=prompts_dataset(4),
+        **arguments,
+    )
+    doomed.doom = doom
+    doomed.add_callback(Steps(doom))
+    model = doomed.model.get_base_model() if "peft_config" in arguments else doomed.model
+    model.register_forward_pre_hook(lambda *_: doom.event("forward") if doom.kind else None)
+    doomed.train(resume_from_checkpoint=True)
+    assert isinstance(next(doomed.model.parameters()), DTensor) == setup.startswith("FSDP2")
+    with doom.during("save of the end"):
+        doomed.save_model()
+        doomed.save_state()
+    (folder / f"events-{rank}.json").write_text(json.dumps(doom.events))
+    if processes > 1:
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+    sys.stdout.flush()
+
+
+def events(folder: Path, rank: int = 0) -> dict[str, list[str]]:
+    """What happened in a process of the last part of a run, by kind."""
+    return json.loads((folder / f"events-{rank}.json").read_text())
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    """What was logged over the whole run, but for `OF_A_PART`."""
+    state = json.loads((folder / "run" / "trainer_state.json").read_text())
+    records = [*state["log_history"], dict(best_step=state["best_global_step"])]
+    return [{name: value for name, value in record.items() if not OF_A_PART.search(name)} for record in records]
+
+
+def tensors(folder: Path) -> dict[str, Any]:
+    """Weights, optimizer, scheduler and random state, at the end and in the newest checkpoint, by file."""
+    run = folder / "run"
+    checkpoint = newest_whole(run)[0]
+    files = [*run.glob("*.safetensors"), *(path for path in checkpoint.rglob("*") if path.suffix in LOADERS)]
+    files = [path for path in files if path.name != "training_args.bin"]
+    return {path.relative_to(run).as_posix(): LOADERS[path.suffix](path) for path in files}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Bit by bit, whatever is in a checkpoint."""
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):  # loading may make one of the other
+        return len(one) == len(other) and all(map(same, one, other))
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return one == other or same(getattr(one, "__dict__", None), getattr(other, "__dict__", 0))
+
+
+def differences(folder: Path, undisturbed: Path) -> list[str]:
+    """Names of what is not the same in two runs."""
+    one, other = tensors(folder), tensors(undisturbed)
+    found = [name for name in sorted(one.keys() | other.keys()) if not same(one.get(name), other.get(name))]
+    return ["log"] * (log(folder) != log(undisturbed)) + found

@@ -1,0 +1,52 @@
+"""FSDP2 on CPUs, where accelerate leaves it out without a word. As a script, under torchrun: the cuts of `cuts.py`."""
+
+import os
+import sys
+from typing import Any
+
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
+
+from tests.support import cuts
+from trl_real import REALTrainer
+
+
+# As `accelerate launch` would with recipes/accelerate/fsdp2.yaml
+ENVIRONMENT = dict(
+    ACCELERATE_USE_FSDP="true",
+    FSDP_VERSION="2",
+    FSDP_AUTO_WRAP_POLICY="TRANSFORMER_BASED_WRAP",
+    FSDP_RESHARD_AFTER_FORWARD="true",
+    FSDP_OFFLOAD_PARAMS="false",
+    FSDP_CPU_RAM_EFFICIENT_LOADING="true",
+    FSDP_STATE_DICT_TYPE="FULL_STATE_DICT",
+    FSDP_ACTIVATION_CHECKPOINTING="false",
+)
+
+
+def use_fsdp() -> None:
+    """From here on, accelerate shards on CPUs as it does on GPUs."""
+    os.environ.update(ENVIRONMENT)
+    initialize = AcceleratorState.__init__
+
+    def with_fsdp(self: AcceleratorState, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
+        initialize(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        if self.distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+            self.fsdp_plugin = fsdp_plugin
+
+    AcceleratorState.__init__ = with_fsdp
+
+
+class Sharded(REALTrainer):
+    """Makes sure that it is."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        assert all(isinstance(parameter, DTensor) for parameter in self.model.parameters())
+        return super().training_step(*args, **kwargs)
+
+
+if __name__ == "__main__":
+    use_fsdp()
+    cuts.main(*sys.argv[1:], Sharded)

@@ -1,0 +1,54 @@
+"""The law under FSDP2: two processes that share the parameters have the gradient of one."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.cuts import train_cut
+from tests.support.tiny import tiny_model
+from tests.trainer.test_distributed import launch, losses
+
+
+# Without clipping and Adam, so that the scale of a gradient shows: the parameters move by `RATE` times it
+RATE = 0.03
+TOLERANCE = 1e-5  # of the sum of two gradients: on policy, then off policy
+CASES: dict[str, dict[str, Any]] = {
+    "all parameters": {},
+    "LoRA": dict(lora=True),
+    "KL to the reference": dict(model={}, options=dict(beta=0.2)),
+    "KL to the old policy, LoRA": dict(lora=True, options=dict(beta=0.2, kl_target="old")),
+    "gradient checkpointing": dict(checkpointing=True),
+    "LoRA, KL, gradient checkpointing": dict(lora=True, checkpointing=True, options=dict(beta=0.2)),
+    "tied embeddings": dict(model=dict(tie_word_embeddings=True)),
+}
+
+
+@pytest.fixture(scope="module")
+def cuts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    sgd = dict(optim="sgd", max_grad_norm=0.0, learning_rate=RATE)
+    found = {}
+    for name, case in CASES.items():
+        found[name] = case | dict(steps=2, max_steps=2, options=sgd | case.get("options", {}))
+        if "model" in case:  # a reference model is loaded by name; what is tied is known from a folder
+            folder = tmp_path_factory.mktemp("model")
+            tiny_model(**case["model"]).save_pretrained(folder)
+            found[name]["path"] = str(folder)
+    return found
+
+
+@pytest.fixture(scope="module")
+def sharded(cuts: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
+    """Under FSDP2; the script asserts that every parameter is a shard."""
+    folder = tmp_path_factory.mktemp("fsdp")
+    results = launch([cut | dict(batch=4) for cut in cuts.values()], folder, script="fsdp")
+    return dict(zip(cuts, results, strict=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_fsdp2_has_the_gradient_of_one_process(name: str, cuts: dict, sharded: dict) -> None:
+    expected, expected_log = train_cut(cuts[name] | dict(batch=16))
+    parameters, log = sharded[name]
+    assert parameters.keys() == expected.keys()
+    for parameter, value in expected.items():
+        assert (parameters[parameter] - value).abs().max() <= RATE * TOLERANCE, parameter
+    assert losses(log) == pytest.approx(losses(expected_log), abs=1e-5)
