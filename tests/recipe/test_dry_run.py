@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.math_run import write_math_run
 from tests.support.scripts import ROOT, load_script
-from trl_real.recipe.dry_run import describe_batch, run_checks
+from trl_real.recipe.dry_run import describe_batch, describe_memory, memory_verdict, run_checks
 from trl_real.recipe.memory import KNOWN, estimate_memory, model_size, read_config, zero_stage
 
 
@@ -97,6 +97,22 @@ OPTIONS = dict(deepspeed=None, bf16=True, fp16=False, dtype="float32", max_promp
 OPTIONS |= dict(max_completion_length=8192, per_device_train_batch_size=8, gradient_checkpointing=True, beta=0.0)
 OPTIONS |= dict(load_in_4bit=False)
 ZERO3 = dict(zero_optimization=dict(stage=3))
+
+
+def test_a_plan_that_does_not_fit_a_gpu_fails_with_what_would_help() -> None:
+    options = OPTIONS | dict(steps_per_generation=16, gradient_accumulation_steps=4, use_vllm=False, gpu_memory=80.0)
+    lines, peak = describe_memory(read_config(LARGE), options, 1)
+    verdict = memory_verdict(peak, options, 1)
+    assert re.search(r"a GPU needs about \d{3} GB and has 80 .*Take more than 1 GPU, .*ZeRO-3, --use_peft", verdict)
+    assert memory_verdict(peak, options | dict(gpu_memory=peak + 1), 1) is None
+    assert max(map(float, re.findall(r"(\d+.\d) GB", lines[-2]))) == pytest.approx(peak, abs=0.1)
+
+
+def test_the_plan_judges_the_memory(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["--world_size", "1", "--use_cpu", "false", "--bf16", "false"]
+    assert "ok     memory" in plan(tmp_path, capsys, *words)[1]
+    status, text = plan(tmp_path, capsys, *words, "--gpu_memory", "0.5")
+    assert status == 1 and re.search(r"FAILS  memory: a GPU needs about \d+ GB and has 0.5 \(--gpu_memory\)", text)
 
 
 def test_zero3_shares_16_bytes_of_every_parameter_and_the_formulas_are_those_of_the_docstring() -> None:

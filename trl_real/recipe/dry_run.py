@@ -14,10 +14,9 @@ from transformers import PretrainedConfig
 from trl import GRPOConfig
 
 from .inputs import Inputs
-from .memory import GB, estimate_memory, model_size
+from .memory import GB, estimate_memory, model_size, zero_stage
 
 
-GPU_GB = 80  # what the share of vLLM is shown for
 OVERHEAD_GB = 3  # CUDA, NCCL and the chunked logits
 
 
@@ -101,8 +100,8 @@ def _processes(own: int, group: int, world_size: int) -> list[str]:
     return [f"                  prompts by process: {', '.join(texts)}"] if world_size > 1 else []
 
 
-def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_size: int) -> list[str]:
-    """The memory of each GPU by purpose, and at the two moments that matter."""
+def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_size: int) -> tuple[list[str], float]:
+    """The memory of each GPU by purpose, and at the two moments that matter; the higher of these in GB."""
     size = model_size(config, options["lora_r"] if options["use_peft"] else None)
     per_generation = options["steps_per_generation"] or options["gradient_accumulation_steps"]
     rollouts = options["per_device_train_batch_size"] * per_generation
@@ -119,14 +118,14 @@ def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_siz
         generating = lasting
         lines.append("  vLLM            on its own GPUs (vllm_mode: server)")
     else:
-        share = options["vllm_gpu_memory_utilization"] * GPU_GB * GB
+        share = options["vllm_gpu_memory_utilization"] * options["gpu_memory"] * GB
         where, width = "in vLLM's share, as far as it fits", cache / rollouts
         room = max(0, int((share - 2 * size.parameters) // width))
         generating = lasting + share
         training += 0 if options["vllm_enable_sleep_mode"] else share
         lines.append(
-            f"  vLLM            {share / GB:7.1f} GB  (of {GPU_GB} GB; beside the model, room for about {room} "
-            "rollouts at full length, the others wait)"
+            f"  vLLM            {share / GB:7.1f} GB  (of {options['gpu_memory']:g} GB; beside the model, room for "
+            f"about {room} rollouts at full length, the others wait)"
         )
     lines.append(
         f"  training peak   {training / GB + OVERHEAD_GB:7.1f} GB, generation peak "
@@ -134,7 +133,20 @@ def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_siz
     )
     # Apart from what adds up to the peaks: vLLM's share has it already
     lines.append(f"  KV cache: {cache / GB:.1f} GB for {rollouts} rollouts at full length at once, {where}")
-    return lines
+    return lines, max(training, generating) / GB + OVERHEAD_GB
+
+
+def memory_verdict(peak: float, options: dict[str, Any], world_size: int) -> str | None:
+    """What is wrong if a GPU has not so many GB; `None` if it has."""
+    if peak <= options["gpu_memory"]:
+        return None
+    split = "" if zero_stage(options["deepspeed"]) == 3 else "accelerate launch with ZeRO-3, "
+    lora = "" if options["use_peft"] else "--use_peft, "
+    return (
+        f"a GPU needs about {peak:.0f} GB and has {options['gpu_memory']:g} (--gpu_memory). Take more than "
+        f"{world_size} GPU{'s' if world_size > 1 else ''}, {split}{lora}a smaller per_device_train_batch_size or "
+        "max_completion_length, or vLLM with vllm_enable_sleep_mode"
+    )
 
 
 def describe_data(inputs: Inputs) -> list[str]:
@@ -167,14 +179,20 @@ def dry_run(title: str, options: dict[str, Any], checks: dict[str, Callable[[], 
             Checks by name, as in [`run_checks`]; `"model"` returns its configuration, `"data"` its [`Inputs`].
 
     Returns:
-        `bool`: whether all checks passed.
+        `bool`: whether all checks passed, and the memory suffices.
     """
     found, verdicts, passed = run_checks(checks)
     inputs, world_size = found.get("data"), options["world_size"]
     rows = len(inputs.train) if inputs and hasattr(inputs.train, "__len__") else None
     parts = {"Batch": describe_batch(options, world_size, rows)}
     if "model" in found:
-        parts["Memory of each GPU (estimate)"] = describe_memory(found["model"], options, world_size)
+        lines, peak = describe_memory(found["model"], options, world_size)
+        where = "process" if options["use_cpu"] else "GPU"
+        parts[f"Memory of each {where} (estimate)"] = lines
+        if not options["use_cpu"]:
+            wrong = memory_verdict(peak, options, world_size)
+            verdicts.append(f"  FAILS  memory: {wrong}" if wrong else "  ok     memory")
+            passed = passed and wrong is None
     if inputs:
         parts["Data"] = describe_data(inputs)
     parts["Checks"] = verdicts

@@ -68,6 +68,8 @@ class RecipeArguments(ScriptArguments):
             Print the batch, the memory, the data and the verdict of every check, and end.
         world_size (`int`, *optional*):
             With `dry_run`: plan for so many processes. Default: as many as were launched.
+        gpu_memory (`float`, *optional*, defaults to `80.0`):
+            With `dry_run`: memory of each GPU in GB, which the plan has to fit.
     """
 
     method: str = _option("real", "'real', or 'grpo' for a baseline on TRL's own trainer.")
@@ -112,6 +114,7 @@ class RecipeArguments(ScriptArguments):
     plot: bool = _option(False, "Draw <output_dir>/training.png at the end.")
     dry_run: bool = _option(False, "Print the batch, the memory, the data and the verdict of every check, and end.")
     world_size: int | None = _option(None, "With dry_run: plan for so many processes.")
+    gpu_memory: float = _option(80.0, "With dry_run: memory of each GPU in GB, such as 24, 80 or 141.")
 
     def __post_init__(self) -> None:
         if isinstance(self.reward_funcs, str):  # YAML lets one write a single name without brackets
