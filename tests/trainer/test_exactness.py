@@ -172,7 +172,7 @@ def test_forwards_without_gradient_run_only_where_they_are_needed(monkeypatch):
 
     def counted(self, batch):
         caller = inspect.currentframe().f_back.f_code.co_name
-        purpose = {"remember_logps": "old", "start_step": "scores"}.get(caller)
+        purpose = {"remember_logps": "old", "_score": "scores"}.get(caller)
         if purpose:  # else the trial of packed rows, once
             passes[purpose] = passes.get(purpose, 0) + 1
         return policy_logps(self, batch)

@@ -171,7 +171,7 @@ def test_two_processes_evaluate_what_one_does(build: Callable, samples: int, on_
         values = expected[name.partition(" prompts")[0]]
         if build is baseline:  # the loss and its own metrics are GRPO's, means over batches
             values = {name: value for name, value in values.items() if name.startswith(WHOLE_SET)}
-            assert len(values) == 18
+            assert len(values) == 19
         assert {name: found.get(name) for name in values} == pytest.approx(values, abs=1e-5), name
         assert build is baseline or found.keys() == values.keys()
 

@@ -15,6 +15,7 @@ import torch
 from peft import get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOConfig, ModelConfig, get_peft_config
 
 from ..data.loading import hub_or_cache
@@ -40,7 +41,13 @@ def silence_deprecations() -> None:
 
 
 def check_architecture(config: PretrainedConfig, model: ModelConfig) -> None:
-    """Finds attention and LoRA modules that the model does not have, on a copy without weights."""
+    """
+    Finds attention and LoRA modules that the model does not have, on a copy without weights.
+
+    Not under ZeRO-3, which would cut the copy up.
+    """
+    if is_deepspeed_zero3_enabled():
+        return
 
     def build(**options: Any) -> PreTrainedModel:
         with torch.device("meta"):
