@@ -15,6 +15,7 @@ The folders, from the ground up (each may import those above it in this list, `t
     compat.py                 every private name of theirs that is imported
     objective/                the paper's mathematics
     engines/                  what TRL's link to vLLM needs beside it
+    spelling.py               what a misspelt name probably was
     verifier/                 right or wrong final answer, judged in processes that can be killed
     rewards/                  reward functions
     data/                     prompts from anywhere; the paper's data sets, cleaned

@@ -9,10 +9,6 @@ from accelerate import Accelerator
 from trl_real.engines.sharded import settle, settle_before_sending
 
 
-def test_without_deepspeed_there_is_nothing_to_settle() -> None:
-    settle(Accelerator(cpu=True))
-
-
 def test_the_weights_are_settled_before_the_first_is_sent_and_every_time() -> None:
     events: list[str] = []
 
@@ -26,4 +22,6 @@ def test_the_weights_are_settled_before_the_first_is_sent_and_every_time() -> No
     settle_before_sending(generation)
     for _ in range(2):
         assert list(generation._iter_named_params()) == [("weight", torch.ones(1))]
+    assert events == ["settled", "sent"] * 2
+    settle(Accelerator(cpu=True))  # without DeepSpeed there is nothing to settle
     assert events == ["settled", "sent"] * 2

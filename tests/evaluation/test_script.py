@@ -224,7 +224,7 @@ def test_the_quickstart_is_evaluated_as_it_evaluates_itself(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("--benchmarks aime42", "benchmarks: aime42 is none of aime24, .*Did you mean aime2"),
+        ("--benchmarks aime42", "benchmarks: aime42 is none of aime24, .*Did you mean `aime2"),
         ("--benchmarks {folder}/empty.jsonl", "benchmarks: .*empty.jsonl is an empty file"),
         ("--benchmarks aime24 --data {folder}", "benchmarks: aime24: .*there is no file or folder .*aime.parquet"),
         ("--models nowhere/at-all", "models: there is no folder nowhere/at-all"),

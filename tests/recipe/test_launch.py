@@ -189,6 +189,8 @@ def test_the_number_of_processes_is_the_launchers_but_for_a_plan(monkeypatch: py
     assert prepare_launch(fields, [], ROOT)["gradient_accumulation_steps"] == 8
     with pytest.raises(ValueError, match="world_size: it only plans"):
         prepare_launch(fields | dict(world_size=2), [], ROOT)
+    with pytest.raises(ValueError, match="gpu_memory: it only plans"):
+        prepare_launch(fields | dict(gpu_memory=24.0), ["gpu_memory"], ROOT)
     assert prepare_launch(fields | dict(world_size=16, dry_run=True), [], ROOT)["gradient_accumulation_steps"] == 2
 
 

@@ -19,7 +19,8 @@ from subprocess import CalledProcessError
 
 import yaml
 
-from ..recipe.shipped import find_shipped, nearest, recipes_folder
+from ..recipe.shipped import find_shipped, recipes_folder
+from ..spelling import nearest
 
 
 # Fields of a recipe that `accelerate launch` has an option for, too: the recipe's are meant

@@ -5,11 +5,11 @@ In: a name: one of `BENCHMARKS`, a local file or folder, or a hub id. Out: its t
 removed, in the paper's prompt format. Left out: reading the layouts (`trl_real.data.layouts`).
 """
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..spelling import nearest
 from .layouts import read_math
 from .loading import FILE_FORMATS, Fields
 
@@ -79,9 +79,7 @@ def _read_rows(source: str, split: str, prefix: str) -> list[dict[str, Any]]:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, BENCHMARKS, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
     return (
         f"{name} is none of {', '.join(BENCHMARKS)}, and there is no file or folder of that name (looked from "
-        f"{Path.cwd()}).{hint}"
+        f"{Path.cwd()}).{nearest(name, BENCHMARKS)}"
     )

@@ -5,10 +5,11 @@ In: a data set and the names of its columns. Out: the same rows with the columns
 system message before each prompt. Left out: texts and messages (`loading`), mathematical sets (`layouts`).
 """
 
-import difflib
 from typing import Any
 
 from datasets import Dataset, IterableDataset
+
+from ..spelling import nearest
 
 
 USUAL = ("question", "problem", "query", "instruction", "input")  # what a column of prompts is called elsewhere
@@ -36,9 +37,9 @@ def name_columns(
         if column in (None, wanted) or row is None:
             continue
         if column not in row:
-            close = difflib.get_close_matches(column, row, n=1)
-            hint = f" Did you mean `{close[0]}`?" if close else ""
-            raise ValueError(f"{wanted}_column: {name} has no column `{column}`, only {', '.join(row)}.{hint}")
+            raise ValueError(
+                f"{wanted}_column: {name} has no column `{column}`, only {', '.join(row)}.{nearest(column, row)}"
+            )
         rest = dataset.remove_columns(wanted) if wanted in row else dataset
         dataset = rest.rename_column(column, wanted)
     return dataset

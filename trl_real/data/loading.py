@@ -103,12 +103,7 @@ def load_prompts(
     Returns:
         `tuple`: the training set, and the held-out set or `None`.
     """
-    if prompt_format not in (None, *PROMPT_FORMATS):
-        raise ValueError(f"prompt_format: {prompt_format!r} is not one of {', '.join(PROMPT_FORMATS)}.")
-    if test_size is not None and (test_size <= 0 or (test_size > 1 and test_size != int(test_size))):
-        raise ValueError(f"test_size: {test_size} is neither a number of prompts (1, 2, ...) nor a share below 1.")
-    if size is not None and size < 1:
-        raise ValueError(f"dataset_size: {size} is not a number of rows (1, 2, ...).")
+    _check_options(prompt_format, test_size, size)
     if name.startswith("reasoning_gym:"):
         options = json.loads(config) if isinstance(config, str) else config or {}
         task = name.removeprefix("reasoning_gym:")
@@ -130,6 +125,15 @@ def load_prompts(
         return train, None
     test = test or name_columns(pick_split(splits, test_split, TEST_FIELDS.split), *columns)
     return train, _finish(test, *form)
+
+
+def _check_options(prompt_format: str | None, test_size: float | None, size: int | None) -> None:
+    if prompt_format not in (None, *PROMPT_FORMATS):
+        raise ValueError(f"prompt_format: {prompt_format!r} is not one of {', '.join(PROMPT_FORMATS)}.")
+    if test_size is not None and (test_size <= 0 or (test_size > 1 and test_size != int(test_size))):
+        raise ValueError(f"test_size: {test_size} is neither a number of prompts (1, 2, ...) nor a share below 1.")
+    if size is not None and size < 1:
+        raise ValueError(f"dataset_size: {size} is not a number of rows (1, 2, ...).")
 
 
 def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Dataset, Dataset]:

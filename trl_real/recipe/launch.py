@@ -52,6 +52,8 @@ def prepare_launch(options: dict[str, Any], given: Iterable[str], root: Path) ->
             "world_size: it only plans, with --dry_run. To train, the launcher decides: "
             "accelerate launch --num_processes."
         )
+    if "gpu_memory" in given and not options["dry_run"]:
+        raise ValueError("gpu_memory: it only plans, with --dry_run. Leave it out.")
     world_size = options["world_size"] or launched_processes()
     changes = {"world_size": world_size, "deepspeed": find_deepspeed(options["deepspeed"], root)}
     if options.get("dataset_name"):

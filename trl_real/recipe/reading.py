@@ -17,9 +17,10 @@ from typing import Any, get_args, get_type_hints
 import yaml
 from trl import TrlParser
 
+from ..spelling import nearest
 from .methods import METHODS
 from .options import RecipeArguments
-from .shipped import find_recipe, listed, nearest, recipes_folder
+from .shipped import find_recipe, listed, recipes_folder
 
 
 logger = logging.getLogger(__name__)

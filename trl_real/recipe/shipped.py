@@ -5,8 +5,9 @@ In: a name or a path. Out: a path that is there, or a `ValueError` with the near
 (`reading`). The standard library is enough here, so that a list of the recipes needs no torch.
 """
 
-import difflib
 from pathlib import Path
+
+from ..spelling import nearest
 
 
 PACKAGE = Path(__file__).parents[1]
@@ -59,9 +60,3 @@ def find_shipped(value: str, root: Path) -> str:
     shipped = root / value
     is_shipped = Path(value).parts[:1] == ("recipes",) and not Path(value).exists() and shipped.exists()
     return str(shipped) if is_shipped else value
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A question with the name that was probably meant; empty if none is near."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean `{close[0]}`?" if close else ""

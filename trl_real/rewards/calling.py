@@ -5,10 +5,10 @@ In: a reward function, and what TRL hands it. Out: a list with a number or `None
 [`RewardError`] in one sentence. Left out: which functions there are (`functions`).
 """
 
-import asyncio
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from ..verifier.tasks import finished
 
 
 class RewardError(ValueError):
@@ -51,15 +51,7 @@ def checked(function: Callable, name: str, is_async: bool) -> Callable:
 def call_reward(function: Callable, name: str, given: dict[str, list]) -> list[float | None]:
     """The rewards of a function of either kind. Arguments as in [`checked`]."""
 
-    def finished(**given: Any) -> Any:
-        returned = function(**given)
-        return asyncio.run(_awaited(returned)) if inspect.isawaitable(returned) else returned
-
-    return checked(finished, name, is_async=False)(**given)
-
-
-async def _awaited(returned: Any) -> Any:
-    return await returned
+    return checked(lambda **given: finished(function(**given)), name, is_async=False)(**given)
 
 
 def check_returned(returned: Any, name: str, completions: int) -> list[float | None]:

@@ -80,9 +80,7 @@ def encode(given: dict[str, Any]) -> Pair:
 def call(function: Callable[..., Any], arguments: tuple[str, ...], _: None) -> str:
     """Calls a reward function on one completion."""
     try:
-        returned = function(**pickle.loads(base64.b85decode(arguments[0])))
-        if inspect.isawaitable(returned):
-            returned = asyncio.run(_awaited(returned))
+        returned = finished(function(**pickle.loads(base64.b85decode(arguments[0]))))
         rewards = [returned] if isinstance(returned, str) else list(returned)
     except Exception as error:
         return json.dumps({"error": f"{type(error).__name__}: {error}"[:SHOWN]})
@@ -91,5 +89,10 @@ def call(function: Callable[..., Any], arguments: tuple[str, ...], _: None) -> s
     return json.dumps({"returned": repr(returned)[:SHOWN]})
 
 
-async def _awaited(returned: Any) -> Any:
-    return await returned
+def finished(returned: Any) -> Any:
+    """What a function returned, or what its coroutine returns in the end."""
+
+    async def awaited() -> Any:
+        return await returned
+
+    return asyncio.run(awaited()) if inspect.isawaitable(returned) else returned

@@ -6,7 +6,6 @@ In: the arguments of a trainer. Out: nothing, or a `ValueError` that names the f
 settings that work but are hardly meant (`advice`).
 """
 
-import difflib
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +16,7 @@ from trl import GRPOConfig
 
 from ...compat import get_callable_name, get_config_model_id
 from ...objective.labels import make_label_rule
+from ...spelling import nearest
 from ..config import REALConfig
 
 
@@ -49,11 +49,9 @@ def check_trackers(report_to: Iterable[str]) -> None:
     for name in report_to:
         if name not in INTEGRATION_TO_CALLBACK:
             known = sorted(INTEGRATION_TO_CALLBACK)
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean `{close[0]}`?" if close else ""
             raise ValueError(
-                f"report_to: there is no tracker {name}.{hint} Write none, all (that are installed), or some of "
-                f"{', '.join(known)}."
+                f"report_to: there is no tracker {name}.{nearest(name, known)} Write none, all (that are installed), "
+                f"or some of {', '.join(known)}."
             )
         # Flyte is the one that Transformers does not look for
         if name not in installed and name != "flyte":
