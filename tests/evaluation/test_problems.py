@@ -69,7 +69,7 @@ def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:
     write(tmp_path / "open.parquet", [{"problem": "1?", "answer": "1"}, {"problem": "2?", "answer": None}])
     write(tmp_path / "other.parquet", [{"text": "1?"}])
     messages = {
-        "aime_24": "benchmarks: aime_24 is none of aime24, .*Did you mean aime24",
+        "aime_24": "benchmarks: aime_24 is none of aime24, .*Did you mean `aime24`",
         "nowhere.jsonl": "benchmarks: nowhere.jsonl is none of .* no file",
         "./no/where": "benchmarks: ./no/where is none of .* no file",
         f"{tmp_path}/empty.jsonl": "benchmarks: .*empty.jsonl is an empty file",
