@@ -129,7 +129,7 @@ def test_by_default_nothing_is_compared_and_the_summary_says_so(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["amc_23"], "decontaminate: amc_23 is none of aime24, .*Did you mean amc23"),
+        (["amc_23"], "decontaminate: amc_23 is none of aime24, .*Did you mean `amc23`"),
         ("amc23", r"decontaminate: 'amc23' is a text; write a list, such as \[amc23\]"),
     ],
 )
