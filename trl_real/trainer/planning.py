@@ -19,6 +19,7 @@ from ..update.generation import Generation, Objective
 from ..update.micro_batches import MicroBatch
 from ..update.plan import Capacity, StepPlan, plan_generation
 from ..update.rollouts import Rollout, exchange, token_counts, unpad
+from ..update.sharing import Sharing
 from .forwards import Forwards
 from .position import micro_steps_per_step
 from .start_line import start_line
@@ -66,7 +67,7 @@ class GenerationPlanner:
         counts = trainer.accelerator.gather(token_counts(batch))
         if limit := self.forwards.position_limit:
             limit.check(int(counts[:, :2].sum(dim=1).max()))
-        self.forwards.try_packing(rollouts)
+        self.forwards.try_out(rollouts)
         rewards = self.label_rule.rewards(trainer.rewards_per_func, trainer.reward_weights.to(counts.device))
         if warning := self.label_rule.warning(rewards):
             logger.warning(warning)
@@ -88,11 +89,12 @@ class GenerationPlanner:
         rollouts, labels, counts = self.read(inputs)
         accelerator = self.trainer.accelerator
         keep = counts[:, -1] > 0 if self.trains_every_rollout else self.objective.informative(labels).flatten()
+        sharing = self._sharing(rollouts, counts)
         if not self._started:
-            accelerator.print(start_line(self.trainer, self.forwards, self.label_rule))
+            accelerator.print(start_line(self.trainer, self.forwards, self.label_rule, sharing))
             self._started = True
         self._log_trained(keep, counts[:, -1].float())
-        plans = self._plans(keep, counts, first_step)
+        plans = self._plans(keep, counts, sharing, first_step)
         wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(accelerator.num_processes)]
         generation = Generation(
             rollouts=exchange(rollouts, wanted, accelerator.process_index, accelerator.device),
@@ -105,7 +107,18 @@ class GenerationPlanner:
         self.remember_logps(generation, first_step)
         return generation
 
-    def _plans(self, keep: torch.Tensor, counts: torch.Tensor, first_step: int) -> list[StepPlan]:
+    def _sharing(self, rollouts: list[Rollout], counts: torch.Tensor) -> Sharing | None:
+        """Which rows of all processes have one prompt, where prompts are shared."""
+        prompts = self.forwards.prompts
+        if not prompts.shared:
+            return None
+        keys = torch.tensor([rollout.prompt_key for rollout in rollouts], device=counts.device)
+        gathered = self.trainer.accelerator.gather(keys).tolist()
+        return prompts.among(gathered, counts[:, 0].tolist(), counts[:, :2].sum(dim=1).tolist())
+
+    def _plans(
+        self, keep: torch.Tensor, counts: torch.Tensor, sharing: Sharing | None, first_step: int
+    ) -> list[StepPlan]:
         """One for every optimizer step, the same on every process; rows that are not kept run nowhere."""
         args, micro_steps = self.trainer.args, micro_steps_per_step(self.trainer.args)
         processes, (prompts, completions, _) = self.trainer.accelerator.num_processes, counts.T.tolist()
@@ -118,6 +131,7 @@ class GenerationPlanner:
                 completions,
                 self.forwards.packs,
                 limit.length if limit else None,
+                sharing,
             ),
             keep.tolist(),
             self.trainer.num_generations,

@@ -9,8 +9,10 @@ Legend: B rollouts, P prompt tokens, C completion tokens.
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 
@@ -52,6 +54,8 @@ class Rollout:
             Image tensors (leading dimension as in TRL's batch) and counts of this rollout.
         old_per_token_logps, ref_per_token_logps (`torch.Tensor` of shape `(C,)`, *optional*):
             Log-probabilities under the policy at generation, and under the reference model.
+        prompt_key (`int`):
+            The same for rollouts with the same prompt, on every process.
     """
 
     row: int | None
@@ -62,6 +66,7 @@ class Rollout:
     vision: dict[str, Any] = field(default_factory=dict)
     old_per_token_logps: torch.Tensor | None = None
     ref_per_token_logps: torch.Tensor | None = None
+    prompt_key: int = field(kw_only=True)
 
     @property
     def length(self) -> int:
@@ -83,6 +88,7 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
     # TRL takes a truncated completion out by a mask that is all zero, so its length is not known any more
     completion_lengths = batch["completion_mask"].sum(1).tolist()
     mask = batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]
+    prompts = batch["prompt_ids"].cpu().numpy()
     rollouts = []
     for index, (prompt, completion) in enumerate(zip(prompt_lengths, completion_lengths, strict=True)):
         if prompt == 0:
@@ -105,9 +111,15 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
                     if key in batch
                 },
                 vision=vision,
+                prompt_key=_key(prompts[index, width - prompt :]),
             )
         )
     return rollouts
+
+
+def _key(prompt_ids: np.ndarray) -> int:
+    """A number of 64 bits that another prompt does not have, the same on every process."""
+    return int.from_bytes(blake2b(prompt_ids.tobytes(), digest_size=8).digest(), "big", signed=True)
 
 
 def token_counts(batch: dict[str, Any]) -> torch.Tensor:
