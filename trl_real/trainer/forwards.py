@@ -17,6 +17,7 @@ from ..compat import disable_gradient_checkpointing, use_adapter
 from ..update.micro_batches import MicroBatch, PackedBatch, pack_rollouts, pad_rollouts
 from ..update.packing import obstacle, packed_attention, row_boundaries, rows_are_apart
 from ..update.positions import position_limit
+from ..update.prefix_attention import Prefixes
 from ..update.prefixes import SharedBatch, share_prompts, trial_rollouts
 from ..update.regularizers import balance_losses, capture_router_logits
 from ..update.rollouts import Rollout
@@ -102,7 +103,7 @@ class Forwards:
         if isinstance(batch, PackedBatch):
             options |= row_boundaries(plain, batch.row_lengths, batch.input_ids.device)
         if isinstance(batch, SharedBatch):
-            options["prefix_of"] = batch.prefix_of
+            options["prefixes"] = Prefixes(batch.row_lengths, batch.prefix_of)
         with packed_attention(plain) if self.packs else nullcontext(), trainer.accelerator.autocast():
             output = model(**batch.model_inputs, fused_lm_head=True, **options)
         return batch.unpack(output.log_probs), batch.unpack(output.entropy) if compute_entropy else None

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedConfig
 
 from ..compat import sdpa_attention_forward
-from .prefix_attention import behind_prefixes
+from .prefix_attention import Prefixes, behind_prefixes
 from .rollouts import Rollout
 
 
@@ -37,7 +37,7 @@ def row_by_row(
     attention_mask: torch.Tensor | None,
     *,
     row_lengths: list[int],
-    prefix_of: list[int] | None = None,
+    prefixes: Prefixes | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """
@@ -50,14 +50,14 @@ def row_by_row(
             Unused: every row is causal and without padding.
         row_lengths (`list[int]`):
             Tokens of every row, adding up to N.
-        prefix_of (`list[int]`, *optional*):
-            As in [`behind_prefixes`], where rows are segments of rollouts.
+        prefixes ([`Prefixes`], *optional*):
+            Where rows are segments of rollouts.
 
     Returns:
         `tuple`: output of shape `(1, N, heads, head_dim)`, and no attention weights.
     """
-    if prefix_of is not None:
-        return behind_prefixes(module, query, key, value, row_lengths=row_lengths, prefix_of=prefix_of, **kwargs)
+    if prefixes is not None:
+        return behind_prefixes(module, query, key, value, prefixes, **kwargs)
     if len(set(row_lengths)) == 1:  # a plain batch: one call, and no second copy of the output
         batch = (tensor[0].unflatten(1, (len(row_lengths), -1)).transpose(0, 1) for tensor in (query, key, value))
         return sdpa_attention_forward(module, *batch, None, **kwargs)[0].flatten(0, 1)[None], None
