@@ -182,8 +182,13 @@ def test_more_rollouts_fit_behind_a_prompt_that_is_computed_once():
     plan = plan_shared(101, [10] * 8, 4, 2, micro_steps=4)
     assert [sorted(rows_of(micro_step)) for micro_step in plan.micro_steps] == [[], [], [0, 1, 2, 3], [4, 5, 6, 7]]
     assert plan.whole_groups
-    # What saves less than a tenth of the tokens is not shared, and takes as much as it does alone
-    assert [len(rows_of(micro_step)) for micro_step in plan_shared(11, [90] * 8, 4, 2, 4).micro_steps] == [2] * 4
+
+
+def test_what_saves_less_than_a_tenth_of_the_tokens_is_not_shared_unless_it_is_asked_for():
+    rows = dict(keys=[0, 0, 1], prompts=[11] * 3, lengths=[101] * 3)
+    assert Sharing(**rows).saved([0, 1]) == 0 and Sharing(**rows).cost([0, 1]) == 202
+    asked = Sharing(**rows, least=0.0)
+    assert asked.saved([0, 1, 2]) == 10 and asked.saved([0, 2]) == 0
 
 
 def test_groups_stay_whole_on_a_process_where_that_is_less_work():

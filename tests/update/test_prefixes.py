@@ -77,7 +77,7 @@ def test_rollouts_behind_a_prompt_are_computed_as_if_alone(name):
     model = build(name)
     assert obstacle(model) is None
     generator = torch.Generator().manual_seed(0)
-    draw = [torch.randint(63, (length,), generator=generator).tolist() for length in (7, 3, 1, 5, 4, 7, 5, 2)]
+    draw = [torch.randint(63, (length,), generator=generator).tolist() for length in (7, 3, 1, 5, 4, 4, 5, 2)]
     prompts, completions = (draw[0], draw[5]), (draw[1:5], draw[6:])
     rollouts = [rollout(0, prompts[key], ids, key) for key in (0, 1) for ids in completions[key]]
     batch = share_prompts(rollouts, pad_token_id=0)
