@@ -53,13 +53,13 @@ def unevenness(micro_step, capacity: Capacity) -> int:
 
 
 def held_packed(rows: list[int], capacity: Capacity) -> int:
-    """Tokens of a packed forward; a prefix that is not computed again counts as an eighth of it."""
+    """Tokens of a packed forward; a prefix that is not computed again counts as a fifth of it."""
     tokens = sum(capacity.lengths[row] for row in rows)
     if (sharing := capacity.sharing) is None:
         return tokens
     prompts = Counter((sharing.keys[row], capacity.prompts[row] - 1) for row in rows)
     saved = sum(length * (count - 1) for (_, length), count in prompts.items())
-    return tokens - 7 * saved // 8 if saved >= sharing.least * tokens else tokens
+    return tokens - 4 * saved // 5 if saved >= sharing.least * tokens else tokens
 
 
 @settings(max_examples=200, deadline=None)
@@ -178,7 +178,7 @@ def plan_shared(
 
 
 def test_more_rollouts_fit_behind_a_prompt_that_is_computed_once():
-    # 101 + 10 tokens each: a micro-step holds 222, of which a group of four takes 100 + 4 x 11 and 3/8 of the prefix
+    # 101 + 10 tokens each: a micro-step holds 222, of which a group of four takes 100 + 4 x 11 and three fifths of 100
     plan = plan_shared(101, [10] * 8, 4, 2, micro_steps=4)
     assert [sorted(rows_of(micro_step)) for micro_step in plan.micro_steps] == [[], [], [0, 1, 2, 3], [4, 5, 6, 7]]
     assert plan.whole_groups

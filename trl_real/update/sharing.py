@@ -15,7 +15,7 @@ Part = tuple[int, list[int]]  # cost, rows of one prompt
 LEAST_SHARE = 0.1  # of a forward's tokens: what sharing has to save where nobody asked for it
 # A row still holds and reads the keys and values of a prefix that it does not compute: one part in so many of what the
 # tokens would cost
-KEYS_SHARE = 8
+KEYS_SHARE = 5
 
 
 @dataclass(frozen=True)
