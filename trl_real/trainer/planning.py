@@ -92,7 +92,7 @@ class GenerationPlanner:
             accelerator.print(start_line(self.trainer, self.forwards, self.label_rule))
             self._started = True
         self._log_trained(keep, counts[:, -1].float())
-        plans = self._plans(keep, counts, first_step)
+        plans = self._plans(keep, counts, first_step, self.forwards.packs_all(rollouts))
         wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(accelerator.num_processes)]
         generation = Generation(
             rollouts=exchange(rollouts, wanted, accelerator.process_index, accelerator.device),
@@ -105,7 +105,7 @@ class GenerationPlanner:
         self.remember_logps(generation, first_step)
         return generation
 
-    def _plans(self, keep: torch.Tensor, counts: torch.Tensor, first_step: int) -> list[StepPlan]:
+    def _plans(self, keep: torch.Tensor, counts: torch.Tensor, first_step: int, packed: bool) -> list[StepPlan]:
         """One for every optimizer step, the same on every process; rows that are not kept run nowhere."""
         args, micro_steps = self.trainer.args, micro_steps_per_step(self.trainer.args)
         processes, (prompts, completions, _) = self.trainer.accelerator.num_processes, counts.T.tolist()
@@ -116,7 +116,7 @@ class GenerationPlanner:
                 args.per_device_train_batch_size,
                 prompts,
                 completions,
-                self.forwards.packs,
+                packed,
                 limit.length if limit else None,
             ),
             keep.tolist(),

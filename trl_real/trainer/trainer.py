@@ -213,7 +213,7 @@ class REALTrainer(ValidatingTrainer):
         if batch is None:
             self._step += 1
             return torch.zeros((), device=self.accelerator.device)
-        with self._forwards.attention():
+        with self._forwards.attention(batch):
             return super().training_step(model, batch, num_items_in_batch)
 
     def _prepare_inputs(self, generation_batch: list[dict[str, Any]] | MicroStepBatch) -> MicroStepBatch | None:
@@ -231,7 +231,7 @@ class REALTrainer(ValidatingTrainer):
         forwards = self._generation.micro_step(step, micro_step)
         if not forwards and self.accelerator.sync_gradients:
             forwards = [[self._generation.filler]]  # the last backward of a step reduces all processes' gradients
-        return MicroStepBatch([self._forwards.collate(rollouts) for rollouts in forwards]) if forwards else None
+        return self._forwards.collate_micro_step(forwards) if forwards else None
 
     def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroStepBatch:
         """An evaluation batch in one piece; prompts that fill up are left out."""
