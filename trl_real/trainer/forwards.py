@@ -48,7 +48,7 @@ class Forwards:
         self.packs = self._may_pack()  # `None` until the first rollouts have told
 
     def collate(self, rollouts: list[Rollout], beside: Iterable[Rollout] = ()) -> MicroBatch:
-        """The rollouts of one forward; packed where the model can keep them apart and none, nor `beside`, has images."""
+        """The rollouts of one forward; packed where the model keeps them apart, and no image is here or `beside`."""
         packs = self.packs and not any(map(_has_images, [*rollouts, *beside]))
         return self._lay_out(rollouts, pack_rollouts if packs else pad_rollouts)
 
@@ -169,10 +169,11 @@ class Forwards:
             rollouts = next(rows for rows in self.position_limit.sides(rollouts) if rows)
         training, model = self.trainer.model.training, self.trainer.model
         layouts = (partial(self._logps, pack_rollouts), partial(self._logps, pad_rollouts))
-        window = attention_window(model.config.get_text_config())
+        exact = self.trainer.accelerator.mixed_precision == "no" and model.dtype == torch.float32
+        limits = (TOLERANCE if exact else ROUGH_TOLERANCE, exact, attention_window(model.config.get_text_config()))
         model.eval()
         try:
-            apart = rows_are_apart(*layouts, rollouts, TOLERANCE if self._exact else ROUGH_TOLERANCE, self._exact, window)
+            apart = rows_are_apart(*layouts, rollouts, *limits)
         except Exception as error:  # whatever a model's own attention makes of rows that it was not written for
             return f"the model cannot be run on packed rows ({type(error).__name__}: {error})"
         finally:
@@ -181,11 +182,6 @@ class Forwards:
 
     def _logps(self, layout: Callable[..., MicroBatch], rollouts: list[Rollout]) -> torch.Tensor:
         return self.policy_logps(self._lay_out(rollouts, layout))
-
-    @property
-    def _exact(self) -> bool:
-        """Whether the model computes in float32."""
-        return self.trainer.accelerator.mixed_precision == "no" and self.trainer.model.dtype == torch.float32
 
 
 def _attention(model: Any, batch: MicroBatch) -> AbstractContextManager[None]:

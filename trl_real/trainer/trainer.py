@@ -127,7 +127,7 @@ class REALTrainer(ValidatingTrainer):
             args = REALConfig(f"{model_name.split('/')[-1]}-REAL")
         if not isinstance(args, REALConfig):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
-        check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset)
+        check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset, rollout_func)
         check_adapters(model, peft_config)
         # A KL term to the old policy needs no reference model, so TRL must not load one. TRL's own `self.beta` is the
         # weight of the term to the reference, and so stays 0 in that case; everything here reads `args.beta`.
@@ -236,6 +236,7 @@ class REALTrainer(ValidatingTrainer):
     def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroStepBatch:
         """An evaluation batch in one piece; prompts that fill up are left out."""
         rollouts, labels, _ = self._planner.read(inputs)
+        self._planner.log_labels(labels)
         labels = labels[: self.validation.prompts_in_batch]
         if len(self.validation.batches) == 1:
             self._record.start_evaluation()
