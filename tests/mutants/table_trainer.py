@@ -212,6 +212,24 @@ MUTANTS = [
         "pass",
         f"{RESUME} -k between",
     ),
+    trainer(
+        "labels that were taken count in their group all the same",
+        "generation = share_out(list(generation.rollouts.values()), believed)",
+        "pass",
+        "tests/trainer/test_oracle.py -k mismatch",
+    ),
+    trainer(
+        "ratios stay on their process",
+        'ratios = self.trainer.accelerator.reduce(ratios, reduction="sum")',
+        "pass",
+        "tests/trainer/test_distributed.py -k two_processes",
+    ),
+    trainer(
+        "images beside a packed forward are no matter",
+        "packs = self.packs and not any(map(_has_images, [*rollouts, *beside]))",
+        "packs = self.packs",
+        "tests/drop_in/test_images.py -k until_some",
+    ),
     # packing and processes
     trainer(
         "the packing trial's verdict is not gathered",

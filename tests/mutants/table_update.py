@@ -187,6 +187,24 @@ MUTANTS = [
     ),
     # layout
     update(
+        "a token that the sampler did not score has a ratio",
+        "known = (mask != 0) & ~sampling_logps.isnan()",
+        "known = mask != 0",
+        "tests/update/test_mismatch.py",
+    ),
+    update(
+        "a ratio is that of the whole sequence, not of a token",
+        "return ratios.sum(dim=1) / known.sum(dim=1).clamp(min=1)",
+        "return ratios.sum(dim=1)",
+        "tests/update/test_mismatch.py",
+    ),
+    update(
+        "a rollout that the sampler liked less is within the band",
+        "return ~(log_ratios.abs() <= math.log(limit))",
+        "return ~(log_ratios <= math.log(limit))",
+        "tests/update/test_mismatch.py",
+    ),
+    update(
         "the trial of packed rows always passes",
         "return bool(leak.max() <= tolerance and",
         "return True or bool(leak.max() <= tolerance and",

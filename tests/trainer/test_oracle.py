@@ -86,13 +86,13 @@ CASES: dict[str, dict[str, Any]] = {
     "a limit to the kl, padded, with terms": dict(
         env_mask=True, options=dict(pack_rollouts=False, **KL, kl_limit=1e-3, kl_limit_coef=50.0)
     ),
-    "a limit to the mismatch": dict(options=dict(mismatch_limit=100.0)),
+    "a limit to the mismatch": dict(options=dict(mismatch_limit=150.0)),
     "a limit to the mismatch, padded, with a tool mask": dict(
-        batch=4, env_mask=True, options=dict(pack_rollouts=False, loss_type="bce", mismatch_limit=100.0)
+        batch=4, env_mask=True, options=dict(pack_rollouts=False, loss_type="bce", mismatch_limit=150.0)
     ),
-    "a limit to the mismatch, with terms": dict(options=dict(**KL, mismatch_limit=100.0, kl_limit=1e-3)),
+    "a limit to the mismatch, with terms": dict(options=dict(**KL, mismatch_limit=150.0, kl_limit=1e-3)),
     "a limit to the mismatch of a generation used twice": dict(
-        iterations=2, options=dict(num_iterations=2, mismatch_limit=100.0)
+        iterations=2, options=dict(num_iterations=2, mismatch_limit=150.0)
     ),
     "a limit that is not reached": dict(options=dict(kl_limit=10.0)),
     "a limit to the kl of a generation used twice": dict(

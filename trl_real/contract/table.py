@@ -174,6 +174,7 @@ CONTRACT: tuple[Clause, ...] = (
             "temperature",
             "torch_compile",
             "use_bias_correction_kl",
+            "use_vllm",
             "world_size",
         ),
     ),

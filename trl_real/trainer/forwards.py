@@ -189,4 +189,6 @@ def _attention(model: Any, batch: MicroBatch) -> AbstractContextManager[None]:
 
 
 def _has_images(rollout: Rollout) -> bool:
-    return bool(rollout.token_types or rollout.vision)
+    """Whether a rollout has images, or token types that say anything; a prompt without images may come with zeros."""
+    images = rollout.vision.get("num_images", len(rollout.vision)) > 0
+    return images or any(types.any().item() for types in rollout.token_types.values())

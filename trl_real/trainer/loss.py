@@ -125,7 +125,7 @@ class StepLoss:
 
     def _mismatch(self, batch: MicroBatch, old_logps: torch.Tensor) -> dict[str, torch.Tensor]:
         """Sums over how far the sampler was from the policy that generated, where both are known in training."""
-        compared = self.trainer.use_vllm or self.trainer.args.mismatch_limit is not None
+        compared = self.trainer.args.use_vllm or self.trainer.args.mismatch_limit is not None
         if not compared or not self.trainer.model.training or batch.rollouts[0].sampling_per_token_logps is None:
             return {}
         ratios, known = token_log_ratios(old_logps, batch.padded("sampling_per_token_logps"), batch.mask)
