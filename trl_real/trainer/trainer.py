@@ -129,8 +129,9 @@ class REALTrainer(ValidatingTrainer):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
         check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset, rollout_func)
         check_adapters(model, peft_config)
-        # A KL term to the old policy needs no reference model, so TRL must not load one. TRL's own `self.beta` is the
-        # weight of the term to the reference, and so stays 0 in that case; everything here reads `args.beta`.
+        # A KL term to the old policy needs no reference model, so TRL must not load one. `self.beta`, from which TRL
+        # asks for log-probabilities of the reference in every generation, is the weight of the term to the reference
+        # and stays 0; `args.beta` is the user's, which the loss reads.
         beta, args.beta = args.beta, 0.0 if args.kl_target == "old" else args.beta
         try:
             super().__init__(
@@ -200,7 +201,13 @@ class REALTrainer(ValidatingTrainer):
     def training_step(
         self, model: Any, inputs: list[dict[str, Any]], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """One micro-step; without forward and backward if no process has rollouts for it."""
+        """
+        One micro-step; without forward and backward if no process has rollouts for it.
+
+        The rollouts are therefore taken here and not, as in Transformers, between `model.train()` and the loss: what
+        comes before the loss there comes before them here. To pass a zero loss on is no way out, since ZeRO-3 answers
+        a backward without gradients by adding those of the step before.
+        """
         start = time.perf_counter()
         # Evaluation leaves the model, but not what wraps it, in evaluation mode. Where nothing is to be done, a walk
         # through all modules would cost as much as a small micro-step.
