@@ -172,12 +172,15 @@ MUTANTS = [
         oracle("twice"),
     ),
     trainer(
-        "old log-probabilities are computed for the first step too", "if step != first_step:", "if True:", FORWARDS
+        "old log-probabilities are computed for the first step too",
+        "if step != first_step and not known:",
+        "if True:",
+        FORWARDS,
     ),
     trainer(
         "old log-probabilities missing after resuming inside a generation that is used twice",
-        "if step < first_step and self.trainer.num_iterations == 1:",
-        "if step < first_step:",
+        "start = first_step if self.trainer.num_iterations == 1 else 0",
+        "start = first_step",
         f"{RESUME} -k twice",
     ),
     trainer(
