@@ -110,14 +110,14 @@ MUTANTS = [
     ),
     trainer(
         "terms act on mixed groups only",
-        "keep = counts[:, -1] > 0 if self.trains_every_rollout else",
+        "return counts[:, -1] > 0 if self.trains_every_rollout else",
         "keep =",
         oracle("entropy and bonus"),
     ),
     trainer(
         "rollouts without a token that counts are run",
-        "keep = counts[:, -1] > 0 if",
-        "keep = counts[:, -1] >= 0 if",
+        "return counts[:, -1] > 0 if",
+        "return counts[:, -1] >= 0 if",
         oracle("truncated"),
     ),
     trainer(
