@@ -111,7 +111,7 @@ MUTANTS = [
     trainer(
         "terms act on mixed groups only",
         "return counts[:, -1] > 0 if self.trains_every_rollout else",
-        "keep =",
+        "return",
         oracle("entropy and bonus"),
     ),
     trainer(
