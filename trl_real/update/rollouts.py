@@ -54,6 +54,8 @@ class Rollout:
             Image tensors (leading dimension as in TRL's batch) and counts of this rollout.
         old_per_token_logps, ref_per_token_logps (`torch.Tensor` of shape `(C,)`, *optional*):
             Log-probabilities under the policy at generation, and under the reference model.
+        sampling_per_token_logps (`torch.Tensor` of shape `(C,)`, *optional*):
+            What the engine that sampled the completion gave; NaN where it gave none.
         prompt_key (`int`):
             The same for rollouts with the same prompt, on every process.
     """
@@ -66,6 +68,7 @@ class Rollout:
     vision: dict[str, Any] = field(default_factory=dict)
     old_per_token_logps: torch.Tensor | None = None
     ref_per_token_logps: torch.Tensor | None = None
+    sampling_per_token_logps: torch.Tensor | None = None
     prompt_key: int = field(kw_only=True)
 
     @property
@@ -89,7 +92,7 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
     completion_lengths = batch["completion_mask"].sum(1).tolist()
     mask = batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]
     prompts = batch["prompt_ids"].cpu().numpy()
-    rollouts = []
+    sampling, rollouts = batch.get("sampling_per_token_logps"), []
     for index, (prompt, completion) in enumerate(zip(prompt_lengths, completion_lengths, strict=True)):
         if prompt == 0:
             raise ValueError(
@@ -112,6 +115,7 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
                 },
                 vision=vision,
                 prompt_key=_key(prompts[index, width - prompt :]),
+                sampling_per_token_logps=None if sampling is None else sampling[index, :completion],
             )
         )
     return rollouts
@@ -196,6 +200,8 @@ def _to(rollout: Rollout, device: torch.device) -> Rollout:
         prompt_ids=move(rollout.prompt_ids),
         completion_ids=move(rollout.completion_ids),
         mask=move(rollout.mask),
+        old_per_token_logps=move(rollout.old_per_token_logps),
+        sampling_per_token_logps=move(rollout.sampling_per_token_logps),
         token_types={key: move(value) for key, value in rollout.token_types.items()},
         vision={key: move(value) for key, value in rollout.vision.items()},
     )
