@@ -13,6 +13,7 @@ from tests.support.tiny import tiny_model, tiny_moe
 from tests.support.vision_models import tiny_qwen_vl
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.update.test_packing import build, without
+from tests.zoo import architectures
 from trl_real.trainer.forwards import Forwards
 from trl_real.update.micro_batches import IGNORED
 from trl_real.update.packing import packed_attention
@@ -178,9 +179,9 @@ def gpt_oss() -> PreTrainedModel:
     ("model", "reason"),
     [
         (lambda: without("mamba"), "carries a state from token to token"),
-        (lambda: without("mistral"), "not every layer attends to the whole row"),
-        (lambda: without("gemma3"), "not every layer attends to the whole row"),
-        (lambda: without("eager"), "attn_implementation is eager, not sdpa"),
+        (lambda: architectures.build("mistral, window of 4"), "not every layer attends to the whole row"),
+        (lambda: architectures.build("gemma3_text"), "not every layer attends to the whole row"),
+        (lambda: tiny_model(attn_implementation="eager"), "attn_implementation is eager, not sdpa"),
         (lambda: tiny_qwen_vl()[0], "the model also reads images"),
         (gpt_oss, "it has attention sinks"),
     ],
