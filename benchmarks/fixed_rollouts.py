@@ -97,9 +97,10 @@ class Rollouts:
         if not equal_lengths:
             spread = torch.randn(len(self.rewards), generator=generator) * 0.6 + torch.tensor(0.33).log()
             self.lengths = (spread.exp() * setting.longest).clamp(8, setting.longest).long().tolist()
-        self.prompt = list(range(2, 2 + setting.prompt))
         ids = torch.randint(2, setting.vocabulary, (len(self.rewards), setting.longest), generator=generator).tolist()
         self.completions = [row[:length] for row, length in zip(ids, self.lengths, strict=True)]
+        prompts = torch.randint(2, setting.vocabulary, (groups, setting.prompt), generator=generator).tolist()
+        self.prompts = [prompts[row // size] for row in range(len(self.rewards))]
 
     @property
     def trained_tokens(self) -> int:
@@ -111,7 +112,7 @@ class Rollouts:
         first = trainer.accelerator.process_index * len(prompts)
         rows = range(first, first + len(prompts))
         return {
-            "prompt_ids": [self.prompt for _ in prompts],
+            "prompt_ids": [self.prompts[row] for row in rows],
             "completion_ids": [self.completions[row] for row in rows],
             "logprobs": [[0.0] * self.lengths[row] for row in rows],
             "row": list(rows),

@@ -104,7 +104,10 @@ def moving(count: int) -> None:
     mine = range(state.process_index * share, (state.process_index + 1) * share)
     lengths = [(prompts[row], completions[row]) for row in mine]
     ids = [[torch.ones(length, dtype=torch.long, device=state.device) for length in pair] for pair in lengths]
-    rollouts = [Rollout(row, *pair, torch.ones_like(pair[1])) for row, pair in zip(mine, ids, strict=True)]
+    rollouts = [
+        Rollout(row, *pair, torch.ones_like(pair[1]), prompt_key=row // GROUP)
+        for row, pair in zip(mine, ids, strict=True)
+    ]
     seconds = []
     for _ in range(4):
         state.wait_for_everyone()

@@ -17,7 +17,11 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from trl_real import REALConfig, REALTrainer
+from trl_real.update.micro_batches import PackedBatch, pack_rollouts
 from trl_real.update.packing import packed_attention, row_boundaries
+from trl_real.update.prefix_attention import Prefixes
+from trl_real.update.prefixes import SharedBatch, share_prompts
+from trl_real.update.rollouts import Rollout
 
 
 TRAINERS = {"GRPO": (GRPOTrainer, GRPOConfig, {"loss_type": "grpo"}), "REAL": (REALTrainer, REALConfig, {})}
@@ -114,8 +118,8 @@ def peak_bytes(method: str, rollouts: Rollouts, setting: Setting, steps: int) ->
 class Limit:
     """
     The least that the objective needs of this model: a forward and backward of every rollout with a gradient, and the
-    forward without gradient that old log-probabilities need in all but the first optimizer step. Without padding,
-    trainer, loss and optimizer.
+    forward without gradient that old log-probabilities need in all but the first optimizer step. Every prompt once,
+    without padding, trainer, loss and optimizer.
     """
 
     def __init__(self, rollouts: Rollouts, setting: Setting, steps: int):
@@ -124,33 +128,39 @@ class Limit:
         self.model.to("cuda" if GPU else "cpu")
         if setting.gradient_checkpointing:
             self.model.gradient_checkpointing_enable()
-        self.rollouts, self.setting = rollouts, setting
+        self.rollouts, self.group = rollouts, setting.group
         self.rows = rollouts.informative
         self.later = [row for row in self.rows if row >= setting.rollouts // steps]
-        self.tokens = sum(len(rollouts.prompt) + rollouts.lengths[row] for row in self.rows + self.later)
+        self.tokens = sum(self.share(rows).input_ids.numel() for rows in (self.rows, self.later) if rows)
 
-    def forward(self, rows: list[int]) -> torch.Tensor:
-        """Mean log-probability of the completions of these rollouts, one behind the other in a single row."""
-        prompt = self.rollouts.prompt
-        completions = [self.rollouts.completions[row] for row in rows]
-        lengths = [len(prompt) + len(completion) for completion in completions]
-        ids = [token for completion in completions for token in prompt + completion]
-        labels = [label for completion in completions for label in [-100] * len(prompt) + completion]
-        positions = [position for length in lengths for position in range(length)]
-        ids, labels, positions = torch.tensor([[ids], [labels], [positions]], device=self.model.device)
-        apart = row_boundaries(self.model, lengths, ids.device)
-        with packed_attention(self.model), torch.autocast(ids.device.type, torch.bfloat16, enabled=GPU):
-            output = self.model(input_ids=ids, position_ids=positions, labels=labels, fused_lm_head=True, **apart)
-        return output.log_probs.mean()
+    def share(self, rows: list[int], layout: Callable[..., PackedBatch] = share_prompts) -> PackedBatch:
+        """These rollouts one behind the other in a single row."""
+        return layout([self._rollout(row) for row in rows], pad_token_id=0)
 
-    def generation(self, rows_at_once: int) -> float:
+    def _rollout(self, row: int) -> Rollout:
+        prompt, completion = self.rollouts.prompts[row], self.rollouts.completions[row]
+        ids, mask = torch.tensor(completion, device=self.model.device), torch.ones(len(completion), dtype=torch.long)
+        prompt_ids = torch.tensor(prompt, device=self.model.device)
+        return Rollout(row, prompt_ids, ids, mask.to(ids.device), prompt_key=row // self.group)
+
+    def forward(self, rows: list[int], layout: Callable[..., PackedBatch]) -> torch.Tensor:
+        """Sum of the log-probabilities of the completions of these rollouts."""
+        batch = self.share(rows, layout)
+        apart = row_boundaries(self.model, batch.row_lengths, self.model.device)
+        if isinstance(batch, SharedBatch):
+            apart["prefixes"] = Prefixes(batch.row_lengths, batch.prefix_of)
+        with packed_attention(self.model), torch.autocast(self.model.device.type, torch.bfloat16, enabled=GPU):
+            output = self.model(**batch.model_inputs, fused_lm_head=True, **apart)
+        return output.log_probs.sum()
+
+    def generation(self, rows_at_once: int, layout: Callable[..., PackedBatch] = pack_rollouts) -> float:
         """Seconds, with so many rollouts in each forward."""
         start = now()
         with torch.no_grad():
             for part in chunks(self.later, rows_at_once):
-                self.forward(part)
+                self.forward(part, layout)
         for part in chunks(self.rows, rows_at_once):
-            self.forward(part).backward()
+            self.forward(part, layout).backward()
         self.model.zero_grad()
         return now() - start
 

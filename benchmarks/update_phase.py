@@ -2,6 +2,7 @@
 
     python benchmarks/update_phase.py                    # CPU defaults, under five minutes
     python benchmarks/update_phase.py --scaling true     # how the cost grows
+    python benchmarks/update_phase.py --prompt 1024 --longest 512 --mixes early worst   # long prompts
     python benchmarks/update_phase.py --memory true --hidden 256 --longest 512 --rollouts 80 --group 4 --generations 1
 
 The rollouts are fixed (a share of groups all right, a share all wrong, the rest mixed; lengths log-normal or all at
@@ -12,9 +13,10 @@ completion tokens of mixed groups, the only ones with a gradient.
 
 `x limit` compares with the same model on the same device on the informative tokens alone, without padding: forward and
 backward of every rollout with a gradient, and the forward that old log-probabilities need in all but the first
-optimizer step. No trainer, no loss, no optimizer. It is run rollout by rollout, and packed: with as many rollouts
-behind each other as a micro-step has rows, and the package's attention for them; the faster of the two counts. It is
-no bound in the strict sense: another cut may keep the device busier.
+optimizer step. No trainer, no loss, no optimizer. It is run rollout by rollout; packed, with as many rollouts behind
+each other as a micro-step has rows and the package's attention for them; and so that each prompt is computed once for
+those. The fastest of the three counts; its tokens are those with every prompt once. It is no bound in the strict
+sense: another cut may keep the device busier.
 
 With `--memory true` each trainer runs in a process of its own, in which every block of 64 kB or more goes back to the
 system when it is freed, so that the peak is that of live tensors. Reported is what a generation takes above what was
@@ -37,6 +39,8 @@ from typing import Any
 from fixed_rollouts import MIXES, Rollouts, Setting, about
 from trainers import Limit, UpdatePhase, in_turn, peak_bytes
 from transformers import HfArgumentParser
+
+from trl_real.update.prefixes import share_prompts
 
 
 SECONDS = ["GRPO s", "REAL s", "ratio", "x limit", "trained tokens/s, GRPO", "REAL"]
@@ -79,15 +83,16 @@ def compare_seconds(rollouts: Rollouts, setting: Setting, steps: int) -> tuple[d
     limit = Limit(rollouts, setting, steps)
     runs = {method: phase.train for method, phase in phases.items()}
     runs |= {"single": partial(limit.generation, 1), "packed": partial(limit.generation, setting.batch)}
+    runs |= {"shared": partial(limit.generation, setting.batch, share_prompts)}
     seconds = in_turn(runs, setting.generations)
-    grpo, real, single, packed = (median(values) for values in seconds.values())
+    grpo, real, *least = (median(values) for values in seconds.values())
     ratio = median(b / a for a, b in zip(seconds["GRPO"], seconds["REAL"], strict=True))
     tokens = {method: phase.tokens.per_generation(setting.generations + 1) for method, phase in phases.items()}
     cells = [
         f"{grpo:.2f}",
         f"{real:.2f}",
         f"{ratio:.2f}",
-        f"{real / min(single, packed):.2f}",
+        f"{real / min(least):.2f}",
         *(f"{rollouts.trained_tokens / value:.0f}" for value in (grpo, real)),
         " / ".join(f"{grad} + {no_grad}" for grad, no_grad in tokens.values()) + f" / {limit.tokens}",
     ]

@@ -258,4 +258,16 @@ MUTANTS = [
         "return nullcontext()",
         f"{PACKING} -k recomputes",
     ),
+    trainer(
+        "the trial of shared prompts always passes",
+        "return bool((shared - alone).abs().max() <= self._tolerance())",
+        "return True",
+        "tests/update/test_prefixes.py -k found_out",
+    ),
+    trainer(
+        "the attention is not told of prefixes",
+        "if isinstance(batch, SharedBatch):",
+        "if False:",
+        "tests/trainer/test_savings.py -k 'something and once'",
+    ),
 ]

@@ -6,6 +6,7 @@ from .mutant import Mutant
 ORACLE = "tests/trainer/test_oracle.py"
 PACKING = "tests/update/test_packing.py"
 LAYOUT = "tests/update/test_micro_batches.py"
+PREFIXES = "tests/update/test_prefixes.py"
 
 
 def update(claim: str, old: str, new: str, tests: str) -> Mutant:
@@ -175,7 +176,7 @@ MUTANTS = [
     ),
     update(
         "a packed micro-step may be too large",
-        "if tokens + self.lengths[row] > budget:",
+        "if max(map(self._cost, dealt)) > budget:",
         "if False:",
         "tests/update/test_plan.py",
     ),
@@ -302,11 +303,72 @@ MUTANTS = [
     ),
     update("the limit's slope lacks its factor", "2 * self.coef * excess", "self.coef * excess", oracle("limit")),
     update("a limit holds below it too", "(kl - self.limit).clamp(min=0)", "(kl - self.limit)", oracle("not reached")),
+    # prompts that are computed once
+    update(
+        "a rollout forks behind its whole prompt",
+        "cut = len(prompt) - 1 if len(family) > 1 else 0",
+        "cut = len(prompt) if len(family) > 1 else 0",
+        PREFIXES,
+    ),
+    update(
+        "positions restart behind a prefix",
+        "torch.arange(start, start + length) for start, length",
+        "torch.arange(length) for start, length",
+        PREFIXES,
+    ),
+    update(
+        "a rollout does not see its prefix",
+        "torch.cat([tensors[prefix], tensors[segment]], dim=2) for tensors",
+        "torch.cat([tensors[prefix][:, :, :0], tensors[segment]], dim=2) for tensors",
+        f"{PREFIXES} -k as_if_alone",
+    ),
+    update(
+        "a rollout sees the token after the next",
+        ".triu(self._longest + 1)",
+        ".triu(self._longest + 2)",
+        f"{PREFIXES} -k as_if_alone",
+    ),
+    update(
+        "every segment has the mask of the longest prefix",
+        "self._longest - prefix : self._longest + length]",
+        ": prefix + length]",
+        f"{PREFIXES} -k as_if_alone",
+    ),
+    update(
+        "the balance loss of a rollout leaves out its prefix",
+        "torch.cat([*begin, parts[at]])",
+        "parts[at]",
+        f"{PREFIXES} -k values",
+    ),
+    update(
+        "other layers do not matter for shared prompts",
+        'if window or set(kinds or ()) - {"full_attention"}:',
+        "if window:",
+        f"{PREFIXES} -k settings",
+    ),
+    update(
+        "a prompt that is shared costs nothing",
+        "return saved - -(-saved // KEYS_SHARE)",
+        "return saved",
+        "tests/update/test_plan.py -k memory",
+    ),
+    update(
+        "prompts are shared however little that saves",
+        "return saved if saved >= self.least * sum(self.lengths[row] for row in rows) else 0",
+        "return saved",
+        "tests/update/test_plan.py -k tenth",
+    ),
+    update(
+        "groups are never cut between processes",
+        "if sorted(new_loads, reverse=True) >= sorted(loads, reverse=True):",
+        "if True:",
+        "tests/update/test_plan.py -k one_group",
+    ),
     # positions
     update(
         "packed rows on both sides of a limit share a forward",
-        "self._is_long(row) == is_long",
-        "is_long",
+        "return long, [row for row in rows if not self._is_long(row)]",
+        "return [], rows",
         "tests/update/test_positions.py -k both_sides",
     ),
     update(

@@ -34,6 +34,8 @@ CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
     "a limit to the mismatch": (dict(steps=2, options=dict(mismatch_limit=150.0)), [2]),
     "tool mask": (dict(env_mask=True), [2]),
     "mixture of experts": (dict(moe=True, steps=2), [2]),
+    "every prompt shared": (dict(options=dict(num_generations=8, share_prompts=True)), [8, 2]),
+    "no prompt shared": (dict(options=dict(share_prompts=False)), [2]),
     "evaluation": (dict(eval=7, options=EVALUATION), [4]),
 }
 # Of four processes
@@ -112,7 +114,7 @@ def test_zero3_trains_what_one_process_does(tmp_path):
     pytest.importorskip("deepspeed", reason="needs the extra deepspeed")
     features = [
         dict(steps=4),
-        dict(steps=4),
+        dict(steps=4, options=dict(share_prompts=True)),
         dict(steps=1),
         dict(steps=4, options=dict(loss_type="bce", kl_limit=1e-4, kl_limit_coef=10.0)),
     ]

@@ -52,6 +52,8 @@ FEATURES: dict[str, dict[str, Any]] = {
     "padded to a multiple": dict(options=dict(pack_rollouts=False, pad_to_multiple_of=8)),
     "padded mixture of experts": dict(moe=True, steps=2, options=dict(pack_rollouts=False)),
     "8 generations per prompt": dict(options=dict(num_generations=8)),
+    "every prompt shared": dict(options=dict(num_generations=8, share_prompts=True)),
+    "no prompt shared": dict(options=dict(share_prompts=False)),
 }
 
 

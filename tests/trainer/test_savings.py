@@ -13,6 +13,7 @@ from tests.support.cuts import ROWS, train_cut
 from tests.trainer.test_exactness import TOLERANCE, distance
 from trl_real.trainer.forwards import Forwards
 from trl_real.trainer.planning import GenerationPlanner
+from trl_real.trainer.prompts import PromptSharing
 from trl_real.update.generation import Generation, Objective
 from trl_real.update.plan import Capacity
 
@@ -28,7 +29,12 @@ def pad_rows(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Forwards, "_may_pack", lambda self: False)
 
 
+def compute_every_prompt(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PromptSharing, "among", lambda *args: None)
+
+
 def take_as_many_rows_as_the_user_said(patch: pytest.MonkeyPatch) -> None:
+    compute_every_prompt(patch)  # which has tokens of its own
     longest = cached_property(lambda self: [max(self.prompts) + max(self.completions)] * len(self.prompts))
     longest.__set_name__(Capacity, "lengths")
     patch.setattr(Capacity, "lengths", longest)
@@ -52,6 +58,7 @@ def run_empty_micro_steps(patch: pytest.MonkeyPatch) -> None:
 SAVINGS: dict[str, Patch] = {
     "rows without gradient are not run": run_rows_without_gradient,
     "packing": pad_rows,
+    "prompts are computed once": compute_every_prompt,
     "micro-steps by tokens": take_as_many_rows_as_the_user_said,
     "old log-probabilities of later steps only": compute_all_old_logps,
     "empty micro-steps are skipped": run_empty_micro_steps,
@@ -66,13 +73,13 @@ CASES: dict[str, set[str]] = {  # name -> savings that are off
 def train_without(
     off: set[str], patch: pytest.MonkeyPatch, steps: int, batch: int = 4
 ) -> tuple[dict[str, torch.Tensor], list[int]]:
-    """Parameters after training, and the rollouts of every forward in training and for old log-probabilities."""
+    """Parameters after training, and the tokens of every forward in training and for old log-probabilities."""
     for name in off:
         SAVINGS[name](patch)
     forwards, forward = [], Forwards._run
 
     def counted(self, model, batch, *args, **kwargs):
-        forwards.append(len(batch.rollouts))
+        forwards.append(batch.input_ids.numel())
         return forward(self, model, batch, *args, **kwargs)
 
     patch.setattr(Forwards, "_run", counted)

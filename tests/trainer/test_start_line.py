@@ -11,7 +11,8 @@ from tests.support.cuts import trainer_for
     [
         (
             dict(batch=4, steps=2),
-            "packed | 4 prompts × 4 rollouts per optimizer step, 2 steps per generation | right = fixed_reward > 0.5",
+            "packed, prompts shared | 4 prompts × 4 rollouts per optimizer step, 2 steps per generation | "
+            "right = fixed_reward > 0.5",
         ),
         (
             dict(batch=16, steps=1, options=dict(pack_rollouts=False, num_iterations=2, label_threshold=0.25)),
@@ -19,13 +20,14 @@ from tests.support.cuts import trainer_for
             "used 2 times | right = fixed_reward > 0.25",
         ),
         (
-            dict(batch=8, accumulation=4, per_generation=2, max_steps=2),
-            "packed | 8 prompts × 4 rollouts per optimizer step, 2 generations per step | right = fixed_reward > 0.5",
+            dict(batch=8, accumulation=4, per_generation=2, max_steps=2, options=dict(share_prompts=False)),
+            "packed, prompts not shared (share_prompts is false) | 8 prompts × 4 rollouts per optimizer step, "
+            "2 generations per step | right = fixed_reward > 0.5",
         ),
         (
             dict(batch=16, steps=4, options=dict(label_rule="group_quantile", reward_weights=[2.0])),
-            "packed | 4 prompts × 4 rollouts per optimizer step, 4 steps per generation | right = best 25% of a group "
-            "by 2 × fixed_reward, worst 25% wrong",
+            "packed, prompts shared | 4 prompts × 4 rollouts per optimizer step, 4 steps per generation | "
+            "right = best 25% of a group by 2 × fixed_reward, worst 25% wrong",
         ),
     ],
 )

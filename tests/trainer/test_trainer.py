@@ -111,7 +111,7 @@ def test_only_rollouts_with_a_gradient_are_run(monkeypatch):
         "_compute_loss",
         lambda self, model, inputs: batches.extend(inputs.batches) or compute_loss(self, model, inputs),
     )
-    log = train(build(fixed_reward, max_steps=2))
+    log = train(build(fixed_reward, max_steps=2, share_prompts=False))
     ran = [row for batch in batches for row in batch.rows if row is not None]
     assert len(ran) == len(set(ran)) == round(log[0]["trained/rollouts"] * 32) < 32
     for batch in batches:

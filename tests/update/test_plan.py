@@ -1,5 +1,6 @@
 """The plan keeps its promises for any labels, lengths, group sizes and cuts."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trl_real.update.plan import Capacity, StepPlan, plan_generation
+from trl_real.update.sharing import Sharing
 
 
 @st.composite
@@ -19,10 +21,18 @@ def generations(draw) -> dict:
     steps = draw(st.integers(1, 4))
     count = rows * processes * micro_steps * steps
     lengths = st.lists(st.integers(1, draw(st.sampled_from([2, 50]))), min_size=count, max_size=count)
+    capacity = Capacity(
+        processes, rows, draw(lengths), draw(lengths), draw(st.booleans()), draw(st.sampled_from([None, 3, 40]))
+    )
+    if capacity.packed and draw(st.booleans()):
+        # As groups have them; now and then two groups have the same
+        keys = [row // group % draw(st.sampled_from([3, 1000])) for row in range(count)]
+        prompts = [capacity.prompts[key * group % count] for key in keys]
+        capacity = replace(capacity, prompts=prompts)
+        sharing = Sharing(keys, prompts, capacity.lengths, draw(st.sampled_from([0.0, 0.1])))
+        capacity = replace(capacity, sharing=sharing)
     return dict(
-        capacity=Capacity(
-            processes, rows, draw(lengths), draw(lengths), draw(st.booleans()), draw(st.sampled_from([None, 3, 40]))
-        ),
+        capacity=capacity,
         keep=draw(st.lists(st.booleans(), min_size=count, max_size=count)),
         num_generations=group,
         num_steps=steps,
@@ -40,6 +50,16 @@ def unevenness(micro_step, capacity: Capacity) -> int:
     sizes = capacity.lengths if capacity.packed else [1] * len(capacity.lengths)
     work = [sum(sizes[r] for forward in micro_step for r in forward[p]) for p in range(capacity.processes)]
     return max(work) - min(work)
+
+
+def held_packed(rows: list[int], capacity: Capacity) -> int:
+    """Tokens of a packed forward; a prefix that is not computed again counts as a fifth of it."""
+    tokens = sum(capacity.lengths[row] for row in rows)
+    if (sharing := capacity.sharing) is None:
+        return tokens
+    prompts = Counter((sharing.keys[row], capacity.prompts[row] - 1) for row in rows)
+    saved = sum(length * (count - 1) for (_, length), count in prompts.items())
+    return tokens - 4 * saved // 5 if saved >= sharing.least * tokens else tokens
 
 
 @settings(max_examples=200, deadline=None)
@@ -71,11 +91,12 @@ def test_processes_run_the_same_forwards_within_the_memory_of_the_users_batch(cu
                 held = 0
                 for rows in (forward[process] for forward in micro_step if forward[process]):
                     lengths = [capacity.lengths[r] for r in rows]
-                    held += sum(lengths) if capacity.packed else len(rows) * max(lengths)
+                    held += held_packed(rows, capacity) if capacity.packed else len(rows) * max(lengths)
                     limit = capacity.position_limit or max(lengths)
                     assert min(lengths) > limit or max(lengths) <= limit  # never from both sides
                 assert held <= budget
-            assert unevenness(micro_step, capacity) <= (max(capacity.lengths) if capacity.packed else 1)
+            if capacity.sharing is None:
+                assert unevenness(micro_step, capacity) <= (max(capacity.lengths) if capacity.packed else 1)
         # micro-steps without any row come first, so that the last one, which reduces gradients, has work if any has
         filled = [bool(micro_step) for micro_step in plan.micro_steps]
         assert filled == sorted(filled)
@@ -144,6 +165,54 @@ def test_on_policy_rows_go_by_length_alone():
 
 def test_nothing_kept_is_a_plan_without_rows():
     assert plan_one([5] * 8, 4, 2, 2, keep=False, processes=2).micro_steps == ((), ())
+
+
+def plan_shared(
+    prompt: int, completions: list[int], group: int, rows: int, micro_steps: int = 1, **options
+) -> StepPlan:
+    prompts = [prompt] * len(completions)
+    lengths = [prompt + completion for completion in completions]
+    sharing = Sharing([row // group for row in range(len(lengths))], prompts, lengths, options.pop("least", 0.1))
+    capacity = Capacity(options.pop("processes", 1), rows, prompts, completions, packed=True, sharing=sharing)
+    return plan_generation(capacity, [True] * len(lengths), group, 1, micro_steps, **options)[0]
+
+
+def test_more_rollouts_fit_behind_a_prompt_that_is_computed_once():
+    # 101 + 10 tokens each: a micro-step holds 222, of which a group of four takes 100 + 4 x 11 and three fifths of 100
+    plan = plan_shared(101, [10] * 8, 4, 2, micro_steps=4)
+    assert [sorted(rows_of(micro_step)) for micro_step in plan.micro_steps] == [[], [], [0, 1, 2, 3], [4, 5, 6, 7]]
+    assert plan.whole_groups
+
+
+def test_what_saves_less_than_a_tenth_of_the_tokens_is_not_shared_unless_it_is_asked_for():
+    rows = dict(keys=[0, 0, 1], prompts=[11] * 3, lengths=[101] * 3)
+    assert Sharing(**rows).saved([0, 1]) == 0 and Sharing(**rows).cost([0, 1]) == 202
+    asked = Sharing(**rows, least=0.0)
+    assert asked.saved([0, 1, 2]) == 10 and asked.saved([0, 2]) == 0
+
+
+def test_groups_stay_whole_on_a_process_where_that_is_less_work():
+    plan = plan_shared(101, [10] * 8, 4, 4, processes=2)
+    assert plan.micro_steps == ((((0, 1, 2, 3), (4, 5, 6, 7)),),)
+
+
+def test_one_group_is_cut_where_a_process_would_wait_for_the_other():
+    assert plan_shared(101, [100] * 4, 4, 2, processes=2).micro_steps == ((((0, 2), (1, 3)),),)
+    # Of three groups two stay whole and one is cut
+    (forward,) = plan_shared(101, [100] * 12, 4, 6, processes=2).micro_steps[0]
+    assert sorted(len({row // 4 for row in rows}) for rows in forward) == [2, 2]
+    assert [len(rows) for rows in forward] == [6, 6]
+
+
+def test_a_group_larger_than_a_micro_step_is_cut_into_parts_with_the_prompt_each():
+    plan = plan_shared(101, [40] * 8, 8, 2, micro_steps=4, least=0.0)
+    assert not plan.whole_groups and [len(rows_of(micro_step)) for micro_step in plan.micro_steps] == [0, 3, 3, 2]
+
+
+def test_rows_of_a_prompt_follow_each_other_when_single_rows_are_planned():
+    plan = plan_shared(101, [40, 5, 39, 6], 2, 1, micro_steps=4, on_policy_step=0)
+    for micro_step in filter(None, plan.micro_steps):
+        assert len({row // 2 for row in rows_of(micro_step)}) == 1
 
 
 @pytest.mark.parametrize(("rows", "steps"), [(10, 1), (12, 2)])

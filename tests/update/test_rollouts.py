@@ -26,7 +26,7 @@ def test_counts_are_of_real_tokens_and_of_those_that_count():
 
 
 def test_a_rollout_knows_its_length():
-    assert Rollout(0, torch.ones(3), torch.ones(4), torch.ones(4)).length == 7
+    assert Rollout(0, torch.ones(3), torch.ones(4), torch.ones(4), prompt_key=0).length == 7
 
 
 def test_a_rollout_function_keeps_its_name_and_its_answer():

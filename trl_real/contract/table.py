@@ -183,7 +183,7 @@ CONTRACT: tuple[Clause, ...] = (
         "an option of REAL, which would have two meanings",
         ("tau", "degenerate_groups", "score_clip", "label_threshold", "label_reward_func", "kl_target")
         + ("label_rule", "label_quantile", "label_gap", "regularize", "kl_limit", "kl_limit_coef", "mismatch_limit")
-        + ("pack_rollouts", "eval_temperature", "eval_top_p"),
+        + ("pack_rollouts", "share_prompts", "eval_temperature", "eval_top_p"),
     ),
     Has(f"{UTILS}:RepeatSampler", "resuming in a later epoch", ("shuffle", "num_samples", "generator")),
     Has("trl.generation.vllm_generation:VLLMGeneration", "sampling in evaluation", ("temperature", "top_p")),

@@ -65,6 +65,10 @@ class REALConfig(ValidationConfig):
             Pack the rollouts of a forward one after another instead of padding them. Default: where the model can be
             run so without one rollout seeing another, which is tried at the start. `True` makes it an error if it
             cannot, `False` always pads.
+        share_prompts (`bool`, *optional*):
+            Compute a prompt once for the rollouts of it that are packed into one forward. Default: where the model can
+            be run so, which is tried at the start, and a forward has 10% fewer tokens at least. `True` makes it an
+            error if it cannot and shares whatever there is to share, `False` never shares.
         eval_temperature, eval_top_p (`float`, *optional*):
             Sampling in evaluation. As in training by default.
 
@@ -153,6 +157,13 @@ class REALConfig(ValidationConfig):
         metadata={
             "help": "Pack rollouts one after another instead of padding them. Default: where the model can be run so; "
             "true makes it an error if it cannot, false always pads."
+        },
+    )
+    share_prompts: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Compute a prompt once for its rollouts in a packed forward. Default: where the model can be run "
+            "so and that saves 10% of the tokens; true makes it an error if it cannot, false never does."
         },
     )
     disable_dropout: bool = field(

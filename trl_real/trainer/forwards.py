@@ -1,8 +1,8 @@
-"""Forwards over single rollouts, packed one after another or padded.
+"""Forwards over single rollouts, packed one after another, prompts perhaps once, or padded.
 
 In: rollouts (`update/rollouts.py`). Out: their log-probabilities and entropies under the policy or the reference,
-laid out by `update/micro_batches.py`. Left out: which rollouts are run and when (`planning.py`, `loss.py`), and why
-packed rows stay apart (`update/packing.py`).
+laid out by `update/micro_batches.py`. Left out: which rollouts are run and when (`planning.py`, `loss.py`), why packed
+rows stay apart (`update/packing.py`), and whether prompts are shared (`prompts.py`).
 """
 
 from collections.abc import Callable, Iterable
@@ -18,8 +18,11 @@ from ..compat import disable_gradient_checkpointing, use_adapter
 from ..update.micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
 from ..update.packing import attention_window, obstacle, packed_attention, row_boundaries, rows_are_apart
 from ..update.positions import position_limit
+from ..update.prefix_attention import Prefixes
+from ..update.prefixes import SharedBatch, share_prompts, trial_rollouts
 from ..update.regularizers import balance_losses, capture_router_logits
 from ..update.rollouts import Rollout
+from .prompts import PromptSharing
 
 
 logger = get_logger(__name__)
@@ -36,8 +39,8 @@ class Forwards:
             Its models, settings and processes are used; nothing in it is changed.
 
     Raises:
-        `ValueError`: If `pack_rollouts` is true for a model that cannot be run so, or completions may be too long for
-        the model's positions.
+        `ValueError`: If `pack_rollouts` or `share_prompts` is true for a model that cannot be run so, or completions
+        may be too long for the model's positions.
     """
 
     def __init__(self, trainer: GRPOTrainer):
@@ -46,11 +49,15 @@ class Forwards:
         self._check_lengths_at_start()
         self.why_padded: str | None = None
         self.packs = self._may_pack()  # `None` until the first rollouts have told
+        self.prompts = PromptSharing(trainer, self.why_padded)
 
     def collate(self, rollouts: list[Rollout], beside: Iterable[Rollout] = ()) -> MicroBatch:
         """The rollouts of one forward; packed where the model keeps them apart, and no image is here or `beside`."""
         packs = self.packs and not any(map(_has_images, [*rollouts, *beside]))
-        return self._lay_out(rollouts, pack_rollouts if packs else pad_rollouts)
+        layout = pad_rollouts
+        if packs:
+            layout = share_prompts if self.prompts.pay(rollouts) else pack_rollouts
+        return self._lay_out(rollouts, layout)
 
     def collate_micro_step(self, forwards: list[list[Rollout]]) -> MicroStepBatch:
         """The forwards before one backward, all of the same layout."""
@@ -113,6 +120,8 @@ class Forwards:
         plain = trainer.accelerator.unwrap_model(model) if model is trainer.ref_model else trainer.model
         if isinstance(batch, PackedBatch):
             options |= row_boundaries(plain, batch.row_lengths, batch.input_ids.device)
+        if isinstance(batch, SharedBatch):
+            options["prefixes"] = Prefixes(batch.row_lengths, batch.prefix_of)
         with _attention(plain, batch), trainer.accelerator.autocast():
             output = model(**batch.model_inputs, fused_lm_head=True, **options)
         return batch.unpack(output.log_probs), batch.unpack(output.entropy) if compute_entropy else None
@@ -141,19 +150,27 @@ class Forwards:
             raise ValueError(f"`pack_rollouts=True` does not work here: {self.why_padded}. Leave `pack_rollouts` out.")
         return False if self.why_padded else None
 
-    def try_packing(self, rollouts: list[Rollout]) -> None:
+    def try_out(self, rollouts: list[Rollout]) -> None:
         """
-        Decides, from the first rollouts, whether forwards are packed; the same on every process.
+        Decides, from the first rollouts, how forwards are laid out; the same on every process.
 
         Raises:
-            `ValueError`: If `pack_rollouts` is true and a row changes its neighbour.
+            `ValueError`: If `pack_rollouts` is true and a row changes its neighbour, or `share_prompts` and a rollout
+            is another one behind a prompt that it shares.
         """
+        self._try_packing(rollouts)
+        if not self.packs:
+            self.prompts.refuse(f"forwards are padded: {self.why_padded}")
+        elif self.prompts.shared is None:
+            reason = self._why_not_shared(rollouts)
+            self.prompts.decide(self._fits_all(reason), reason)
+
+    def _try_packing(self, rollouts: list[Rollout]) -> None:
         if self.packs is not None:
             return
         self.packs = True
         reason = self._why_not_apart(rollouts)
-        accelerator = self.trainer.accelerator
-        self.packs = accelerator.gather(torch.tensor([reason is None], device=accelerator.device)).all().item()
+        self.packs = self._fits_all(reason)
         if self.packs:
             return
         self.why_padded = reason or "another process finds that rows change their neighbours"
@@ -161,24 +178,51 @@ class Forwards:
             raise ValueError(f"`pack_rollouts=True` does not work here: {self.why_padded}. Leave it out.")
         logger.warning(f"Every forward is padded, which is slower: {self.why_padded}.")
 
+    def _fits_all(self, reason: str | None) -> bool:
+        """Whether no process has a reason against it."""
+        accelerator = self.trainer.accelerator
+        return accelerator.gather(torch.tensor([reason is None], device=accelerator.device)).all().item()
+
     def _why_not_apart(self, rollouts: list[Rollout]) -> str | None:
         """`None` if the model, run on packed rows without dropout, computes each as if it were alone."""
         if any(map(_has_images, rollouts)):
             return "rollouts with token types or images cannot be packed"
+
+        def trial(rows: list[Rollout], tolerance: float, exact: bool) -> bool:
+            layouts = (partial(self._logps, pack_rollouts), partial(self._logps, pad_rollouts))
+            window = attention_window(self.trainer.model.config.get_text_config())
+            return rows_are_apart(*layouts, rows, tolerance, exact, window)
+
+        changed = "a row changes its neighbour, or is not computed as if alone"
+        return self._why_trial_fails(trial, rollouts, "packed rows", changed)
+
+    def _why_not_shared(self, rollouts: list[Rollout]) -> str | None:
+        """`None` if rollouts behind one prompt get the log-probabilities that they have behind their own."""
+
+        def trial(rows: list[Rollout], tolerance: float, exact: bool) -> bool:
+            rows = trial_rollouts(rows)
+            change = (self._logps(share_prompts, rows) - self._logps(pack_rollouts, rows)).abs()
+            return bool((change.max() if exact else change.mean()) <= tolerance)
+
+        changed = "a rollout has other log-probabilities behind a prompt that it shares"
+        return self._why_trial_fails(trial, rollouts, "shared prompts", changed)
+
+    def _why_trial_fails(
+        self, trial: Callable[[list[Rollout], float, bool], bool], rollouts: list[Rollout], what: str, changed: str
+    ) -> str | None:
+        """`None` if the trial passes; its tolerance holds for every log-probability if the model computes exactly."""
         if self.position_limit is not None:  # rows from both sides are never run together
             rollouts = next(rows for rows in self.position_limit.sides(rollouts) if rows)
         training, model = self.trainer.model.training, self.trainer.model
-        layouts = (partial(self._logps, pack_rollouts), partial(self._logps, pad_rollouts))
         exact = self.trainer.accelerator.mixed_precision == "no" and model.dtype == torch.float32
-        limits = (TOLERANCE if exact else ROUGH_TOLERANCE, exact, attention_window(model.config.get_text_config()))
         model.eval()
         try:
-            apart = rows_are_apart(*layouts, rollouts, *limits)
+            passed = trial(rollouts, TOLERANCE if exact else ROUGH_TOLERANCE, exact)
         except Exception as error:  # whatever a model's own attention makes of rows that it was not written for
-            return f"the model cannot be run on packed rows ({type(error).__name__}: {error})"
+            return f"the model cannot be run on {what} ({type(error).__name__}: {error})"
         finally:
             model.train(training)
-        return None if apart else "a row changes its neighbour, or is not computed as if alone"
+        return None if passed else changed
 
     def _logps(self, layout: Callable[..., MicroBatch], rollouts: list[Rollout]) -> torch.Tensor:
         return self.policy_logps(self._lay_out(rollouts, layout))

@@ -22,6 +22,7 @@ from ..update.micro_batches import MicroBatch
 from ..update.mismatch import beyond, sequence_log_ratios, token_log_ratios
 from ..update.plan import Capacity, StepPlan, plan_generation
 from ..update.rollouts import Rollout, exchange, token_counts, unpad
+from ..update.sharing import Sharing
 from .forwards import Forwards
 from .position import micro_steps_per_step
 from .start_line import start_line
@@ -69,7 +70,7 @@ class GenerationPlanner:
         counts = trainer.accelerator.gather(token_counts(batch))
         if limit := self.forwards.position_limit:
             limit.check(int(counts[:, :2].sum(dim=1).max()))
-        self.forwards.try_packing(rollouts)
+        self.forwards.try_out(rollouts)
         rewards = self.label_rule.rewards(trainer.rewards_per_func, trainer.reward_weights.to(counts.device))
         if warning := self.label_rule.warning(rewards):
             logger.warning(warning)
@@ -92,11 +93,15 @@ class GenerationPlanner:
     def plan(self, inputs: list[dict[str, Any]], first_step: int) -> Generation:
         """Rollouts, labels and plan of a generation, with the log-probabilities that its later steps compare with."""
         rollouts, labels, counts = self.read(inputs)
-        if not self._started:
-            self.trainer.accelerator.print(start_line(self.trainer, self.forwards, self.label_rule))
-            self._started = True
         filler, packed = min(rollouts, key=lambda rollout: rollout.length).filler(), self.forwards.packs_all(rollouts)
-        share_out = partial(self._share_out, filler=filler, counts=counts, first_step=first_step, packed=packed)
+        sharing = self._sharing(rollouts, counts) if packed else None
+        if not self._started:
+            line = start_line(self.trainer, self.forwards, self.label_rule, sharing)
+            self.trainer.accelerator.print(line)
+            self._started = True
+        share_out = partial(
+            self._share_out, filler=filler, counts=counts, first_step=first_step, packed=packed, sharing=sharing
+        )
         generation = share_out(rollouts, labels)
         if self.trainer.args.mismatch_limit is not None:
             believed = self._believed(generation, first_step)
@@ -119,10 +124,11 @@ class GenerationPlanner:
         counts: torch.Tensor,
         first_step: int,
         packed: bool,
+        sharing: Sharing | None,
     ) -> Generation:
         """Plans with these labels, and the rollouts where they are run."""
         accelerator = self.trainer.accelerator
-        plans = self._plans(self._keep(labels, counts), counts, first_step, packed)
+        plans = self._plans(self._keep(labels, counts), counts, first_step, packed, sharing)
         wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(accelerator.num_processes)]
         return Generation(
             rollouts=exchange(rollouts, wanted, accelerator.process_index, accelerator.device),
@@ -132,6 +138,15 @@ class GenerationPlanner:
             policy_version=self.trainer.state.global_step,
             process=accelerator.process_index,
         )
+
+    def _sharing(self, rollouts: list[Rollout], counts: torch.Tensor) -> Sharing | None:
+        """Which rows of all processes have one prompt, where prompts are shared."""
+        prompts = self.forwards.prompts
+        if not prompts.shared:
+            return None
+        keys = torch.tensor([rollout.prompt_key for rollout in rollouts], device=counts.device)
+        gathered = self.trainer.accelerator.gather(keys).tolist()
+        return prompts.among(gathered, counts[:, 0].tolist(), counts[:, :2].sum(dim=1).tolist())
 
     def _believed(self, generation: Generation, first_step: int) -> torch.Tensor:
         """
@@ -165,7 +180,9 @@ class GenerationPlanner:
         metrics["mismatch/dropped"].append(dropped.sum().item() / max(asked, 1))
         return labels.masked_fill(dropped, torch.nan)
 
-    def _plans(self, keep: torch.Tensor, counts: torch.Tensor, first_step: int, packed: bool) -> list[StepPlan]:
+    def _plans(
+        self, keep: torch.Tensor, counts: torch.Tensor, first_step: int, packed: bool, sharing: Sharing | None
+    ) -> list[StepPlan]:
         """One for every optimizer step, the same on every process; rows that are not kept run nowhere."""
         args, micro_steps = self.trainer.args, micro_steps_per_step(self.trainer.args)
         processes, (prompts, completions, _) = self.trainer.accelerator.num_processes, counts.T.tolist()
@@ -178,6 +195,7 @@ class GenerationPlanner:
                 completions,
                 packed,
                 limit.length if limit else None,
+                sharing,
             ),
             keep.tolist(),
             self.trainer.num_generations,

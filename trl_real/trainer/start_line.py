@@ -1,17 +1,22 @@
 """One line that says what a run does, once the first rollouts have told.
 
-In: a trainer. Out: how forwards are laid out, the size of an optimizer step, what counts as right, and the TRL below.
+In: a trainer. Out: how forwards are laid out and why, the size of an optimizer step, what counts as right, and the TRL
+below.
 """
 
 import trl
 from trl import GRPOTrainer
 
 from ..objective.labels import GroupQuantileRule, LabelRule
+from ..update.sharing import Sharing
 from .forwards import Forwards
 
 
-def start_line(trainer: GRPOTrainer, forwards: Forwards, rule: LabelRule) -> str:
-    """Such as `packed | 4 prompts × 8 rollouts per optimizer step, 4 steps per generation | right = exact > 0.5`."""
+def start_line(trainer: GRPOTrainer, forwards: Forwards, rule: LabelRule, sharing: Sharing | None) -> str:
+    """
+    Such as `packed, prompts shared | 4 prompts × 8 rollouts per optimizer step, 4 steps per generation | right =
+    exact > 0.5`; `sharing` is that of the first generation.
+    """
     args = trainer.args
     accumulation, per_generation = args.gradient_accumulation_steps, args.steps_per_generation
     prompts = args.per_device_train_batch_size * args.world_size * accumulation // trainer.num_generations
@@ -22,9 +27,23 @@ def start_line(trainer: GRPOTrainer, forwards: Forwards, rule: LabelRule) -> str
         count = per_generation // accumulation
         steps = f"{count} step{'s' if count > 1 else ''} per generation"
     again = f", used {trainer.num_iterations} times" if trainer.num_iterations > 1 else ""
-    layout = "packed" if forwards.packs else f"padded ({forwards.why_padded})"
-    parts = (layout, f"{size}, {steps}{again}", f"right = {_right(trainer, rule)}", f"TRL {trl.__version__}")
+    parts = (
+        _layout(forwards, sharing),
+        f"{size}, {steps}{again}",
+        f"right = {_right(trainer, rule)}",
+        f"TRL {trl.__version__}",
+    )
     return " | ".join(parts)
+
+
+def _layout(forwards: Forwards, sharing: Sharing | None) -> str:
+    if not forwards.packs:
+        return f"padded ({forwards.why_padded})"
+    if sharing is None:
+        return f"packed, prompts not shared ({forwards.prompts.why_not})"
+    if sharing.saved(range(len(sharing.keys))) == 0:
+        return f"packed, prompts not shared (that would save less than {sharing.least:.0%} of the tokens)"
+    return "packed, prompts shared"
 
 
 def _right(trainer: GRPOTrainer, rule: LabelRule) -> str:

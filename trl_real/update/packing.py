@@ -18,6 +18,7 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedConfig
 
 from ..compat import sdpa_attention_forward
+from .prefix_attention import Prefixes, behind_prefixes
 from .rollouts import Rollout
 
 
@@ -46,6 +47,7 @@ def row_by_row(
     attention_mask: torch.Tensor | None,
     *,
     row_lengths: list[int],
+    prefixes: Prefixes | None = None,
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -59,12 +61,16 @@ def row_by_row(
             Unused: every row is causal and without padding.
         row_lengths (`list[int]`):
             Tokens of every row, adding up to N.
+        prefixes ([`Prefixes`], *optional*):
+            Where rows are segments of rollouts.
         sliding_window (`int`, *optional*):
             Tokens that a token of this layer sees, itself included.
 
     Returns:
         `tuple`: output of shape `(1, N, heads, head_dim)`, and no attention weights.
     """
+    if prefixes is not None:
+        return behind_prefixes(module, query, key, value, prefixes, **kwargs)
 
     def attend(*row: torch.Tensor) -> torch.Tensor:
         slides = sliding_window is not None and row[0].size(2) > sliding_window

@@ -4,7 +4,8 @@ Pure integers, the same on every process, no tensors. Groups go to optimizer ste
 neither the number of processes nor the batch cut changes what a step trains on. Within a step only rollouts with a
 gradient are run. A micro-step holds whole groups where that is possible, since their weights depend on each other, and
 as many as fit the memory of `rows_per_process` rollouts of the longest kind. Packed rows go into one forward, or into
-two where their positions ask for it. Padded rows go into forwards of like length, so that little is padded, with one
+two where their positions ask for it; where they share prompts (`sharing.py`), those of a group stay together if that
+is less work for the slowest process. Padded rows go into forwards of like length, so that little is padded, with one
 backward.
 
 Legend: P prompts (groups), G rollouts per group, row = index of a rollout in the generation, group = row // G.
@@ -15,7 +16,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapreplace
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
+
+from .sharing import Sharing, deal_families
 
 
 Forward = tuple[tuple[int, ...], ...]  # rows of one forward, by process
@@ -75,6 +78,8 @@ class Capacity:
             Whether rows are packed one after another, so that nothing is padded.
         position_limit (`int`, *optional*):
             Rows of more tokens share no forward with others, since that would change the positions of those.
+        sharing ([`Sharing`], *optional*):
+            Of packed rows that have one prompt, which is then computed once in a forward.
     """
 
     processes: int
@@ -83,6 +88,7 @@ class Capacity:
     completions: Sequence[int]
     packed: bool = False
     position_limit: int | None = None
+    sharing: Sharing | None = None
 
     @property
     def tokens(self) -> int:
@@ -93,6 +99,20 @@ class Capacity:
     def lengths(self) -> list[int]:
         """Tokens of every row."""
         return [prompt + completion for prompt, completion in zip(self.prompts, self.completions, strict=True)]
+
+    @cached_property
+    def ranks(self) -> list[int]:
+        """The longer a row the earlier it is planned; rows that share a prompt as the longest of them."""
+        if self.sharing is None:
+            return self.lengths
+        longest = {}
+        for family in self.sharing.families(range(len(self.lengths))):
+            longest |= dict.fromkeys(family, max(self.lengths[row] for row in family))
+        return [longest[row] for row in range(len(self.lengths))]
+
+    def floors(self, rows: Sequence[int]) -> list[int]:
+        """At least so many tokens does each row add to a forward with those in front of it."""
+        return self.sharing.floors(rows) if self.sharing else [self.lengths[row] for row in rows]
 
     def forwards(self, rows: Iterable[int], budget: int) -> MicroStep | None:
         """
@@ -111,20 +131,37 @@ class Capacity:
         return self.position_limit is not None and self.lengths[row] > self.position_limit
 
     def _packed_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
+        """The rows by length alone, or those of a prompt together if that is less for the process with most."""
+        dealt = self._dealt_by_row(rows)
+        if self.sharing:
+            families = [family for side in self._sides(rows) for family in self.sharing.families(side)]
+            together = deal_families(families, self.sharing.cost, self.processes)
+            dealt = min((together, dealt), key=lambda dealt: max(map(self._cost, dealt)))
+        if max(map(self._cost, dealt)) > budget:
+            return None
+        sides = zip(*map(self._sides, dealt), strict=True)
+        return tuple(tuple(map(tuple, forward)) for forward in sides if any(forward))
+
+    def _dealt_by_row(self, rows: list[int]) -> list[list[int]]:
         """Each row, longest first, to the process with the fewest tokens so far."""
         dealt: list[list[int]] = [[] for _ in range(self.processes)]
         held = [(0, process) for process in range(self.processes)]
         for row in rows:
             tokens, process = held[0]
-            if tokens + self.lengths[row] > budget:
-                return None
             dealt[process].append(row)
             heapreplace(held, (tokens + self.lengths[row], process))
-        sides = (
-            tuple(tuple(row for row in rows if self._is_long(row) == is_long) for rows in dealt)
-            for is_long in (True, False)
-        )
-        return tuple(forward for forward in sides if any(forward))
+        return dealt
+
+    def _sides(self, rows: list[int]) -> tuple[list[int], list[int]]:
+        """The rows beyond the limit of positions, and those within."""
+        long = [row for row in rows if self._is_long(row)]
+        return long, [row for row in rows if not self._is_long(row)]
+
+    def _cost(self, rows: list[int]) -> int:
+        """Tokens that a process holds with these rows."""
+        if self.sharing is None:
+            return sum(self.lengths[row] for row in rows)
+        return sum(map(self.sharing.cost, self._sides(rows)))
 
     def _padded_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
         """Forwards of like length, longest first, dealt round the processes."""
@@ -204,8 +241,9 @@ def plan_generation(
 def _pack(units: list[list[int]], capacity: Capacity) -> list[MicroStep] | None:
     """Micro-steps with whole units, longest first; `None` if a unit does not fit into one."""
     budget, packed, start = capacity.tokens, [], 0
-    units = sorted(units, key=lambda rows: max(capacity.lengths[row] for row in rows), reverse=True)
-    tokens = list(accumulate((sum(capacity.lengths[row] for row in rows) for rows in units), initial=0))
+    units = sorted(units, key=lambda rows: max(capacity.ranks[row] for row in rows), reverse=True)
+    floors = iter(capacity.floors([row for rows in units for row in rows]))
+    tokens = list(accumulate((sum(islice(floors, len(rows))) for rows in units), initial=0))
     while start < len(units):
         # Bisection between one unit and all that would fit without padding
         end, forwards = start, None

@@ -9,8 +9,10 @@ Legend: B rollouts, P prompt tokens, C completion tokens.
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
 
@@ -54,6 +56,8 @@ class Rollout:
             Log-probabilities under the policy at generation, and under the reference model.
         sampling_per_token_logps (`torch.Tensor` of shape `(C,)`, *optional*):
             What the engine that sampled the completion gave; NaN where it gave none.
+        prompt_key (`int`):
+            The same for rollouts with the same prompt, on every process.
     """
 
     row: int | None
@@ -65,6 +69,7 @@ class Rollout:
     old_per_token_logps: torch.Tensor | None = None
     ref_per_token_logps: torch.Tensor | None = None
     sampling_per_token_logps: torch.Tensor | None = None
+    prompt_key: int = field(kw_only=True)
 
     @property
     def length(self) -> int:
@@ -86,6 +91,7 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
     # TRL takes a truncated completion out by a mask that is all zero, so its length is not known any more
     completion_lengths = batch["completion_mask"].sum(1).tolist()
     mask = batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]
+    prompts = batch["prompt_ids"].cpu().numpy()
     sampling, rollouts = batch.get("sampling_per_token_logps"), []
     for index, (prompt, completion) in enumerate(zip(prompt_lengths, completion_lengths, strict=True)):
         if prompt == 0:
@@ -108,10 +114,16 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
                     if key in batch
                 },
                 vision=vision,
+                prompt_key=_key(prompts[index, width - prompt :]),
                 sampling_per_token_logps=None if sampling is None else sampling[index, :completion],
             )
         )
     return rollouts
+
+
+def _key(prompt_ids: np.ndarray) -> int:
+    """A number of 64 bits that another prompt does not have, the same on every process."""
+    return int.from_bytes(blake2b(prompt_ids.tobytes(), digest_size=8).digest(), "big", signed=True)
 
 
 def token_counts(batch: dict[str, Any]) -> torch.Tensor:
