@@ -1,6 +1,11 @@
-"""For all tests: what was imported is kept out of garbage collections, of which every training run makes one."""
+"""For all tests: one thread per process, and what was imported is kept out of garbage collections."""
 
 import gc
+import os
+
+
+# Runs that are killed are forked from a process that has imported PyTorch; with several threads a fork may hang
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_finish() -> None:
