@@ -2,6 +2,7 @@
 Compares methods over learning rates and seeds on a task that trains in seconds on a CPU (comparison/chain.py).
 
     python -m comparison --config comparison/studies/chain5.yaml --workers 2
+    python -m comparison --config comparison/studies/chain5.yaml --records docs/results/chain5.jsonl  # goes on from them
     python -m comparison --config comparison/studies/chain5.yaml --report docs/results/chain5.jsonl
 
 In: a YAML file with tasks, methods and studies. A study is a task, some options, and combinations of its methods,
@@ -88,15 +89,28 @@ def is_done(folder: Path, cell: Cell) -> bool:
     return True
 
 
-def train_and_save(cell: Cell, folder: Path) -> Record:
-    """Trains a cell in this process; the file appears whole or not at all."""
-    from .cell import run_cell
+def take_records(source: Path, folder: Path) -> None:
+    """Puts the records of a `cells.jsonl` where a comparison looks for what it has trained."""
+    for record in read_records(source):
+        path = record_path(folder, record)
+        if not path.exists():
+            write_record(path, record)
 
-    record, path = run_cell(cell), record_path(folder, cell)
+
+def write_record(path: Path, record: Record) -> None:
+    """The file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(record, separators=(",", ":")))
     temporary.rename(path)
+
+
+def train_and_save(cell: Cell, folder: Path) -> Record:
+    """Trains a cell in this process."""
+    from .cell import run_cell
+
+    record = run_cell(cell)
+    write_record(record_path(folder, cell), record)
     return record
 
 
@@ -163,6 +177,7 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="processes, each with one thread")
     parser.add_argument("--studies", nargs="+", help="only these")
     parser.add_argument("--output_dir", type=Path, help="default: runs/ and the name of the YAML file")
+    parser.add_argument("--records", type=Path, metavar="CELLS_JSONL", help="do not train again what is in there")
     parser.add_argument("--report", type=Path, metavar="CELLS_JSONL", help="train nothing; tables and figure of this")
     arguments = parser.parse_args(argv)
     arguments.output_dir = arguments.output_dir or Path("runs") / arguments.config.stem
@@ -179,6 +194,8 @@ def main(argv: list[str]) -> None:
         if not arguments.report:
             studies = arguments.studies or list(plan["studies"])
             check_cells([cell for study in studies for cell in plan_cells(plan, study)])
+            if arguments.records:
+                take_records(arguments.records, folder)
             failures = run_studies(plan, studies, folder, arguments.workers)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
