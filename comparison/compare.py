@@ -2,7 +2,7 @@
 Compares methods over learning rates and seeds on a task that trains in seconds on a CPU (comparison/chain.py).
 
     python -m comparison --config comparison/studies/chain5.yaml --workers 2
-    python -m comparison --config comparison/studies/chain5.yaml --records docs/results/chain5.jsonl  # goes on from them
+    python -m comparison --config comparison/studies/chain5.yaml --records docs/results/chain5.jsonl  # goes on
     python -m comparison --config comparison/studies/chain5.yaml --report docs/results/chain5.jsonl
 
 In: a YAML file with tasks, methods and studies. A study is a task, some options, and combinations of its methods,
