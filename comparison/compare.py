@@ -1,5 +1,5 @@
 """
-Compares methods over learning rates and seeds on a task that trains in seconds on a CPU (comparison/chain.py).
+Compares methods over learning rates and seeds on tasks that a CPU trains in seconds or minutes (comparison/tasks.py).
 
     python -m comparison --config comparison/studies/chain5.yaml --workers 2
     python -m comparison --config comparison/studies/chain5.yaml --records docs/results/chain5.jsonl  # goes on
@@ -39,21 +39,13 @@ from .records import Record, drift_table, study_table
 
 def prepare_cells(cells: list[Cell]) -> list[Cell]:
     """Writes the base models that are missing, and stamps every cell with its base and the commit."""
-    from . import chain
-    from .cell import base_digest
+    from .tasks import base_digest, prepare_model
 
     commit, bases = current_commit(), {}
     for cell in cells:
-        task, folder = cell["task"], Path(cell["task"]["model"])
+        folder = Path(cell["task"]["model"])
         if folder not in bases:
-            options = chain.WARM_UP | dict(steps=task["warm_up_steps"], anneal=task["anneal"])
-            wanted = dict(length=task["length"], teacher=task["teacher"], warm_up=options)
-            if not (folder / "config.json").exists():
-                print(f"Warming up {folder}, one or two minutes", flush=True)
-                chain.write_base(folder, **wanted)
-            about = json.loads((folder / "chain.json").read_text())
-            if {name: about[name] for name in wanted} != wanted:
-                raise ValueError(f"model: {folder} was warmed up with {about}; remove it or name another folder.")
+            prepare_model(cell["task"])
             bases[folder] = base_digest(folder)
         cell |= dict(base=bases[folder], commit=commit)
     return cells
