@@ -47,6 +47,17 @@ def test_batch_cuts_with_images_agree(tmp_path: Path, kind: str, counts: str) ->
             torch.testing.assert_close(cut[name], whole[name], rtol=0, atol=1e-4, msg=f"batch {batch}: {name}")
 
 
+def test_rollouts_without_images_are_packed_until_some_have_them(tmp_path: Path) -> None:
+    """Two generations of four prompts: the first has no image."""
+    counts = [0, 0, 0, 0, 1, 0, 2, 1]
+    mixed, padded = (
+        train(tmp_path, "qwen", counts, 4, degenerate_groups="keep", pack_rollouts=packs) for packs in (True, False)
+    )
+    assert moved(mixed, weights(tiny_qwen_vl()[0]))
+    for name, value in padded.items():
+        torch.testing.assert_close(mixed[name], value, rtol=0, atol=1e-4, msg=name)
+
+
 def test_two_processes_with_images_agree_with_one(tmp_path: Path) -> None:
     # Two prompts per process and generation. Each process has an image: TRL's own logging hangs where one has none
     # SGD, since in a step without images one process leaves the vision weights without a gradient, and two with zeros:

@@ -110,14 +110,14 @@ MUTANTS = [
     ),
     trainer(
         "terms act on mixed groups only",
-        "keep = counts[:, -1] > 0 if self.trains_every_rollout else",
-        "keep =",
+        "return counts[:, -1] > 0 if self.trains_every_rollout else",
+        "return",
         oracle("entropy and bonus"),
     ),
     trainer(
         "rollouts without a token that counts are run",
-        "keep = counts[:, -1] > 0 if",
-        "keep = counts[:, -1] >= 0 if",
+        "return counts[:, -1] > 0 if",
+        "return counts[:, -1] >= 0 if",
         oracle("truncated"),
     ),
     trainer(
@@ -172,12 +172,15 @@ MUTANTS = [
         oracle("twice"),
     ),
     trainer(
-        "old log-probabilities are computed for the first step too", "if step != first_step:", "if True:", FORWARDS
+        "old log-probabilities are computed for the first step too",
+        "if step != first_step and not known:",
+        "if True:",
+        FORWARDS,
     ),
     trainer(
         "old log-probabilities missing after resuming inside a generation that is used twice",
-        "if step < first_step and self.trainer.num_iterations == 1:",
-        "if step < first_step:",
+        "start = first_step if self.trainer.num_iterations == 1 else 0",
+        "start = first_step",
         f"{RESUME} -k twice",
     ),
     trainer(
@@ -212,6 +215,24 @@ MUTANTS = [
         "pass",
         f"{RESUME} -k between",
     ),
+    trainer(
+        "labels that were taken count in their group all the same",
+        "generation = share_out(list(generation.rollouts.values()), believed)",
+        "pass",
+        "tests/trainer/test_oracle.py -k mismatch",
+    ),
+    trainer(
+        "ratios stay on their process",
+        'ratios = self.trainer.accelerator.reduce(ratios, reduction="sum")',
+        "pass",
+        "tests/trainer/test_distributed.py -k two_processes",
+    ),
+    trainer(
+        "images beside a packed forward are no matter",
+        "packs = self.packs and not any(map(_has_images, [*rollouts, *beside]))",
+        "packs = self.packs",
+        "tests/drop_in/test_images.py -k until_some",
+    ),
     # packing and processes
     trainer(
         "the packing trial's verdict is not gathered",
@@ -233,7 +254,7 @@ MUTANTS = [
     ),
     trainer(
         "attention of the recomputed forward is over all rows",
-        "return packed_attention(self.trainer.model) if self.packs else nullcontext()",
+        "return _attention(self.trainer.model, micro_step.batches[0])",
         "return nullcontext()",
         f"{PACKING} -k recomputes",
     ),

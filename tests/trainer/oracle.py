@@ -25,6 +25,8 @@ class Sample:
     label: float
     old: torch.Tensor | None = None
     ref: torch.Tensor | None = None
+    asked: bool = False  # whether sampler and trainer were compared,
+    dropped: bool = False  # and whether they disagree, so that there is no label
     outputs: Any = None  # of the forward of the current step
 
     @property
@@ -55,6 +57,7 @@ class Terms:
     regularize: str = "all"
     kl_limit: float | None = None
     kl_limit_coef: float = 1000.0
+    mismatch_limit: float | None = None
 
     @property
     def objective(self) -> dict[str, Any]:
@@ -94,6 +97,20 @@ def trained(group: list[Sample], terms: Terms) -> list[bool]:
     both = {1.0, 0.0} <= {sample.label for sample in group}
     pulled = both or (terms.degenerate_groups == "keep" and terms.loss_type != "real_no_anchor")
     return [pulled and not math.isnan(sample.label) for sample in group]
+
+
+def compare(group: list[Sample], terms: Terms) -> None:
+    """
+    Takes labels from rollouts of a group on which sampler and trainer disagree.
+
+    The rollouts of the tests come with log-probabilities of 0 from the sampler, so a token's log-ratio is its own.
+    """
+    for sample, run in zip(group, trained(group, terms), strict=True):
+        sample.asked = run
+        ratio = math.exp(mean([sample.old[at].item() for at in sample.positions]))
+        sample.dropped = run and not math.isnan(sample.label) and max(ratio, 1 / ratio) > terms.mismatch_limit
+    for sample in group:
+        sample.label = math.nan if sample.dropped else sample.label
 
 
 def forward(model: nn.Module, sample: Sample, temperature: float) -> tuple[torch.Tensor, torch.Tensor, Any]:
@@ -156,6 +173,9 @@ class StepOracle:
         """By the names of the trainer's log; those over nothing are left out."""
         means = {name: mean(values) for name, values in self.logged.items() if values}
         largest = {"weights/max": max(self.logged["weights/mean"])} if "weights/mean" in self.logged else {}
+        for kind, size in dict(token=abs, sequence=lambda ratio: max(ratio, 1 / ratio)).items():
+            if values := self.logged.get(f"mismatch/{kind}_mean"):
+                largest[f"mismatch/{kind}_worst"] = max(map(size, values))
         shown = self.terms.regularized or self.terms.kl_limit is not None
         policy = {"policy_loss": self.policy_loss} if shown else {}
         return means | largest | policy | {"loss": self.loss.item()}
@@ -187,7 +207,11 @@ class StepOracle:
         if sample.outputs is None:
             return 0.0
         (logps, entropies, router), terms, distances = sample.outputs, self.terms, []
+        if terms.mismatch_limit is not None and sample.positions:
+            self._log("mismatch/sequence_mean", mean([sample.old[at] for at in sample.positions]).exp())
         for at in sample.positions:
+            if terms.mismatch_limit is not None:
+                self._log("mismatch/token_mean", sample.old[at])
             self._log("kl_old", kl(sample.old[at], logps[at]))  # from the old policy, which sampled, to this one
             self._log("entropy", entropies[at])
             if terms.beta:

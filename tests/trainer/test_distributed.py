@@ -31,6 +31,7 @@ CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
     "kl and entropy": (dict(options=dict(beta=0.2, kl_target="old", entropy_coef=0.05)), [1]),
     "terms on trained rollouts": (dict(options=dict(beta=0.2, kl_target="old", regularize="trained")), [1]),
     "a limit to the kl": (dict(options=dict(kl_limit=1e-4, kl_limit_coef=10.0)), [8, 1]),
+    "a limit to the mismatch": (dict(steps=2, options=dict(mismatch_limit=150.0)), [2]),
     "tool mask": (dict(env_mask=True), [2]),
     "mixture of experts": (dict(moe=True, steps=2), [2]),
     "evaluation": (dict(eval=7, options=EVALUATION), [4]),

@@ -41,6 +41,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "entropy bonus": dict(options=dict(entropy_coef=0.05)),
     "terms on trained rollouts only": dict(lora=True, options=dict(beta=0.2, entropy_coef=0.05, regularize="trained")),
     "labels by rank": dict(options=dict(label_rule="group_quantile", num_generations=8)),
+    "a limit to the mismatch": dict(options=dict(mismatch_limit=150.0)),
     "a limit to the kl": dict(options=dict(kl_limit=1e-4, kl_limit_coef=10.0)),
     "adaptive entropy": dict(options=dict(use_adaptive_entropy=True, entropy_coef_delta=0.02, entropy_target=3.4)),
     "truncated masked": dict(options=dict(mask_truncated_completions=True)),

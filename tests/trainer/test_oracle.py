@@ -26,7 +26,7 @@ from tests.support.tiny import (
     tiny_moe,
     tiny_tokenizer,
 )
-from tests.trainer.oracle import AdaptiveEntropy, Sample, StepOracle, Terms, forward, trained
+from tests.trainer.oracle import AdaptiveEntropy, Sample, StepOracle, Terms, compare, forward, trained
 
 
 LEARNING_RATE = 0.1
@@ -44,6 +44,11 @@ METRICS |= {
     "groups/mixed",
     "groups/unlabelled",
     "trained/tokens",
+    "mismatch/token_mean",
+    "mismatch/token_worst",
+    "mismatch/sequence_mean",
+    "mismatch/sequence_worst",
+    "mismatch/dropped",
 }
 
 CASES: dict[str, dict[str, Any]] = {
@@ -80,6 +85,14 @@ CASES: dict[str, dict[str, Any]] = {
     "a limit to the kl, groups in one micro-step": dict(batch=16, options=dict(kl_limit=1e-3, kl_limit_coef=50.0)),
     "a limit to the kl, padded, with terms": dict(
         env_mask=True, options=dict(pack_rollouts=False, **KL, kl_limit=1e-3, kl_limit_coef=50.0)
+    ),
+    "a limit to the mismatch": dict(options=dict(mismatch_limit=150.0)),
+    "a limit to the mismatch, padded, with a tool mask": dict(
+        batch=4, env_mask=True, options=dict(pack_rollouts=False, loss_type="bce", mismatch_limit=150.0)
+    ),
+    "a limit to the mismatch, with terms": dict(options=dict(**KL, mismatch_limit=150.0, kl_limit=1e-3)),
+    "a limit to the mismatch of a generation used twice": dict(
+        iterations=2, options=dict(num_iterations=2, mismatch_limit=150.0)
     ),
     "a limit that is not reached": dict(options=dict(kl_limit=10.0)),
     "a limit to the kl of a generation used twice": dict(
@@ -201,6 +214,8 @@ def remember_logps(recorder: Recorder, model: nn.Module, terms: Terms) -> None:
             model.load_state_dict(recorder.before[version], strict=False)
             for sample in (sample for group in generation for sample in group):
                 sample.old = forward(model, sample, terms.temperature)[0]
+            for group in generation if terms.mismatch_limit else ():
+                compare(group, terms)
         model.load_state_dict(recorder.before[0], strict=False)
         with model.disable_adapter() if recorder.case.get("lora") else nullcontext():
             for sample in (sample for generation in recorder.generations for group in generation for sample in group):
@@ -217,6 +232,10 @@ def generation_metrics(generations: list[list[list[Sample]]], terms: Terms) -> d
             found.setdefault(f"groups/{name}", []).append(classes.count(kind) / len(groups))
         runs = [(sample, run) for group in groups for sample, run in zip(group, trained(group, terms), strict=True)]
         tokens = sum(len(sample.positions) for sample, _ in runs)
+        if terms.mismatch_limit:
+            samples = [sample for sample, _ in runs]
+            asked = max(sum(sample.asked for sample in samples), 1)
+            found.setdefault("mismatch/dropped", []).append(sum(sample.dropped for sample in samples) / asked)
         found.setdefault("trained/rollouts", []).append(sum(run for _, run in runs) / len(runs))
         found.setdefault("trained/tokens", []).append(sum(len(s.positions) for s, run in runs if run) / tokens)
     return {name: sum(values) / len(values) for name, values in found.items()}

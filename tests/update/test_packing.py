@@ -8,8 +8,6 @@ import pytest
 import torch
 from peft import LoraConfig, PeftType, PromptTuningConfig, get_peft_model
 from transformers import (
-    Gemma2Config,
-    Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
@@ -32,7 +30,6 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tests.support.cuts import ROWS, train_cut, trainer_for
 from tests.support.tiny import tiny_model, tiny_moe
-from tests.support.vision_models import tiny_qwen_vl
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.zoo import architectures
 from trl_real import REALConfig
@@ -50,6 +47,12 @@ MODELS = {
     "mistral without a window": lambda: MistralForCausalLM(MistralConfig(**SIZE, **HEADS, sliding_window=None)),
     "mixture of experts": tiny_moe,
     "absolute positions": lambda: GPT2LMHeadModel(GPT2Config(**GPT2, embd_pdrop=0.0, attn_pdrop=0.0)),
+    "a window": lambda: architectures.build("mistral, window of 4"),
+    "windows in half of the layers": lambda: architectures.build("gemma3_text"),
+    "windows and a soft cap": lambda: architectures.build("gemma2"),
+    "windows and sinks": lambda: architectures.build("gpt_oss"),
+    "eager": lambda: architectures.build("llama", "eager"),
+    "images": lambda: architectures.build("qwen2_vl"),
 }
 
 
@@ -62,6 +65,7 @@ def build(name: str) -> PreTrainedModel:
 @pytest.mark.parametrize("name", MODELS)
 def test_packed_rows_are_computed_as_if_alone(name, lengths):
     model = build(name)
+    implementation = model.config.get_text_config()._attn_implementation
     assert obstacle(model) is None
     rows = [torch.randint(63, (length,)) for length in lengths]
     alone = torch.cat([model(row[None]).logits[0] for row in rows])
@@ -69,7 +73,7 @@ def test_packed_rows_are_computed_as_if_alone(name, lengths):
         positions = torch.cat([torch.arange(length) for length in lengths])[None]
         boundaries = row_boundaries(model, lengths, torch.device("cpu"))
         packed = model(torch.cat(rows)[None], position_ids=positions, **boundaries).logits[0]
-    assert model.config._attn_implementation == "sdpa"  # generation goes on as before
+    assert model.config.get_text_config()._attn_implementation == implementation  # generation goes on as before
     assert (alone - packed).abs().max() < 1e-5
     leaking = model(torch.cat(rows)[None], attention_mask=torch.ones(1, 15), position_ids=positions).logits[0]
     assert (alone - leaking).abs().max() > 0.1  # what a leak would look like
@@ -113,9 +117,21 @@ def test_a_model_that_leaks_is_found_out_and_padded(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, logger="trl_real"):
         padded, _ = train_cut(dict(batch=4, steps=4))
     assert distance(base, padded) < TOLERANCE
-    assert sum("packed rows see each other" in record.message for record in caplog.records) == 1
+    assert sum("a row changes its neighbour" in record.message for record in caplog.records) == 1
     with pytest.raises(ValueError, match="`pack_rollouts=True` does not work here: a row changes its neighbour"):
         train_cut(dict(batch=4, steps=4, options=dict(pack_rollouts=True)))
+
+
+def test_a_window_that_is_forgotten_is_found_out_by_a_row_that_is_longer(monkeypatch):
+    """The shortest rollouts are no longer than the window of 4, so that they are the same with and without it."""
+
+    def without_window(*tensors, row_lengths, sliding_window, **kwargs):
+        return packing.row_by_row(*tensors, row_lengths=row_lengths, **kwargs)
+
+    monkeypatch.setitem(packing.AttentionInterface._global_mapping, ROW_BY_ROW, without_window)
+    trainer = trainer_for(dict(batch=ROWS, max_steps=1, build=lambda: architectures.build("mistral, window of 4")))
+    trainer.train()
+    assert "not computed as if alone" in trainer._forwards.why_padded
 
 
 def test_a_backward_that_recomputes_activations_keeps_the_rows_apart():
@@ -129,13 +145,10 @@ def without(name: str, **options: Any) -> PreTrainedModel:
     torch.manual_seed(0)
     return {
         "mamba": lambda: MambaForCausalLM(MambaConfig(vocab_size=63, hidden_size=16, num_hidden_layers=1, **options)),
-        "mistral": lambda: MistralForCausalLM(MistralConfig(**SIZE, **HEADS, sliding_window=8)),
-        "gemma2": lambda: Gemma2ForCausalLM(Gemma2Config(**SIZE, **HEADS)),
-        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SIZE, **HEADS, sliding_window=8)),
         "opt": lambda: OPTForCausalLM(OPTConfig(vocab_size=63, hidden_size=16, ffn_dim=32, num_hidden_layers=1)),
         "bloom": lambda: architectures.build("bloom"),
-        "eager": lambda: tiny_model(attn_implementation="eager"),
-        "vision": lambda: tiny_qwen_vl()[0],
+        "flex": lambda: tiny_model(attn_implementation="flex_attention"),
+        "convolutions": lambda: architectures.build("lfm2"),
         "prompt tuning": lambda: get_peft_model(
             tiny_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
         ),
@@ -146,11 +159,8 @@ def without(name: str, **options: Any) -> PreTrainedModel:
     ("name", "reason"),
     [
         ("mamba", "carries a state from token to token"),
-        ("mistral", "not every layer attends to the whole row, which needs flash_attention_2"),
-        ("gemma2", "attn_implementation is eager|not every layer attends to the whole row"),
-        ("gemma3", "^not every layer attends to the whole row, which needs flash_attention_2"),
-        ("eager", "attn_implementation is eager, not sdpa or flash_attention_2"),
-        ("vision", "the model also reads images"),
+        ("flex", "attn_implementation is flex_attention, not sdpa, eager or flash_attention_2"),
+        ("convolutions", "its layers of the kind conv do not keep rows apart"),
         ("bloom", "it chooses its attention by itself"),
         ("prompt tuning", "prompt learning puts virtual tokens in front of a row"),
     ],
@@ -170,7 +180,7 @@ def test_an_adapter_that_was_not_tried_is_padded_since_no_trial_would_show_its_e
 
 
 def test_layers_with_a_window_train_the_same_in_every_cut(tmp_path):
-    """Gemma 3 runs on SDPA; packed, its windows would be over the whole row, another model than the one that acts."""
+    """Packed by hand: the windows must be those of the padded model, in the backward too."""
     torch.manual_seed(0)
     config = Gemma3TextConfig(**SIZE, **HEADS, sliding_window=4, layer_types=["sliding_attention", "full_attention"])
     Gemma3ForCausalLM(config).save_pretrained(tmp_path)
@@ -186,9 +196,9 @@ def test_compiled_models_are_padded():
 
 
 def test_asking_for_the_impossible_is_an_error_at_construction(tmp_path):
-    tiny_model(attn_implementation="eager").save_pretrained(tmp_path)
-    options = dict(pack_rollouts=True, model_init_kwargs=dict(attn_implementation="eager"))
-    with pytest.raises(ValueError, match="`pack_rollouts=True` does not work here: attn_implementation is eager"):
+    tiny_model().save_pretrained(tmp_path)
+    options = dict(pack_rollouts=True, model_init_kwargs=dict(attn_implementation="flex_attention"))
+    with pytest.raises(ValueError, match="`pack_rollouts=True` does not work here: attn_implementation is flex_att"):
         trainer_for(dict(batch=16, path=str(tmp_path), options=options))
 
 
@@ -209,7 +219,7 @@ def test_flash_attention_does_not_keep_other_layers_apart():
     model.config.layer_types = ["full_attention", "sliding_attention"]
     assert obstacle(model) is None
     model.config.layer_types = ["full_attention", "linear_attention"]
-    assert obstacle(model) == "it has layers that are no attention"
+    assert obstacle(model) == "its layers of the kind linear_attention do not keep rows apart"
 
 
 def test_pack_rollouts_is_left_to_the_model_by_default():

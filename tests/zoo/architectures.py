@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 
 # A configuration takes of these what it knows, whatever its words for them
@@ -112,7 +112,23 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "nemotron_h": STATE | dict(hybrid_override_pattern="M*-", num_hidden_layers=3, ssm_state_size=8, n_groups=1),
     "granitemoehybrid": STATE | EXPERTS | dict(layer_types=["mamba", "attention"], shared_intermediate_size=16),
     "qwen3_next": EXPERTS | LINEAR | dict(shared_expert_intermediate_size=16, initializer_range=0.1),
+    "qwen3_5_text": LINEAR | dict(initializer_range=0.1, layer_types=["linear_attention", "full_attention"]),
+    "olmo_hybrid": LINEAR | dict(layer_types=["linear_attention", "full_attention"], initializer_range=0.1),
     "lfm2": dict(layer_types=["conv", "full_attention"]),
+}
+MROPE = dict(rope_type="default", rope_theta=1e4, mrope_section=[2, 1, 1])
+VISION: dict[str, Any] = SIZE | dict(depth=1, num_heads=2, patch_size=4, out_hidden_size=16, embed_dim=16)
+# Read images too, and are run on text here: (text, vision)
+MULTIMODAL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "qwen2_vl": (dict(rope_parameters=MROPE), VISION | dict(hidden_size=16)),
+    "qwen2_5_vl": (dict(rope_parameters=MROPE), VISION | dict(fullatt_block_indexes=[0])),
+    "qwen3_vl": (dict(rope_parameters=MROPE), VISION | dict(deepstack_visual_indexes=[0], num_position_embeddings=16)),
+    "qwen3_5": (
+        LINEAR | dict(initializer_range=0.1, layer_types=["linear_attention", "full_attention"]),
+        VISION | dict(num_position_embeddings=16),
+    ),
+    "gemma3": (HALF_LOCAL, dict(SIZE, patch_size=4, image_size=16)),
+    "llava": (dict(model_type="qwen2"), dict(SIZE, model_type="clip_vision_model", image_size=16, patch_size=8)),
 }
 LONG = dict(rope_type="longrope", rope_theta=1e4, short_factor=[1.0] * 4, long_factor=[8.0] * 4)
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -126,17 +142,18 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "llama, dynamic rope": ("llama", dict(rope_parameters=dict(rope_type="dynamic", rope_theta=1e4, factor=2.0))),
     "mistral, window of 4": ("mistral", dict(sliding_window=4)),
-    "llama, eager": ("llama", dict(attn_implementation="eager")),
-    "gpt2, eager": ("gpt2", GPT | dict(attn_implementation="eager")),
 }
 
 
-def build(name: str) -> PreTrainedModel:
-    """A float32 model on random weights, always the same."""
-    model_type, options = VARIANTS.get(name, (name, ARCHITECTURES.get(name, {})))
-    options = dict(options)
-    attention = {key: options.pop(key) for key in ("attn_implementation",) if key in options}
+def build(name: str, attn_implementation: str | None = None) -> PreTrainedModel:
+    """A float32 model on random weights, always the same; with the attention it takes by default unless told."""
+    if name in MULTIMODAL:
+        text, vision = MULTIMODAL[name]
+        config = AutoConfig.for_model(name, text_config=SIZE | text, vision_config=vision, tie_word_embeddings=False)
+        kind: type = AutoModelForImageTextToText
+    else:
+        model_type, options = VARIANTS.get(name, (name, ARCHITECTURES.get(name, {})))
+        settings = {key: value for key, value in (SIZE | options).items() if value is not LEFT_OUT}
+        config, kind = AutoConfig.for_model(model_type, **settings), AutoModelForCausalLM
     torch.manual_seed(0)
-    settings = {key: value for key, value in (SIZE | options).items() if value is not LEFT_OUT}
-    config = AutoConfig.for_model(model_type, **settings)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, **attention)
+    return kind.from_config(config, dtype=torch.float32, attn_implementation=attn_implementation)

@@ -5,20 +5,54 @@ from pathlib import Path
 
 from peft import PeftType
 
+from tests.support.cuts import trainer_for
 from tests.zoo.adapters import LORA_VARIANTS, adapter
-from tests.zoo.architectures import ARCHITECTURES, VARIANTS, build
-from tests.zoo.trial import MODEL, Trial, tried
+from tests.zoo.architectures import ARCHITECTURES, MULTIMODAL, VARIANTS, build
+from tests.zoo.trial import MODEL, Trial, forwards_of, tried
 from trl_real.trainer.checks.adapters import REFUSED
+from trl_real.update.packing import obstacle
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 NOT_RUN = {"ADAMSS": "not run: PEFT wants scikit-learn for it"}
 ADAPTERS = [kind.value for kind in PeftType if kind.value not in NOT_RUN] + list(LORA_VARIANTS)
-MODELS = [*ARCHITECTURES, *VARIANTS]
+MODELS = [*ARCHITECTURES, *MULTIMODAL, *VARIANTS]
+FLASH = "flash_attention_2"
 
 
 def try_model(name: str) -> Trial:
     return tried(MODEL | dict(build=lambda: build(name)))
+
+
+def row(name: str, forwards: str) -> str:
+    """
+    What the page has of an architecture: packed or padded under each attention, and why padded.
+
+    Args:
+        forwards (`str`):
+            What came of it with the attention that it takes by default.
+    """
+    model = build(name)
+    default = model.config.get_text_config()._attn_implementation
+    found = {"sdpa": "–", "eager": "–", FLASH: "–"} | {default: forwards}
+    if default == "sdpa":
+        found["eager"] = _first_step(name, "eager")
+    if model._supports_flash_attn:
+        model.config.get_text_config()._attn_implementation = FLASH
+        found[FLASH] = f"padded: {reason}" if (reason := obstacle(model)) else "packed"
+    reasons = {cell.partition(": ")[2]: attention for attention, cell in found.items() if ": " in cell}
+    why = "; ".join(reasons) if len(reasons) < 2 else "; ".join(f"{at}: {reason}" for reason, at in reasons.items())
+    return " | ".join([*(cell.partition(":")[0] for cell in found.values()), why]).rstrip()
+
+
+def _first_step(name: str, attention: str) -> str:
+    """How a model is run with an attention that it does not take by default; trained for a step only if packed."""
+    reason = obstacle(build(name, attention))
+    if reason:
+        return f"padded: {reason}"
+    trainer = trainer_for(MODEL | dict(batch=16, steps=1, max_steps=1, build=lambda: build(name, attention)))
+    trainer.train()
+    return forwards_of(trainer)
 
 
 def try_adapter(name: str) -> Trial:
@@ -29,12 +63,12 @@ def try_adapter(name: str) -> Trial:
 
 def documented(name: str) -> str:
     """What the page has of this model or adapter."""
-    return re.search(rf"^\| `{re.escape(name)}` \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)[1]
+    return re.search(rf"^\| `{re.escape(name)}` \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)[1].rstrip()
 
 
 def rewrite() -> None:
     """Write both tables anew."""
-    models = {name: try_model(name).forwards for name in MODELS}
+    models = {name: row(name, try_model(name).forwards) for name in MODELS}
     adapters = {name: try_adapter(name).forwards for name in ADAPTERS} | NOT_RUN
     text = PAGE.read_text("utf-8")
     for head, rows in {"| Architecture": models, "| Adapter": adapters}.items():

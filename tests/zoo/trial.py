@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.cuts import ROWS, parameters, trainer_for
+from trl_real import REALTrainer
 
 
 # A window, or another limit, of which the longest rollout (18 tokens) has several
@@ -27,6 +28,11 @@ class Trial:
     difference: float = 0.0
 
 
+def forwards_of(trainer: REALTrainer) -> str:
+    """`"packed"`, or `"padded: <reason>"`, as the trainer found out."""
+    return "packed" if trainer._forwards.packs else f"padded: {trainer._forwards.why_padded}"
+
+
 def tried(cut: dict[str, Any]) -> Trial:
     """Train with 16 and with 4 rollouts in a batch."""
     trained = []
@@ -36,9 +42,8 @@ def tried(cut: dict[str, Any]) -> Trial:
         trainer.train()
         trained.append(parameters(trainer))
     wide, narrow = trained
-    why = trainer._forwards.why_padded
     return Trial(
-        forwards="packed" if trainer._forwards.packs else f"padded: {why}",
+        forwards=forwards_of(trainer),
         moved=max((wide[name] - start[name]).abs().max().item() for name in start),
         difference=max((wide[name] - narrow[name]).abs().max().item() for name in start),
     )

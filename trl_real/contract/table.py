@@ -174,6 +174,7 @@ CONTRACT: tuple[Clause, ...] = (
             "temperature",
             "torch_compile",
             "use_bias_correction_kl",
+            "use_vllm",
             "world_size",
         ),
     ),
@@ -181,7 +182,7 @@ CONTRACT: tuple[Clause, ...] = (
         CONFIG,
         "an option of REAL, which would have two meanings",
         ("tau", "degenerate_groups", "score_clip", "label_threshold", "label_reward_func", "kl_target")
-        + ("label_rule", "label_quantile", "label_gap", "regularize", "kl_limit", "kl_limit_coef")
+        + ("label_rule", "label_quantile", "label_gap", "regularize", "kl_limit", "kl_limit_coef", "mismatch_limit")
         + ("pack_rollouts", "eval_temperature", "eval_top_p"),
     ),
     Has(f"{UTILS}:RepeatSampler", "resuming in a later epoch", ("shuffle", "num_samples", "generator")),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from . import mismatch
 from .histograms import HISTOGRAMS, count_bins
 
 
@@ -23,8 +24,9 @@ MEANS = {
     "weights/mean": ("weights", "labelled"),
     "aux_loss": ("aux_loss", "rollouts"),
     "kl_limit/kl": ("trained_kl", "trained"),
-}
-WEIGHTS_MAX = "weights/max"
+} | mismatch.MEANS
+MAXIMA = {"weights/max": ("weights_max", "labelled")} | mismatch.MAXIMA  # maximum -> (value, count)
+_LARGEST = {value for value, _ in MAXIMA.values()}
 LOSSES = ("loss", "policy_loss")  # shares of a mean already
 
 
@@ -35,12 +37,12 @@ class StepMetrics:
         self._sums: dict[str, torch.Tensor] = {}
 
     def add(self, **sums: torch.Tensor) -> None:
-        """Add to the running sums; the same names in every micro-step of a run. `weights_max` is a maximum."""
+        """Add to the running sums; the same names in every micro-step of a run. Those in `MAXIMA` are maxima."""
         for name, value in sums.items():
             value = value.detach().float()
             if name not in self._sums:
                 self._sums[name] = value
-            elif name == "weights_max":
+            elif name in _LARGEST:
                 self._sums[name] = torch.maximum(self._sums[name], value)
             else:
                 self._sums[name] = self._sums[name] + value
@@ -64,8 +66,9 @@ class StepMetrics:
             for name, (total, count) in MEANS.items()
             if total in totals and totals[count] > 0
         }
-        if totals["labelled"] > 0:
-            metrics[WEIGHTS_MAX] = maxima["weights_max"]
+        metrics |= {
+            name: maxima[value] for name, (value, count) in MAXIMA.items() if value in maxima and totals[count] > 0
+        }
         return metrics | {name: totals[name] for name in LOSSES}, histograms
 
 

@@ -58,6 +58,9 @@ class REALConfig(ValidationConfig):
             Experimental, not in the paper but in DisCO (arXiv 2505.12366): adds
             `kl_limit_coef · max(KL − kl_limit, 0)²` to the loss of a step, KL from the policy that generated to the
             one that is trained, in nats per token, a mean over the trained rollouts. DisCO takes 1e-4.
+        mismatch_limit (`float`, *optional*):
+            With vLLM: a rollout has no label if the geometric mean, over its tokens, of the ratio between its
+            probability in training and in sampling is above this or below its inverse. Above 1, such as 1.1.
         pack_rollouts (`bool`, *optional*):
             Pack the rollouts of a forward one after another instead of padding them. Default: where the model can be
             run so without one rollout seeing another, which is tried at the start. `True` makes it an error if it
@@ -138,6 +141,13 @@ class REALConfig(ValidationConfig):
         },
     )
     kl_limit_coef: float = field(default=1000.0, metadata={"help": "Weight of the squared excess over kl_limit."})
+    mismatch_limit: float | None = field(
+        default=None,
+        metadata={
+            "help": "With vLLM: a rollout has no label if the geometric mean of its tokens' ratios of probability in "
+            "training to that in sampling is above this or below its inverse. Above 1, such as 1.1."
+        },
+    )
     pack_rollouts: bool | None = field(
         default=None,
         metadata={
@@ -153,7 +163,7 @@ class REALConfig(ValidationConfig):
     )
     vllm_importance_sampling_correction: bool = field(
         default=False,
-        metadata={"help": "Refused: it multiplies a per-token loss, which REAL does not have."},
+        metadata={"help": "Refused: it multiplies a per-token loss, which REAL does not have. See mismatch_limit."},
     )
 
     def __post_init__(self):
@@ -177,6 +187,8 @@ class REALConfig(ValidationConfig):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name}` must be a finite number of at least 0, got {value!r}.")
+        if self.mismatch_limit is not None and not (math.isfinite(self.mismatch_limit) and self.mismatch_limit > 1):
+            raise ValueError(f"`mismatch_limit` must be a finite number above 1, got {self.mismatch_limit!r}.")
         if self.label_threshold is not None and not math.isfinite(self.label_threshold):
             raise ValueError(f"`label_threshold` must be a finite number, got {self.label_threshold!r}.")
         if self.kl_target == "old" and self.beta == 0.0:

@@ -68,8 +68,8 @@ REFUSED: dict[str, Refusal] = {
     "vllm_importance_sampling_correction": Refusal(
         lambda value: bool(value),
         "It multiplies a per-token loss, which REAL does not have. With vLLM, REAL compares with log-probabilities of "
-        "the training model itself.",
-        "vllm_importance_sampling_correction=False (the default of REALConfig)",
+        "the training model itself, and `mismatch_limit` takes the label from rollouts that vLLM sees otherwise.",
+        "vllm_importance_sampling_correction=False (the default of REALConfig), and mismatch_limit=1.1 if wanted",
     ),
 }
 
@@ -194,6 +194,11 @@ OWN: dict[str, tuple[str, str]] = {
         "When a warning says that updates overshoot and the learning rate should stay. DisCO takes 1e-4.",
     ),
     "kl_limit_coef": ("Weight of that penalty, `kl_limit_coef · max(KL − kl_limit, 0)²`.", "Hardly ever."),
+    "mismatch_limit": (
+        "With vLLM: no label for a rollout whose probability in training and in sampling differ by more than this "
+        "factor, as a geometric mean over its tokens.",
+        "When `mismatch/sequence_worst` shows rollouts far from 1, such as 1.1: quantized or low-precision sampling.",
+    ),
     "pack_rollouts": (
         "Pack rollouts one after another. Default: where the model can be run so.",
         "`True` to be told if it cannot, `False` to compare with padded rows.",

@@ -5,7 +5,9 @@ laid out by `update/micro_batches.py`. Left out: which rollouts are run and when
 packed rows stay apart (`update/packing.py`).
 """
 
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,14 +15,16 @@ from accelerate.logging import get_logger
 from trl import GRPOTrainer
 
 from ..compat import disable_gradient_checkpointing, use_adapter
-from ..update.micro_batches import MicroBatch, PackedBatch, pack_rollouts, pad_rollouts
-from ..update.packing import obstacle, packed_attention, row_boundaries, rows_are_apart
+from ..update.micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
+from ..update.packing import attention_window, obstacle, packed_attention, row_boundaries, rows_are_apart
 from ..update.positions import position_limit
 from ..update.regularizers import balance_losses, capture_router_logits
 from ..update.rollouts import Rollout
 
 
 logger = get_logger(__name__)
+
+TOLERANCE, ROUGH_TOLERANCE = 1e-4, 5e-2  # nats that are rounding, in float32 and in lower precision
 
 
 class Forwards:
@@ -43,9 +47,26 @@ class Forwards:
         self.why_padded: str | None = None
         self.packs = self._may_pack()  # `None` until the first rollouts have told
 
-    def collate(self, rollouts: list[Rollout]) -> MicroBatch:
-        """The rollouts of one forward, packed where the model can keep them apart."""
-        layout = pack_rollouts if self.packs else pad_rollouts
+    def collate(self, rollouts: list[Rollout], beside: Iterable[Rollout] = ()) -> MicroBatch:
+        """The rollouts of one forward; packed where the model keeps them apart, and no image is here or `beside`."""
+        packs = self.packs and not any(map(_has_images, [*rollouts, *beside]))
+        return self._lay_out(rollouts, pack_rollouts if packs else pad_rollouts)
+
+    def collate_micro_step(self, forwards: list[list[Rollout]]) -> MicroStepBatch:
+        """The forwards before one backward, all of the same layout."""
+        every = [rollout for rollouts in forwards for rollout in rollouts]
+        return MicroStepBatch([self.collate(rollouts, beside=every) for rollouts in forwards])
+
+    def packs_all(self, rollouts: list[Rollout]) -> bool:
+        """Whether a generation with these rollouts on this process is packed; the same on every process."""
+        config = self.trainer.model.config
+        if not self.packs or config.get_text_config() is config:  # the model reads nothing but text
+            return bool(self.packs)
+        accelerator = self.trainer.accelerator
+        images = torch.tensor([any(map(_has_images, rollouts))], device=accelerator.device)
+        return not accelerator.gather(images).any().item()
+
+    def _lay_out(self, rollouts: list[Rollout], layout: Callable[..., MicroBatch]) -> MicroBatch:
         return layout(rollouts, self.trainer._tokenizer.pad_token_id, self.trainer.pad_to_multiple_of)
 
     def collate_all(self, rollouts: list[Rollout]) -> list[MicroBatch]:
@@ -55,9 +76,9 @@ class Forwards:
         filler = rollouts[0].filler()
         return [self.collate(rows or [filler]) for rows in self.position_limit.sides(rollouts)]
 
-    def attention(self) -> AbstractContextManager[None]:
-        """Must hold a backward, which may recompute the forward."""
-        return packed_attention(self.trainer.model) if self.packs else nullcontext()
+    def attention(self, micro_step: MicroStepBatch) -> AbstractContextManager[None]:
+        """Must hold a backward, which may recompute the forwards."""
+        return _attention(self.trainer.model, micro_step.batches[0])
 
     def for_loss(self, model: Any, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Log-probabilities and entropies (B, C); with an auxiliary loss, the balance loss of every rollout (B,)."""
@@ -92,7 +113,7 @@ class Forwards:
         plain = trainer.accelerator.unwrap_model(model) if model is trainer.ref_model else trainer.model
         if isinstance(batch, PackedBatch):
             options |= row_boundaries(plain, batch.row_lengths, batch.input_ids.device)
-        with packed_attention(plain) if self.packs else nullcontext(), trainer.accelerator.autocast():
+        with _attention(plain, batch), trainer.accelerator.autocast():
             output = model(**batch.model_inputs, fused_lm_head=True, **options)
         return batch.unpack(output.log_probs), batch.unpack(output.entropy) if compute_entropy else None
 
@@ -142,21 +163,32 @@ class Forwards:
 
     def _why_not_apart(self, rollouts: list[Rollout]) -> str | None:
         """`None` if the model, run on packed rows without dropout, computes each as if it were alone."""
-        if any(rollout.token_types or rollout.vision for rollout in rollouts):
+        if any(map(_has_images, rollouts)):
             return "rollouts with token types or images cannot be packed"
         if self.position_limit is not None:  # rows from both sides are never run together
             rollouts = next(rows for rows in self.position_limit.sides(rollouts) if rows)
-        training = self.trainer.model.training
-        self.trainer.model.eval()
+        training, model = self.trainer.model.training, self.trainer.model
+        layouts = (partial(self._logps, pack_rollouts), partial(self._logps, pad_rollouts))
+        exact = self.trainer.accelerator.mixed_precision == "no" and model.dtype == torch.float32
+        limits = (TOLERANCE if exact else ROUGH_TOLERANCE, exact, attention_window(model.config.get_text_config()))
+        model.eval()
         try:
-            apart = rows_are_apart(lambda rows: self.policy_logps(self.collate(rows)), rollouts, self._tolerance())
+            apart = rows_are_apart(*layouts, rollouts, *limits)
         except Exception as error:  # whatever a model's own attention makes of rows that it was not written for
             return f"the model cannot be run on packed rows ({type(error).__name__}: {error})"
         finally:
-            self.trainer.model.train(training)
-        return None if apart else "a row changes its neighbour, since the model lets packed rows see each other"
+            model.train(training)
+        return None if apart else "a row changes its neighbour, or is not computed as if alone"
 
-    def _tolerance(self) -> float:
-        """Largest difference of two log-probabilities, in nats, that is rounding."""
-        exact = self.trainer.accelerator.mixed_precision == "no" and self.trainer.model.dtype == torch.float32
-        return 1e-4 if exact else 5e-2
+    def _logps(self, layout: Callable[..., MicroBatch], rollouts: list[Rollout]) -> torch.Tensor:
+        return self.policy_logps(self._lay_out(rollouts, layout))
+
+
+def _attention(model: Any, batch: MicroBatch) -> AbstractContextManager[None]:
+    return packed_attention(model) if isinstance(batch, PackedBatch) else nullcontext()
+
+
+def _has_images(rollout: Rollout) -> bool:
+    """Whether a rollout has images, or token types that say anything; a prompt without images may come with zeros."""
+    images = rollout.vision.get("num_images", len(rollout.vision)) > 0
+    return images or any(types.any().item() for types in rollout.token_types.values())

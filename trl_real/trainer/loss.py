@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
+from ..metrics.mismatch import mismatch_sums
 from ..metrics.step import score_sums
 from ..objective.losses import sequence_scores
 from ..update.generation import Generation, Objective, StepWeights
 from ..update.micro_batches import MicroBatch, MicroStepBatch
+from ..update.mismatch import sequence_log_ratios, token_log_ratios
 from ..update.regularizers import KLLimit, Regularizers, per_token_kl, rollout_means
 from ..update.rollouts import Rollout
 from .entropy import entropy_weight
@@ -117,8 +119,17 @@ class StepLoss:
             entropy=entropies.sum(),
             tokens=batch.mask.sum(),
             **sums,
+            **self._mismatch(batch, old_logps),
         )
         return sequence_scores(logps, old_logps, batch.mask), terms, rollout_means(kl, batch.mask).sum()
+
+    def _mismatch(self, batch: MicroBatch, old_logps: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Sums over how far the sampler was from the policy that generated, where both are known in training."""
+        compared = self.trainer.args.use_vllm or self.trainer.args.mismatch_limit is not None
+        if not compared or not self.trainer.model.training or batch.rollouts[0].sampling_per_token_logps is None:
+            return {}
+        ratios, known = token_log_ratios(old_logps, batch.padded("sampling_per_token_logps"), batch.mask)
+        return mismatch_sums(ratios, known, sequence_log_ratios(ratios, known))
 
     def _penalty(self, rows: list[int | None], kl: torch.Tensor) -> torch.Tensor:
         """This micro-step's share of the penalty, with the gradient of the KL of its rollouts (their sum)."""

@@ -5,7 +5,9 @@ later steps compare with, the labels of all, and the plan of every optimizer ste
 (TRL), what the micro-steps do with them (`loss.py`).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from ..metrics.mixed import MixedWatch
 from ..objective.labels import LabelRule, group_shares
 from ..update.generation import Generation, Objective
 from ..update.micro_batches import MicroBatch
+from ..update.mismatch import beyond, sequence_log_ratios, token_log_ratios
 from ..update.plan import Capacity, StepPlan, plan_generation
 from ..update.rollouts import Rollout, exchange, token_counts, unpad
 from .forwards import Forwards
@@ -72,7 +75,11 @@ class GenerationPlanner:
             logger.warning(warning)
         mode = "train" if trainer.model.training else "eval"
         groups = (-1, trainer.num_generations if mode == "train" else trainer.num_generations_eval)
-        labels = self.label_rule.labels(rewards.view(groups), counts[:, -1].view(groups))
+        return rollouts, self.label_rule.labels(rewards.view(groups), counts[:, -1].view(groups)), counts
+
+    def log_labels(self, labels: torch.Tensor) -> None:
+        """What is logged of the labels (P, G) of a generation."""
+        trainer, mode = self.trainer, "train" if self.trainer.model.training else "eval"
         weights, _ = self.objective.weigh(torch.zeros_like(labels), labels)  # as just sampled, so at score 0
         trainer._logs["extra"]["label"].extend(map(Mark, labels.flatten().tolist()))
         trainer._logs["extra"]["weight"].extend(map(Pull, (-weights).flatten().tolist()))
@@ -81,31 +88,84 @@ class GenerationPlanner:
             trainer._metrics[mode][f"groups/{name}"].append(share)
         if mode == "train" and (warning := self.mixed_watch.warning(shares, len(labels))):
             logger.warning(warning)
-        return rollouts, labels, counts
 
     def plan(self, inputs: list[dict[str, Any]], first_step: int) -> Generation:
         """Rollouts, labels and plan of a generation, with the log-probabilities that its later steps compare with."""
         rollouts, labels, counts = self.read(inputs)
-        accelerator = self.trainer.accelerator
-        keep = counts[:, -1] > 0 if self.trains_every_rollout else self.objective.informative(labels).flatten()
         if not self._started:
-            accelerator.print(start_line(self.trainer, self.forwards, self.label_rule))
+            self.trainer.accelerator.print(start_line(self.trainer, self.forwards, self.label_rule))
             self._started = True
-        self._log_trained(keep, counts[:, -1].float())
-        plans = self._plans(keep, counts, first_step)
+        filler, packed = min(rollouts, key=lambda rollout: rollout.length).filler(), self.forwards.packs_all(rollouts)
+        share_out = partial(self._share_out, filler=filler, counts=counts, first_step=first_step, packed=packed)
+        generation = share_out(rollouts, labels)
+        if self.trainer.args.mismatch_limit is not None:
+            believed = self._believed(generation, first_step)
+            if not torch.equal(believed.isnan(), labels.isnan()):
+                generation = share_out(list(generation.rollouts.values()), believed)
+        self.log_labels(generation.labels)
+        self._log_trained(self._keep(generation.labels, counts), counts[:, -1].float())
+        self.remember_logps(generation, first_step)
+        return generation
+
+    def _keep(self, labels: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Which rollouts (P * G,) are run."""
+        return counts[:, -1] > 0 if self.trains_every_rollout else self.objective.informative(labels).flatten()
+
+    def _share_out(
+        self,
+        rollouts: list[Rollout],
+        labels: torch.Tensor,
+        filler: Rollout,
+        counts: torch.Tensor,
+        first_step: int,
+        packed: bool,
+    ) -> Generation:
+        """Plans with these labels, and the rollouts where they are run."""
+        accelerator = self.trainer.accelerator
+        plans = self._plans(self._keep(labels, counts), counts, first_step, packed)
         wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(accelerator.num_processes)]
-        generation = Generation(
+        return Generation(
             rollouts=exchange(rollouts, wanted, accelerator.process_index, accelerator.device),
-            filler=min(rollouts, key=lambda rollout: rollout.length).filler(),
+            filler=filler,
             labels=labels,
             plans=plans,
             policy_version=self.trainer.state.global_step,
             process=accelerator.process_index,
         )
-        self.remember_logps(generation, first_step)
-        return generation
 
-    def _plans(self, keep: torch.Tensor, counts: torch.Tensor, first_step: int) -> list[StepPlan]:
+    def _believed(self, generation: Generation, first_step: int) -> torch.Tensor:
+        """
+        The labels (P, G) without those of rollouts that sampler and trainer disagree on.
+
+        Runs every rollout of the plan under the policy as it is, which stores its old log-probabilities. Rollouts that
+        are not in the plan have no gradient, with or without a label, so they are not asked.
+
+        Raises:
+            `ValueError`: If the rollouts came without the sampler's log-probabilities.
+        """
+        labels, metrics = generation.labels, self.trainer._metrics["train"]
+        if generation.filler.sampling_per_token_logps is None:
+            raise ValueError(
+                "`mismatch_limit`: the rollouts came without log-probabilities of the engine that sampled them. "
+                "Return `logprobs` from `rollout_func`, take use_vllm=True, or leave `mismatch_limit` out."
+            )
+        ratios = torch.zeros(labels.numel(), device=labels.device)
+        for _, rollouts in self._forwards_of(generation, first_step):
+            batch = self.forwards.collate(rollouts)
+            batch.store("old_per_token_logps", logps := self.forwards.policy_logps(batch))
+            log_ratios = sequence_log_ratios(
+                *token_log_ratios(logps, batch.padded("sampling_per_token_logps"), batch.mask)
+            )
+            for row, ratio in zip(batch.rows, log_ratios, strict=True):
+                if row is not None:
+                    ratios[row] = ratio
+        ratios = self.trainer.accelerator.reduce(ratios, reduction="sum")
+        dropped = beyond(ratios, self.trainer.args.mismatch_limit).view(labels.shape) & ~labels.isnan()
+        asked = sum(plan.trained for plan in generation.plans)
+        metrics["mismatch/dropped"].append(dropped.sum().item() / max(asked, 1))
+        return labels.masked_fill(dropped, torch.nan)
+
+    def _plans(self, keep: torch.Tensor, counts: torch.Tensor, first_step: int, packed: bool) -> list[StepPlan]:
         """One for every optimizer step, the same on every process; rows that are not kept run nowhere."""
         args, micro_steps = self.trainer.args, micro_steps_per_step(self.trainer.args)
         processes, (prompts, completions, _) = self.trainer.accelerator.num_processes, counts.T.tolist()
@@ -116,7 +176,7 @@ class GenerationPlanner:
                 args.per_device_train_batch_size,
                 prompts,
                 completions,
-                self.forwards.packs,
+                packed,
                 limit.length if limit else None,
             ),
             keep.tolist(),
@@ -133,14 +193,19 @@ class GenerationPlanner:
 
     def remember_logps(self, generation: Generation, first_step: int) -> None:
         """Old log-probabilities for the steps that will be off policy, reference ones for all."""
-        for step in range(len(generation.plans)):
-            if step < first_step and self.trainer.num_iterations == 1:
-                continue  # resumed past this step
+        known = self.trainer.args.mismatch_limit is not None
+        for step, rollouts in self._forwards_of(generation, first_step):
+            batch = self.forwards.collate(rollouts)
+            if step != first_step and not known:
+                batch.store("old_per_token_logps", self.forwards.policy_logps(batch))
+            self.remember_reference(batch)
+
+    def _forwards_of(self, generation: Generation, first_step: int) -> Iterator[tuple[int, list[Rollout]]]:
+        """Every forward of a generation with its optimizer step; none of a step that a resumed run is past."""
+        start = first_step if self.trainer.num_iterations == 1 else 0
+        for step in range(start, len(generation.plans)):
             for rollouts in generation.forwards(step):
-                batch = self.forwards.collate(rollouts)
-                if step != first_step:
-                    batch.store("old_per_token_logps", self.forwards.policy_logps(batch))
-                self.remember_reference(batch)
+                yield step, rollouts
 
     def remember_reference(self, batch: MicroBatch) -> None:
         """Log-probabilities under the reference model, if the loss compares with it."""

@@ -127,10 +127,11 @@ class REALTrainer(ValidatingTrainer):
             args = REALConfig(f"{model_name.split('/')[-1]}-REAL")
         if not isinstance(args, REALConfig):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
-        check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset)
+        check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset, rollout_func)
         check_adapters(model, peft_config)
-        # A KL term to the old policy needs no reference model, so TRL must not load one. TRL's own `self.beta` is the
-        # weight of the term to the reference, and so stays 0 in that case; everything here reads `args.beta`.
+        # A KL term to the old policy needs no reference model, so TRL must not load one. `self.beta`, from which TRL
+        # asks for log-probabilities of the reference in every generation, is the weight of the term to the reference
+        # and stays 0; `args.beta` is the user's, which the loss reads.
         beta, args.beta = args.beta, 0.0 if args.kl_target == "old" else args.beta
         try:
             super().__init__(
@@ -200,7 +201,13 @@ class REALTrainer(ValidatingTrainer):
     def training_step(
         self, model: Any, inputs: list[dict[str, Any]], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """One micro-step; without forward and backward if no process has rollouts for it."""
+        """
+        One micro-step; without forward and backward if no process has rollouts for it.
+
+        The rollouts are therefore taken here and not, as in Transformers, between `model.train()` and the loss: what
+        comes before the loss there comes before them here. To pass a zero loss on is no way out, since ZeRO-3 answers
+        a backward without gradients by adding those of the step before.
+        """
         start = time.perf_counter()
         # Evaluation leaves the model, but not what wraps it, in evaluation mode. Where nothing is to be done, a walk
         # through all modules would cost as much as a small micro-step.
@@ -213,7 +220,7 @@ class REALTrainer(ValidatingTrainer):
         if batch is None:
             self._step += 1
             return torch.zeros((), device=self.accelerator.device)
-        with self._forwards.attention():
+        with self._forwards.attention(batch):
             return super().training_step(model, batch, num_items_in_batch)
 
     def _prepare_inputs(self, generation_batch: list[dict[str, Any]] | MicroStepBatch) -> MicroStepBatch | None:
@@ -231,11 +238,12 @@ class REALTrainer(ValidatingTrainer):
         forwards = self._generation.micro_step(step, micro_step)
         if not forwards and self.accelerator.sync_gradients:
             forwards = [[self._generation.filler]]  # the last backward of a step reduces all processes' gradients
-        return MicroStepBatch([self._forwards.collate(rollouts) for rollouts in forwards]) if forwards else None
+        return self._forwards.collate_micro_step(forwards) if forwards else None
 
     def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroStepBatch:
         """An evaluation batch in one piece; prompts that fill up are left out."""
         rollouts, labels, _ = self._planner.read(inputs)
+        self._planner.log_labels(labels)
         labels = labels[: self.validation.prompts_in_batch]
         if len(self.validation.batches) == 1:
             self._record.start_evaluation()

@@ -1,10 +1,12 @@
 """Rows one after another instead of padded: attention that stays within each row, and whether a model can be run so.
 
 In: a model and its settings. Out: the attention of a packed forward (positions restart with every row, no row sees
-another), and the reason why a model has to be run on padded rows instead. FlashAttention does this by itself; SDPA is
-called row by row. The layout of a packed batch is in `micro_batches.py`.
+another), and the reason why a model has to be run on padded rows instead. FlashAttention does this by itself; SDPA and
+a model's own ("eager") attention are called row by row, each row with its own window. The layout of a packed batch is
+in `micro_batches.py`.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,8 +21,16 @@ from ..compat import sdpa_attention_forward
 from .rollouts import Rollout
 
 
-ROW_BY_ROW = "trl_real_row_by_row"
+ROW_BY_ROW, EAGER_ROW_BY_ROW = "trl_real_row_by_row", "trl_real_eager_row_by_row"
+BY_ROW = {"sdpa": ROW_BY_ROW, "eager": EAGER_ROW_BY_ROW}  # what stands in for an implementation while rows are packed
 FLASH = "flash_attention"  # flash_attention_2 and later
+ATTENTION = frozenset({"full_attention", "sliding_attention"})  # kinds of layers whose rows are kept apart here
+# Models whose other layers hand the ends of rows to their kernels, or fail where a kernel is not installed; each was
+# tried (tests/zoo)
+ENDS_TO_KERNELS = frozenset(
+    "bamba falcon_h1 granitemoehybrid mamba2 nemotron_h olmo_hybrid qwen3_5_moe_text qwen3_5_text qwen3_next "
+    "zamba2".split()
+)
 # Adapters of PEFT that change what a layer makes of a token by that token alone; each was tried
 BY_TOKEN = frozenset(
     "LORA ADALORA BEFT BOFT C3A DEFT DELORA FOURIERFT FROD GLORA GRALORA HIRA HRA IA3 LN_TUNING LOHA LOKR MISS "
@@ -36,6 +46,7 @@ def row_by_row(
     attention_mask: torch.Tensor | None,
     *,
     row_lengths: list[int],
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """
@@ -48,28 +59,80 @@ def row_by_row(
             Unused: every row is causal and without padding.
         row_lengths (`list[int]`):
             Tokens of every row, adding up to N.
+        sliding_window (`int`, *optional*):
+            Tokens that a token of this layer sees, itself included.
 
     Returns:
         `tuple`: output of shape `(1, N, heads, head_dim)`, and no attention weights.
     """
+
+    def attend(*row: torch.Tensor) -> torch.Tensor:
+        slides = sliding_window is not None and row[0].size(2) > sliding_window
+        mask = _sees(row[0], sliding_window)[None, None] if slides else None  # SDPA is causal, and faster, without one
+        return sdpa_attention_forward(module, *row, mask, **kwargs)[0]
+
+    return _each_row(attend, (query, key, value), row_lengths), None
+
+
+def eager_row_by_row(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    row_lengths: list[int],
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """The model's own attention, which knows its soft cap or its sinks, as [`row_by_row`]."""
+    own = _own_attention(module)
+
+    def attend(*row: torch.Tensor) -> torch.Tensor:
+        hidden = ~_sees(row[0], sliding_window)
+        mask = torch.zeros_like(hidden, dtype=row[0].dtype).masked_fill(hidden, torch.finfo(row[0].dtype).min)
+        return own(module, *row, mask[None, None], sliding_window=sliding_window, **kwargs)[0]
+
+    return _each_row(attend, (query, key, value), row_lengths), None
+
+
+def _each_row(
+    attend: Callable[..., torch.Tensor], tensors: tuple[torch.Tensor, ...], row_lengths: list[int]
+) -> torch.Tensor:
+    """Attention of every row by itself, one after another again."""
     if len(set(row_lengths)) == 1:  # a plain batch: one call, and no second copy of the output
-        batch = (tensor[0].unflatten(1, (len(row_lengths), -1)).transpose(0, 1) for tensor in (query, key, value))
-        return sdpa_attention_forward(module, *batch, None, **kwargs)[0].flatten(0, 1)[None], None
-    rows = zip(*(tensor.split(row_lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    return torch.cat([sdpa_attention_forward(module, *row, None, **kwargs)[0] for row in rows], dim=1), None
+        batch = (tensor[0].unflatten(1, (len(row_lengths), -1)).transpose(0, 1) for tensor in tensors)
+        return attend(*batch).flatten(0, 1)[None]
+    rows = zip(*(tensor.split(row_lengths, dim=2) for tensor in tensors), strict=True)
+    return torch.cat([attend(*row) for row in rows], dim=1)
 
 
-# Registered without a mask function, so that Transformers builds no (N, N) mask for it
+def _sees(query: torch.Tensor, sliding_window: int | None) -> torch.Tensor:
+    """Which tokens (n, n) a token of a row sees: none after it, and with a window only the last of that many."""
+    length = query.size(2)
+    sees = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
+    return sees if sliding_window is None else sees.triu(1 - sliding_window)
+
+
+def _own_attention(module: nn.Module) -> Callable[..., tuple[torch.Tensor, Any]]:
+    """The function that the model has for `attn_implementation="eager"`, beside its class by convention."""
+    for kind in type(module).__mro__:
+        if own := getattr(sys.modules.get(kind.__module__), "eager_attention_forward", None):
+            return own
+    raise NotImplementedError(f"{type(module).__name__} has no eager attention that could be called row by row")
+
+
+# Registered without a mask function, so that Transformers builds no (N, N) mask for them
 AttentionInterface.register(ROW_BY_ROW, row_by_row)
+AttentionInterface.register(EAGER_ROW_BY_ROW, eager_row_by_row)
 
 
 @contextmanager
 def packed_attention(model: nn.Module) -> Iterator[None]:
-    """Run SDPA row by row inside this context; it must also hold a backward that recomputes activations."""
+    """Run attention row by row inside this context; it must also hold a backward that recomputes activations."""
     config = model.config.get_text_config()
     implementation = config._attn_implementation
-    if implementation == "sdpa":
-        config._attn_implementation = ROW_BY_ROW
+    config._attn_implementation = BY_ROW.get(implementation, implementation)
     try:
         yield
     finally:
@@ -77,36 +140,38 @@ def packed_attention(model: nn.Module) -> Iterator[None]:
 
 
 def row_boundaries(model: nn.Module, row_lengths: list[int], device: torch.device) -> dict[str, Any]:
-    """What the attention of this model reads to keep the rows apart."""
-    if not model.config.get_text_config()._attn_implementation.startswith(FLASH):
-        return {"row_lengths": row_lengths}
-    ends = torch.tensor([0, *row_lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(device)
-    longest = max(row_lengths)
-    return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
+    """What the attention and the other layers of this model read to keep the rows apart."""
+    config = model.config.get_text_config()
+    flash, to_kernels = config._attn_implementation.startswith(FLASH), config.model_type in ENDS_TO_KERNELS
+    boundaries: dict[str, Any] = {} if flash else {"row_lengths": row_lengths}
+    if flash or to_kernels:
+        ends = torch.tensor([0, *row_lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(device)
+        longest = max(row_lengths)
+        boundaries |= {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
+    if to_kernels:
+        rows = torch.arange(len(row_lengths), dtype=torch.int32)
+        boundaries["seq_idx"] = rows.repeat_interleave(torch.tensor(row_lengths))[None].to(device)
+    return boundaries
 
 
 def obstacle(model: nn.Module, torch_compile: bool = False) -> str | None:
     """Why this model cannot be run on packed rows, as far as its settings tell; `None` if they do not."""
     config = model.config.get_text_config()
-    implementation = config._attn_implementation or "eager"
-    if config is not model.config:
-        return "the model also reads images"
+    implementation = config._attn_implementation
     for peft in getattr(model, "peft_config", {}).values():
         if reason := _adapter_obstacle(peft):
             return reason
-    if getattr(model, "_is_stateful", False):
-        return "it carries a state from token to token"
-    if not getattr(model, "_supports_attention_backend", False):
-        return "it chooses its attention by itself"
+    if config.model_type not in ENDS_TO_KERNELS:
+        if getattr(model, "_is_stateful", False):
+            return "it carries a state from token to token"
+        if not getattr(model, "_supports_attention_backend", False):
+            return "it chooses its attention by itself"
+        if others := set(getattr(config, "layer_types", None) or []) - ATTENTION:
+            return f"its layers of the kind {min(others)} do not keep rows apart"
     if torch_compile:
         return "torch_compile would compile anew for every set of row lengths"
-    if implementation.startswith(FLASH):
-        if _has_other_layers(config, {"full_attention", "sliding_attention"}):
-            return "it has layers that are no attention"
-    elif implementation != "sdpa":
-        return f"attn_implementation is {implementation}, not sdpa or {FLASH}_2"
-    elif _has_other_layers(config, {"full_attention"}) or _slides(config):
-        return f"not every layer attends to the whole row, which needs {FLASH}_2"
+    if implementation not in BY_ROW and not (implementation or "").startswith(FLASH):
+        return f"attn_implementation is {implementation}, not sdpa, eager or {FLASH}_2"
     return None
 
 
@@ -120,32 +185,42 @@ def _adapter_obstacle(peft: PeftConfig) -> str | None:
     return None
 
 
-def _has_other_layers(config: PreTrainedConfig, kinds: set[str]) -> bool:
-    return not kinds.issuperset(getattr(config, "layer_types", None) or [])
+def attention_window(config: PreTrainedConfig) -> int | None:
+    """Tokens that the layers of this text model look back, if any of them looks back a fixed number only."""
+    kinds = getattr(config, "layer_types", None)
+    return getattr(config, "sliding_window", None) if kinds is None or "sliding_attention" in kinds else None
 
 
-def _slides(config: PreTrainedConfig) -> bool:
-    """Whether all layers look back a fixed number of tokens, in a model without a list of its layers' kinds."""
-    return getattr(config, "layer_types", None) is None and getattr(config, "sliding_window", None) is not None
-
-
-def rows_are_apart(logps: Callable[[list[Rollout]], torch.Tensor], rollouts: list[Rollout], tolerance: float) -> bool:
+def rows_are_apart(
+    packed: Callable[[list[Rollout]], torch.Tensor],
+    alone: Callable[[list[Rollout]], torch.Tensor],
+    rollouts: list[Rollout],
+    tolerance: float,
+    exact: bool,
+    window: int | None = None,
+) -> bool:
     """
-    Whether a rollout gets the same log-probabilities behind another one as in front of it.
+    Whether a rollout gets the same log-probabilities behind another one as in front of it, and as alone.
 
     Args:
-        logps (`Callable`):
-            Log-probabilities `(B, C)` of packed rollouts under the model.
+        packed, alone (`Callable`):
+            Log-probabilities `(B, C)` of packed rollouts under the model, and of padded ones.
         rollouts (`list[Rollout]`):
-            Any; the two shortest are run.
+            Any; two are run, with a window the longest, since a shorter one may not show it.
         tolerance (`float`):
             Largest difference, in nats, that is rounding.
+        exact (`bool`):
+            Whether it is for every token; else alone, where the kernels see other shapes, for their mean.
+        window (`int`, *optional*):
+            Tokens that a layer looks back.
     """
     counted = [replace(rollout, mask=torch.ones_like(rollout.mask)) for rollout in rollouts]
-    shortest = sorted(counted, key=lambda rollout: rollout.length)[:2]
-    probe, other = shortest[0], shortest[-1]  # the same where a process has only one
+    counted.sort(key=lambda rollout: rollout.length)
+    slides = window is not None and counted[-1].length > window
+    probe, other = (counted[-1], counted[0]) if slides else (counted[0], counted[:2][-1])  # may be one and the same
     # Backwards, since a rollout that sees its own copy may not notice
     other = replace(other, prompt_ids=other.prompt_ids.flip(0), completion_ids=other.completion_ids.flip(0))
-    behind, ahead = logps([other, probe])[1], logps([probe, other])[0]
     tokens = len(probe.completion_ids)
-    return bool((behind - ahead)[:tokens].abs().max() <= tolerance)
+    behind, ahead = packed([other, probe])[1, :tokens], packed([probe, other])[0, :tokens]
+    leak, change = (behind - ahead).abs(), (behind - alone([probe])[0, :tokens]).abs()
+    return bool(leak.max() <= tolerance and (change.max() if exact else change.mean()) <= tolerance)

@@ -52,6 +52,8 @@ class Rollout:
             Image tensors (leading dimension as in TRL's batch) and counts of this rollout.
         old_per_token_logps, ref_per_token_logps (`torch.Tensor` of shape `(C,)`, *optional*):
             Log-probabilities under the policy at generation, and under the reference model.
+        sampling_per_token_logps (`torch.Tensor` of shape `(C,)`, *optional*):
+            What the engine that sampled the completion gave; NaN where it gave none.
     """
 
     row: int | None
@@ -62,6 +64,7 @@ class Rollout:
     vision: dict[str, Any] = field(default_factory=dict)
     old_per_token_logps: torch.Tensor | None = None
     ref_per_token_logps: torch.Tensor | None = None
+    sampling_per_token_logps: torch.Tensor | None = None
 
     @property
     def length(self) -> int:
@@ -83,7 +86,7 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
     # TRL takes a truncated completion out by a mask that is all zero, so its length is not known any more
     completion_lengths = batch["completion_mask"].sum(1).tolist()
     mask = batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]
-    rollouts = []
+    sampling, rollouts = batch.get("sampling_per_token_logps"), []
     for index, (prompt, completion) in enumerate(zip(prompt_lengths, completion_lengths, strict=True)):
         if prompt == 0:
             raise ValueError(
@@ -105,6 +108,7 @@ def unpad(batch: dict[str, Any], first_row: int) -> list[Rollout]:
                     if key in batch
                 },
                 vision=vision,
+                sampling_per_token_logps=None if sampling is None else sampling[index, :completion],
             )
         )
     return rollouts
@@ -184,6 +188,8 @@ def _to(rollout: Rollout, device: torch.device) -> Rollout:
         prompt_ids=move(rollout.prompt_ids),
         completion_ids=move(rollout.completion_ids),
         mask=move(rollout.mask),
+        old_per_token_logps=move(rollout.old_per_token_logps),
+        sampling_per_token_logps=move(rollout.sampling_per_token_logps),
         token_types={key: move(value) for key, value in rollout.token_types.items()},
         vision={key: move(value) for key, value in rollout.vision.items()},
     )

@@ -24,7 +24,7 @@ from ..config import REALConfig
 PACKAGES = {"azure_ml": "azureml-core azureml-mlflow", "comet_ml": "comet-ml"}
 
 
-def check_arguments(args: REALConfig, reward_funcs: Any, train_dataset: Any) -> None:
+def check_arguments(args: REALConfig, reward_funcs: Any, train_dataset: Any, rollout_func: Any = None) -> None:
     """
     Runs all checks of this module.
 
@@ -33,10 +33,15 @@ def check_arguments(args: REALConfig, reward_funcs: Any, train_dataset: Any) -> 
             Configuration.
         reward_funcs (`Any`):
             As [`REALTrainer`] takes them; `None` where environments bring their own, which is seen later.
-        train_dataset (`Any`):
-            As [`REALTrainer`] takes it.
+        train_dataset (`Any`), rollout_func (`Any`, *optional*):
+            As [`REALTrainer`] takes them.
     """
     check_trackers(args.report_to)
+    if args.mismatch_limit is not None and not args.use_vllm and rollout_func is None:
+        raise ValueError(
+            "`mismatch_limit` compares the model with the engine that samples, and here the model samples by itself. "
+            "Leave it out, or take use_vllm=True."
+        )
     if reward_funcs is not None:
         check_rewards(args, reward_names(reward_funcs))
     if hasattr(train_dataset, "__len__"):
