@@ -50,10 +50,8 @@ CURVES = {
     "mixed": "groups/mixed",
     "one_class": "frac_reward_zero_std",
 }
-SCORE_BATCH, SCORE_LOGITS = (
-    2000,
-    2**23,
-)  # held-out completions that are sampled at once, and logits of one token of them
+# Held-out completions that are sampled at once, and logits of one token of them
+SCORE_BATCH, SCORE_LOGITS = 2000, 2**23
 
 
 class Scorer:

@@ -7,10 +7,10 @@ Compares methods over learning rates and seeds on tasks that a CPU trains in sec
 
 In: a YAML file with tasks, methods and studies. A study is a task, some options, and combinations of its methods,
 learning rates and seeds; each combination is a cell, one training with the real trainers. Seeds that are not among the
-`sweep_seeds` are only trained with the learning rate that the sweep chose. Out, in `--output_dir`: a
-JSON file per cell, written when it is done; `cells.jsonl` with all of them, `tables.md` and `figure.png`. Cells that
-are there are not trained again, so an interrupted comparison goes on where it stopped. `--report` trains nothing and
-makes tables and figure from a `cells.jsonl`.
+`sweep_seeds` are only trained with the learning rate that the sweep chose. Out, in `--output_dir`: a JSON file per
+cell, written when it is done; `cells.jsonl` with all of them, `tables.md`, and the figures that the plan wants
+(`figure.py`). Cells that are there are not trained again, so an interrupted comparison goes on where it stopped.
+`--report` trains nothing and makes tables and figures from a `cells.jsonl`.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from .plan import (
     read_plan,
     sweep_seeds,
 )
-from .records import Record, drift_table, study_table
+from .records import Record, cost_table, drift_table, study_table
 
 
 def prepare_cells(cells: list[Cell]) -> list[Cell]:
@@ -151,16 +151,19 @@ def read_records(source: Path) -> list[Record]:
 
 
 def write_report(plan: Plan, records: list[Record], folder: Path) -> None:
-    """`tables.md` and `figure.png`."""
+    """`tables.md`, and the figures that the plan wants."""
     from .figure import draw
 
     studies = by_study(plan, records)
     titles = {name: plan["studies"][name].get("title", name) for name in studies}
     parts = [f"### {titles[name]}\n\n{study_table(mine)}\n" for name, mine in studies.items()]
+    for name, mine in studies.items():
+        if level := plan["studies"][name].get("level"):
+            parts.append(f"### {titles[name]}: what it costs\n\n{cost_table(mine, level)}\n")
     parts.append(f"### Scores in every run of REAL\n\n{drift_table(studies)}\n")
     (folder / "tables.md").write_text("\n".join(parts))
-    draw(studies, titles, folder / "figure.png")
-    print(f"Wrote {folder / 'tables.md'} and {folder / 'figure.png'}")
+    figures = draw(studies, plan["studies"], folder)
+    print(f"Wrote {folder / 'tables.md'}", *figures)
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:

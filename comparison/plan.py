@@ -21,7 +21,8 @@ Cell = dict[str, Any]
 Plan = dict[str, Any]
 
 SECTIONS = ("scoring", "tasks", "common", "methods", "studies")
-STUDY_FIELDS = ("title", "task", "methods", "learning_rates", "sweep_seeds", "seeds", "options")
+STUDY_FIELDS = ("title", "task", "methods", "learning_rates", "sweep_seeds", "seeds", "options", "level", "figures")
+FIGURES = ("methods", "curves", "costs")
 SCORING_FIELDS = ("validation_prompts", "test_prompts", "samples", "probe_prompts", "probe_steps")
 PROBE_FIELDS = ("probe_test", "probe_samples")  # of scoring, not needed: score test prompts, several times each
 CHAIN_FIELDS = ("model", "length", "teacher", "warm_up_steps", "anneal", "reward_noise")
@@ -52,6 +53,7 @@ def read_plan(path: Path) -> Plan:
                 raise ValueError(f"{field}: study {name} needs at least one.")
         check_names(f"a method (study {name})", study["methods"], plan["methods"])
         check_names(f"a task (study {name})", [study.get("task")], plan["tasks"])
+        check_names(f"a figure (study {name})", study.get("figures") or {}, FIGURES)
     return plan
 
 
