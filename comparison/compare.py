@@ -1,15 +1,16 @@
 """
-Compares methods over learning rates and seeds on a task that trains in seconds on a CPU (comparison/chain.py).
+Compares methods over learning rates and seeds on tasks that a CPU trains in seconds or minutes (comparison/tasks.py).
 
     python -m comparison --config comparison/studies/chain5.yaml --workers 2
+    python -m comparison --config comparison/studies/chain5.yaml --records docs/results/chain5.jsonl  # goes on
     python -m comparison --config comparison/studies/chain5.yaml --report docs/results/chain5.jsonl
 
 In: a YAML file with tasks, methods and studies. A study is a task, some options, and combinations of its methods,
 learning rates and seeds; each combination is a cell, one training with the real trainers. Seeds that are not among the
-`sweep_seeds` are only trained with the learning rate that the sweep chose. Out, in `--output_dir`: a
-JSON file per cell, written when it is done; `cells.jsonl` with all of them, `tables.md` and `figure.png`. Cells that
-are there are not trained again, so an interrupted comparison goes on where it stopped. `--report` trains nothing and
-makes tables and figure from a `cells.jsonl`.
+`sweep_seeds` are only trained with the learning rate that the sweep chose. Out, in `--output_dir`: a JSON file per
+cell, written when it is done; `cells.jsonl` with all of them, `tables.md`, and the figures that the plan wants
+(`figure.py`). Cells that are there are not trained again, so an interrupted comparison goes on where it stopped.
+`--report` trains nothing and makes tables and figures from a `cells.jsonl`.
 """
 
 import argparse
@@ -33,26 +34,18 @@ from .plan import (
     read_plan,
     sweep_seeds,
 )
-from .records import Record, drift_table, study_table
+from .records import Record, cost_table, drift_table, study_table
 
 
 def prepare_cells(cells: list[Cell]) -> list[Cell]:
     """Writes the base models that are missing, and stamps every cell with its base and the commit."""
-    from . import chain
-    from .cell import base_digest
+    from .tasks import base_digest, prepare_model
 
     commit, bases = current_commit(), {}
     for cell in cells:
-        task, folder = cell["task"], Path(cell["task"]["model"])
+        folder = Path(cell["task"]["model"])
         if folder not in bases:
-            options = chain.WARM_UP | dict(steps=task["warm_up_steps"], anneal=task["anneal"])
-            wanted = dict(length=task["length"], teacher=task["teacher"], warm_up=options)
-            if not (folder / "config.json").exists():
-                print(f"Warming up {folder}, one or two minutes", flush=True)
-                chain.write_base(folder, **wanted)
-            about = json.loads((folder / "chain.json").read_text())
-            if {name: about[name] for name in wanted} != wanted:
-                raise ValueError(f"model: {folder} was warmed up with {about}; remove it or name another folder.")
+            prepare_model(cell["task"])
             bases[folder] = base_digest(folder)
         cell |= dict(base=bases[folder], commit=commit)
     return cells
@@ -88,15 +81,28 @@ def is_done(folder: Path, cell: Cell) -> bool:
     return True
 
 
-def train_and_save(cell: Cell, folder: Path) -> Record:
-    """Trains a cell in this process; the file appears whole or not at all."""
-    from .cell import run_cell
+def take_records(source: Path, folder: Path) -> None:
+    """Puts the records of a `cells.jsonl` where a comparison looks for what it has trained."""
+    for record in read_records(source):
+        path = record_path(folder, record)
+        if not path.exists():
+            write_record(path, record)
 
-    record, path = run_cell(cell), record_path(folder, cell)
+
+def write_record(path: Path, record: Record) -> None:
+    """The file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(record, separators=(",", ":")))
     temporary.rename(path)
+
+
+def train_and_save(cell: Cell, folder: Path) -> Record:
+    """Trains a cell in this process."""
+    from .cell import run_cell
+
+    record = run_cell(cell)
+    write_record(record_path(folder, cell), record)
     return record
 
 
@@ -145,16 +151,19 @@ def read_records(source: Path) -> list[Record]:
 
 
 def write_report(plan: Plan, records: list[Record], folder: Path) -> None:
-    """`tables.md` and `figure.png`."""
+    """`tables.md`, and the figures that the plan wants."""
     from .figure import draw
 
     studies = by_study(plan, records)
     titles = {name: plan["studies"][name].get("title", name) for name in studies}
     parts = [f"### {titles[name]}\n\n{study_table(mine)}\n" for name, mine in studies.items()]
+    for name, mine in studies.items():
+        if level := plan["studies"][name].get("level"):
+            parts.append(f"### {titles[name]}: what it costs\n\n{cost_table(mine, level)}\n")
     parts.append(f"### Scores in every run of REAL\n\n{drift_table(studies)}\n")
     (folder / "tables.md").write_text("\n".join(parts))
-    draw(studies, titles, folder / "figure.png")
-    print(f"Wrote {folder / 'tables.md'} and {folder / 'figure.png'}")
+    figures = draw(studies, plan["studies"], folder)
+    print(f"Wrote {folder / 'tables.md'}", *figures)
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
@@ -163,6 +172,7 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="processes, each with one thread")
     parser.add_argument("--studies", nargs="+", help="only these")
     parser.add_argument("--output_dir", type=Path, help="default: runs/ and the name of the YAML file")
+    parser.add_argument("--records", type=Path, metavar="CELLS_JSONL", help="do not train again what is in there")
     parser.add_argument("--report", type=Path, metavar="CELLS_JSONL", help="train nothing; tables and figure of this")
     arguments = parser.parse_args(argv)
     arguments.output_dir = arguments.output_dir or Path("runs") / arguments.config.stem
@@ -179,6 +189,8 @@ def main(argv: list[str]) -> None:
         if not arguments.report:
             studies = arguments.studies or list(plan["studies"])
             check_cells([cell for study in studies for cell in plan_cells(plan, study)])
+            if arguments.records:
+                take_records(arguments.records, folder)
             failures = run_studies(plan, studies, folder, arguments.workers)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error

@@ -21,9 +21,13 @@ Cell = dict[str, Any]
 Plan = dict[str, Any]
 
 SECTIONS = ("scoring", "tasks", "common", "methods", "studies")
-STUDY_FIELDS = ("title", "task", "methods", "learning_rates", "sweep_seeds", "seeds", "options")
+STUDY_FIELDS = ("title", "task", "methods", "learning_rates", "sweep_seeds", "seeds", "options", "level", "figures")
+FIGURES = ("methods", "curves", "costs")
 SCORING_FIELDS = ("validation_prompts", "test_prompts", "samples", "probe_prompts", "probe_steps")
-TASK_FIELDS = ("model", "length", "teacher", "warm_up_steps", "anneal", "reward_noise")
+PROBE_FIELDS = ("probe_test", "probe_samples")  # of scoring, not needed: score test prompts, several times each
+CHAIN_FIELDS = ("model", "length", "teacher", "warm_up_steps", "anneal", "reward_noise")
+LANGUAGE_FIELDS = ("model", "lora", "dataset", "dataset_config", "training_prompts", "held_out_prompts")
+LANGUAGE_FIELDS += ("template", "reward", "completion_tokens")
 
 
 def read_plan(path: Path) -> Plan:
@@ -35,12 +39,13 @@ def read_plan(path: Path) -> Plan:
     for name in SECTIONS:
         if name not in plan:
             raise ValueError(f"{name}: the section is missing in {path}.")
-    check_names("a field of scoring", plan["scoring"], SCORING_FIELDS, all_needed=True)
+    check_names("a field of scoring", plan["scoring"], SCORING_FIELDS, PROBE_FIELDS, all_needed=True)
     for name, method in plan["methods"].items():
         if "trainer" not in method:
             raise ValueError(f"trainer: is missing in method {name}; write real, grpo or grpo_whole_groups.")
     for name, task in plan["tasks"].items():
-        check_names(f"a field of task {name}", task, TASK_FIELDS, all_needed=True)
+        fields = LANGUAGE_FIELDS if "dataset" in task else CHAIN_FIELDS
+        check_names(f"a field of task {name}", task, fields, all_needed=True)
     for name, study in plan["studies"].items():
         check_names(f"a field of study {name}", study, STUDY_FIELDS)
         for field in ("methods", "learning_rates", "seeds"):
@@ -48,15 +53,17 @@ def read_plan(path: Path) -> Plan:
                 raise ValueError(f"{field}: study {name} needs at least one.")
         check_names(f"a method (study {name})", study["methods"], plan["methods"])
         check_names(f"a task (study {name})", [study.get("task")], plan["tasks"])
+        check_names(f"a figure (study {name})", study.get("figures") or {}, FIGURES)
     return plan
 
 
-def check_names(what: str, names: Any, known: Any, all_needed: bool = False) -> None:
+def check_names(what: str, names: Any, known: Any, optional: Any = (), all_needed: bool = False) -> None:
     """`ValueError` for a name that is not known, with the nearest that is."""
+    allowed = [*known, *optional]
     for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(known)}."
+        if name not in allowed:
+            close = difflib.get_close_matches(str(name), allowed, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"write one of {', '.join(allowed)}."
             raise ValueError(f"{name}: is not {what}; {hint}")
     missing = [name for name in known if name not in names] if all_needed else []
     if missing:

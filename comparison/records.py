@@ -32,8 +32,9 @@ class Interval:
     count: int
 
     def __format__(self, specification: str) -> str:
-        width = "" if math.isnan(self.half_width) else f" ± {self.half_width:.3f}"
-        return f"{self.mean:{specification or '.3f'}}{width}"
+        style = specification or ".3f"
+        width = "" if math.isnan(self.half_width) else f" ± {self.half_width:{style.lstrip('+')}}"
+        return f"{self.mean:{style}}{width}"
 
 
 def t_interval(values: Sequence[float]) -> Interval:
@@ -70,6 +71,36 @@ def best_learning_rate(records: Sequence[Record]) -> float:
     seeds = set.intersection(*({run["seed"] for run in select(records, learning_rate=rate)} for rate in rates))
     swept = [record for record in records if record["seed"] in seeds] or records
     return max(rates, key=lambda rate: mean_of(select(swept, learning_rate=rate), lambda run: run["validation"]))
+
+
+def chosen_records(records: Sequence[Record]) -> list[Record]:
+    """Those of one method at the learning rate chosen for it, by seed."""
+    return select(records, learning_rate=best_learning_rate(records))
+
+
+def cost_of_level(record: Record, level: float, cost: str) -> float | None:
+    """
+    What it cost until the probe saw this pass@1 for the first time, on a straight line between its points.
+
+    Args:
+        record (`dict`):
+            Of one run.
+        level (`float`):
+            Pass@1 to reach.
+        cost (`str`):
+            `"step"`, `"tokens"` (sampled) or `"cpu"` (seconds without scoring).
+
+    Returns:
+        `float` or `None`: `None` if the run never got there.
+    """
+    passes, costs = record["probe"]["pass"], record["probe"][cost]
+    if passes[0] >= level:
+        return costs[0]
+    for index in range(1, len(passes)):
+        if passes[index] >= level:
+            share = (level - passes[index - 1]) / (passes[index] - passes[index - 1])
+            return costs[index - 1] + share * (costs[index] - costs[index - 1])
+    return None
 
 
 def mean_of(records: Sequence[Record], read: Any) -> float:
@@ -196,3 +227,20 @@ def study_table(records: Sequence[Record]) -> str:
     methods = distinct(records, "method")
     reference = select(records, method=methods[0])
     return markdown_table(COLUMNS, [table_row(select(records, method=method), reference) for method in methods])
+
+
+def cost_table(records: Sequence[Record], level: float) -> str:
+    """What every method costs in all and until a level of pass@1, at its chosen learning rate."""
+    rows = []
+    for method in distinct(records, "method"):
+        chosen = chosen_records(select(records, method=method))
+        row = [method, f"{chosen[0]['learning_rate']:g}", f"{len(chosen)}"]
+        row.append(f"{t_interval([record['test'] for record in chosen])}")
+        row.append(f"{t_interval([record['cpu_seconds'] for record in chosen]).mean:.0f}")
+        costs = {cost: [cost_of_level(record, level, cost) for record in chosen] for cost in ("step", "tokens", "cpu")}
+        reached = sum(value is not None for value in costs["cpu"])
+        row.append(f"{reached} of {len(chosen)}")
+        row += [f"{t_interval(values):.0f}" if None not in values else "" for values in costs.values()]
+        rows.append(row)
+    columns = ["method", "lr", "seeds", "test pass@1", "CPU s in all", f"reached {level:g}"]
+    return markdown_table([*columns, "steps until then", "sampled tokens", "CPU s without scoring"], rows)

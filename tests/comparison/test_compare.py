@@ -9,14 +9,15 @@ import pytest
 import yaml
 
 from comparison import cell as compare_cell
-from comparison import compare
+from comparison import chain, compare, tasks
 from comparison import plan as compare_plan
 from tests.support.scripts import ROOT
 
 
 def write_plan(folder: Path, methods: dict[str, dict[str, Any]], **fields: Any) -> Path:
     """A comparison of 2 optimizer steps on chains of 2 operations."""
-    study = dict(title="Two steps", task="chain2", methods=[*methods], learning_rates=[1e-3], seeds=[0])
+    study = dict(title="Two steps", task="chain2", methods=[*methods], learning_rates=[1e-3], seeds=[0], level=0.01)
+    study["figures"] = dict(methods=True, curves=["REAL"], costs=True)
     task = dict(
         model=str(folder / "chain2"),
         length=2,
@@ -70,9 +71,10 @@ def test_cells_are_trained_once_and_a_failure_stops_nothing_else(
     assert "abs_score" in real["curve"] and "clip" in grpo["curve"]
     tables = (output / "tables.md").read_text()
     assert (
-        tables.startswith("### Two steps") and tables.count("\n| ") == 7
-    )  # head, rule, two rows; head, rule, REAL's row
-    assert (output / "figure.png").read_bytes().startswith(b"\x89PNG")
+        tables.startswith("### Two steps") and tables.count("\n| ") == 11
+    )  # twice head, rule, two rows; head, rule, REAL's row
+    for kind in ("methods", "curves", "costs"):
+        assert (output / f"main_{kind}.png").read_bytes().startswith(b"\x89PNG")
 
     (output / "tables.md").unlink()
     compare.main(["--config", str(tmp_path / "plan.yaml"), "--report", str(output / "cells.jsonl"), *words])
@@ -111,16 +113,31 @@ def test_seeds_after_the_sweep_take_the_learning_rate_that_it_chose(tmp_path: Pa
 
 
 def test_training_prompts_are_held_out_and_the_same_for_every_method(tmp_path: Path) -> None:
-    task = dict(length=2, validation_prompts=30, test_prompts=30)
-    validation, test = compare_cell.held_out(task)
-    assert (len(validation), len(test)) == (30, 30) and (validation, test) == compare_cell.held_out(task)
-    assert not {row["prompt"] for row in validation} & {row["prompt"] for row in test}
+    options = dict(length=3, validation_prompts=30, test_prompts=30, reward_noise=0.0)
+    task, again = tasks.load_task(options), tasks.load_task(options)
+    assert (len(task.validation), len(task.test)) == (30, 30)
+    assert (task.validation, task.test) == (again.validation, again.test)
+    drawn = [{row["prompt"] for row in rows} for rows in (task.validation, task.test, task.draw(3, 200))]
+    assert len(set.union(*drawn)) == sum(map(len, drawn)) and task.draw(3, 200) == again.draw(3, 200)
+
+
+def test_a_language_task_asks_the_quickstarts_questions_in_its_own_words() -> None:
+    plan = compare_plan.read_plan(ROOT / "comparison" / "studies" / "smollm2.yaml")
+    task = tasks.load_task(plan["tasks"]["arithmetic"] | plan["scoring"])
+    train = task.draw(0, 8)
+    held_out = {row["prompt"] for row in [*task.validation, *task.test]}
+    assert len(held_out) == 48 and not held_out & {row["prompt"] for row in train}
+    assert all(row["prompt"].startswith("3*2=6\n") and row["prompt"].count("\n") == 1 for row in train)
+    row = train[0]
+    assert task.reward(
+        prompts=[row["prompt"]] * 2, completions=[f"{row['answer']}\n", "no"], answer=[row["answer"]] * 2
+    ) == [1.0, 0.0]
 
 
 def test_a_noisy_verifier_errs_at_its_rate_and_always_on_the_same() -> None:
     prompts = [f"{index}+1=" for index in range(2000)]
     texts, answers = ["5"] * 2000, ["5"] * 2000
-    reward = compare_cell.noisy(compare_cell.chain.last_digit_reward, 0.2)
+    reward = tasks.noisy(chain.last_digit_reward, 0.2)
     rewards = reward(prompts=prompts, completions=texts, answer=answers)
     assert rewards == reward(prompts=prompts, completions=texts, answer=answers)
     assert sum(rewards) / 2000 == pytest.approx(0.8, abs=0.03)
@@ -166,17 +183,24 @@ def test_a_wrong_plan_is_named_before_anything_is_trained(
     assert not (tmp_path / "chain2").exists()
 
 
-def test_the_committed_plan_is_right() -> None:
-    plan = compare_plan.read_plan(ROOT / "comparison" / "studies" / "chain5.yaml")
+@pytest.mark.parametrize("name", ["chain5", "smollm2"])
+def test_the_committed_plans_are_right(name: str) -> None:
+    plan = compare_plan.read_plan(ROOT / "comparison" / "studies" / f"{name}.yaml")
     compare_plan.check_cells([cell for name in plan["studies"] for cell in compare_plan.plan_cells(plan, name)])
 
 
 def test_the_committed_tables_are_what_the_committed_records_give(tmp_path: Path) -> None:
-    results, plan = ROOT / "docs" / "results", ROOT / "comparison" / "studies" / "chain5.yaml"
-    compare.main(["--config", str(plan), "--report", str(results / "chain5.jsonl"), "--output_dir", str(tmp_path)])
-    assert (tmp_path / "tables.md").read_text() == (results / "tables.md").read_text()
-    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
-    rows = [line.split(" | ") for line in (results / "tables.md").read_text().splitlines() if line.startswith("| ")]
-    intervals = {cell for row in rows for cell in row if " ± " in cell}
+    results, studies = ROOT / "docs" / "results", ROOT / "comparison" / "studies"
+    text, intervals = " ".join((ROOT / "docs" / "results.md").read_text().split()), set()
+    for name in ("chain5", "smollm2"):
+        words = ["--report", str(results / f"{name}.jsonl"), "--output_dir", str(tmp_path / name)]
+        compare.main(["--config", str(studies / f"{name}.yaml"), *words])
+        committed = (results / name / "tables.md").read_text()
+        assert (tmp_path / name / "tables.md").read_text() == committed
+        figures = {path.name for path in (tmp_path / name).glob("*.png")}
+        assert figures == {path.name for path in (results / name).glob("*.png")}
+        assert all(f"results/{name}/{figure}" in text for figure in figures)
+        rows = [line.split(" | ") for line in committed.splitlines() if line.startswith("| ")]
+        intervals |= {cell for row in rows for cell in row if " ± " in cell}
     quoted = set(re.findall(r"[+-]?0\.\d{3} ± \d\.\d{3}", text))
     assert quoted and quoted <= intervals

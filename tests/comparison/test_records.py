@@ -7,6 +7,7 @@ import pytest
 
 from comparison.records import (
     best_learning_rate,
+    cost_of_level,
     curve_mean,
     drift_table,
     paired_difference,
@@ -25,7 +26,7 @@ def test_an_interval_is_students() -> None:
     interval = t_interval([1.0, 2.0, 3.0])
     assert (interval.mean, interval.count) == (2.0, 3)
     assert interval.half_width == pytest.approx(4.303 / math.sqrt(3))
-    assert f"{interval}" == "2.000 ± 2.484" and f"{interval:+.1f}" == "+2.0 ± 2.484"
+    assert f"{interval}" == "2.000 ± 2.484" and f"{interval:+.1f}" == "+2.0 ± 2.5"
 
 
 def test_beyond_the_table_the_quantile_goes_on() -> None:
@@ -97,3 +98,11 @@ def test_the_drift_table_counts_the_runs_that_would_be_warned() -> None:
     assert calm[2].endswith("1 of 3 |")  # 0.12 is not a fifth of 1.0
     off = drift_table({"main": [run | dict(tau=None) for run in runs], "same runs again": runs}).splitlines()
     assert len(off) == 3 and off[2].endswith("| off |")
+
+
+def test_the_cost_of_a_level_lies_on_the_line_between_two_points_of_the_probe() -> None:
+    run = {"probe": {"pass": [0.2, 0.4, 0.3, 0.7], "step": [0, 4, 8, 12], "cpu": [0.0, 10.0, 20.0, 30.0]}}
+    assert cost_of_level(run, 0.3, "step") == pytest.approx(2)
+    assert cost_of_level(run, 0.5, "cpu") == pytest.approx(25)
+    assert cost_of_level(run, 0.1, "step") == 0
+    assert cost_of_level(run, 0.8, "step") is None
