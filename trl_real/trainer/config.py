@@ -163,7 +163,7 @@ class REALConfig(ValidationConfig):
         default=None,
         metadata={
             "help": "Compute a prompt once for its rollouts in a packed forward. Default: where the model can be run "
-            "so and that saves 10% of the tokens; true makes it an error if it cannot, false never does."
+            "so and that saves a tenth of the tokens; true makes it an error if it cannot, false never does."
         },
     )
     disable_dropout: bool = field(
