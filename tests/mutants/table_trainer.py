@@ -260,7 +260,7 @@ MUTANTS = [
     ),
     trainer(
         "the trial of shared prompts always passes",
-        "return bool((shared - alone).abs().max() <= self._tolerance())",
+        "return bool((change.max() if exact else change.mean()) <= tolerance)",
         "return True",
         "tests/update/test_prefixes.py -k found_out",
     ),

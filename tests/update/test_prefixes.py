@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, GptOssConfig, GptOssForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GptOssConfig,
+    GptOssForCausalLM,
+    PreTrainedModel,
+)
 
 from tests.support.cuts import ROWS, train_cut, trainer_for
 from tests.support.tiny import tiny_model, tiny_moe
+from tests.support.trainers import config, save_tiny_model, trainer
 from tests.support.vision_models import tiny_qwen_vl
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.update.test_packing import build, without
@@ -214,3 +222,10 @@ def test_shared_and_own_prompts_train_the_same(feature):
     shared, _ = train_cut(cut | dict(options=dict(share_prompts=True)))
     alone, _ = train_cut(cut | dict(options=dict(share_prompts=False)))
     assert distance(shared, alone) < TOLERANCE
+
+
+def test_a_reference_whose_attention_ignores_prefixes_is_asked_too(tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(save_tiny_model(tmp_path / "model"), attn_implementation="sdpa")
+    args = config(tmp_path, beta=0.1, model_init_kwargs=dict(attn_implementation="eager"))
+    run = trainer(tmp_path, model=model, args=args)
+    assert run._forwards.prompts.why_not == "the reference model: attn_implementation is eager, not sdpa"

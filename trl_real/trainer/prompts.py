@@ -43,6 +43,10 @@ class PromptSharing:
             self.refuse(f"forwards are padded: {why_padded}")
         elif reason := obstacle(trainer.model, not trainer.args.disable_dropout):
             self.refuse(reason)
+        elif trainer.ref_model is not None and (
+            reason := obstacle(trainer.accelerator.unwrap_model(trainer.ref_model))
+        ):  # may have another attention than the policy, which ignores prefixes without a word
+            self.refuse(f"the reference model: {reason}")
 
     def refuse(self, reason: str) -> None:
         """
