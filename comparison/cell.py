@@ -22,7 +22,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from trl_real.recipe.methods import METHODS
 
-from .tasks import Row, Task, load_task
+from .tasks import Row, Task, completion_tokens, load_task
 
 
 class WholeGroupsTrainer(GRPOTrainer):
@@ -168,9 +168,7 @@ def build_config(cell: dict[str, Any], output_dir: str) -> GRPOConfig:
     """The configuration of the trainer, which checks every option."""
     options = dict(cell["options"], learning_rate=cell["learning_rate"], seed=cell["seed"], output_dir=output_dir)
     quiet = dict(report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True)
-    task = cell["task"]
-    tokens = task["completion_tokens"] if "dataset" in task else task["length"] + 3
-    return TRAINERS[cell["trainer"]][1](**options, **quiet, max_completion_length=tokens)
+    return TRAINERS[cell["trainer"]][1](**options, **quiet, max_completion_length=completion_tokens(cell["task"]))
 
 
 def build_trainer(cell: dict[str, Any], task: Task, output_dir: str) -> GRPOTrainer:

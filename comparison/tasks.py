@@ -43,6 +43,11 @@ class Task:
     draw: Callable[[int, int], list[Row]]
 
 
+def completion_tokens(options: dict[str, Any]) -> int:
+    """Where completions of a task are cut; a chain's are its running values, an end, and two tokens to spare."""
+    return options["completion_tokens"] if "dataset" in options else options["length"] + 3
+
+
 def load_task(options: dict[str, Any]) -> Task:
     """The task that a plan describes; chains, unless it names a data set."""
     return language_task(options) if "dataset" in options else chain_task(options)
@@ -64,7 +69,7 @@ def chain_task(options: dict[str, Any]) -> Task:
         return chain.draw_prompts(length, number, f"train {seed}", without)
 
     reward = noisy(chain.last_digit_reward, share) if share else chain.last_digit_reward
-    return Task(*split(rows, options), reward, length + 3, draw)
+    return Task(*split(rows, options), reward, completion_tokens(options), draw)
 
 
 def language_task(options: dict[str, Any]) -> Task:
@@ -80,7 +85,7 @@ def language_task(options: dict[str, Any]) -> Task:
     return Task(
         *split(held_out, options),
         resolve_reward_func(options["reward"]),
-        options["completion_tokens"],
+        completion_tokens(options),
         lambda seed, number: train,
     )
 

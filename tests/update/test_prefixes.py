@@ -224,8 +224,20 @@ def test_shared_and_own_prompts_train_the_same(feature):
     assert distance(shared, alone) < TOLERANCE
 
 
-def test_a_reference_whose_attention_ignores_prefixes_is_asked_too(tmp_path):
+@pytest.mark.parametrize(
+    ("attention", "why_padded", "why_not_shared"),
+    [
+        ("eager", None, "the reference model: attn_implementation is eager, not sdpa"),
+        (
+            "flex_attention",
+            "the reference model: attn_implementation is flex_attention",
+            "forwards are padded: the ref",
+        ),
+    ],
+)
+def test_a_reference_model_with_another_attention_is_asked_too(tmp_path, attention, why_padded, why_not_shared):
     model = AutoModelForCausalLM.from_pretrained(save_tiny_model(tmp_path / "model"), attn_implementation="sdpa")
-    args = config(tmp_path, beta=0.1, model_init_kwargs=dict(attn_implementation="eager"))
-    run = trainer(tmp_path, model=model, args=args)
-    assert run._forwards.prompts.why_not == "the reference model: attn_implementation is eager, not sdpa"
+    args = config(tmp_path, beta=0.1, model_init_kwargs=dict(attn_implementation=attention))
+    forwards = trainer(tmp_path, model=model, args=args)._forwards
+    assert (forwards.why_padded or "").startswith(why_padded or "") and bool(forwards.why_padded) == bool(why_padded)
+    assert forwards.prompts.why_not.startswith(why_not_shared)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.logging import get_logger
+from torch import nn
 from trl import GRPOTrainer
 
 from ..compat import disable_gradient_checkpointing, use_adapter
@@ -20,6 +21,7 @@ from ..update.packing import attention_window, obstacle, packed_attention, row_b
 from ..update.positions import position_limit
 from ..update.prefix_attention import Prefixes
 from ..update.prefixes import SharedBatch, share_prompts, trial_rollouts
+from ..update.prefixes import obstacle as prompt_obstacle
 from ..update.regularizers import balance_losses, capture_router_logits
 from ..update.rollouts import Rollout
 from .prompts import PromptSharing
@@ -49,7 +51,7 @@ class Forwards:
         self._check_lengths_at_start()
         self.why_padded: str | None = None
         self.packs = self._may_pack()  # `None` until the first rollouts have told
-        self.prompts = PromptSharing(trainer, self.why_padded)
+        self.prompts = PromptSharing(trainer.args.share_prompts, self._why_no_sharing())
 
     def collate(self, rollouts: list[Rollout], beside: Iterable[Rollout] = ()) -> MicroBatch:
         """The rollouts of one forward; packed where the model keeps them apart, and no image is here or `beside`."""
@@ -145,10 +147,23 @@ class Forwards:
         if args.pack_rollouts is False:
             self.why_padded = "pack_rollouts is false"
             return False
-        self.why_padded = obstacle(self.trainer.model, args.torch_compile)
+        self.why_padded = self._first(lambda model: obstacle(model, args.torch_compile))
         if args.pack_rollouts and self.why_padded:
             raise ValueError(f"`pack_rollouts=True` does not work here: {self.why_padded}. Leave `pack_rollouts` out.")
         return False if self.why_padded else None
+
+    def _why_no_sharing(self) -> str | None:
+        if self.why_padded:
+            return f"forwards are padded: {self.why_padded}"
+        return self._first(lambda model: prompt_obstacle(model, not self.trainer.args.disable_dropout))
+
+    def _first(self, obstacle: Callable[[nn.Module], str | None]) -> str | None:
+        """The first obstacle of the policy, or of the reference model, which may have another attention."""
+        policy, reference = self.trainer.model, self.trainer.ref_model
+        if (reason := obstacle(policy)) or reference is None:
+            return reason
+        reason = obstacle(self.trainer.accelerator.unwrap_model(reference))
+        return f"the reference model: {reason}" if reason else None
 
     def try_out(self, rollouts: list[Rollout]) -> None:
         """

@@ -93,15 +93,13 @@ class GenerationPlanner:
     def plan(self, inputs: list[dict[str, Any]], first_step: int) -> Generation:
         """Rollouts, labels and plan of a generation, with the log-probabilities that its later steps compare with."""
         rollouts, labels, counts = self.read(inputs)
-        filler, packed = min(rollouts, key=lambda rollout: rollout.length).filler(), self.forwards.packs_all(rollouts)
-        sharing = self._sharing(rollouts, counts) if packed else None
+        capacity = self._capacity(rollouts, counts)
         if not self._started:
-            line = start_line(self.trainer, self.forwards, self.label_rule, sharing)
+            line = start_line(self.trainer, self.forwards, self.label_rule, capacity.sharing)
             self.trainer.accelerator.print(line)
             self._started = True
-        share_out = partial(
-            self._share_out, filler=filler, counts=counts, first_step=first_step, packed=packed, sharing=sharing
-        )
+        filler = min(rollouts, key=lambda rollout: rollout.length).filler()
+        share_out = partial(self._share_out, filler=filler, counts=counts, capacity=capacity, first_step=first_step)
         generation = share_out(rollouts, labels)
         if self.trainer.args.mismatch_limit is not None:
             believed = self._believed(generation, first_step)
@@ -122,13 +120,12 @@ class GenerationPlanner:
         labels: torch.Tensor,
         filler: Rollout,
         counts: torch.Tensor,
+        capacity: Capacity,
         first_step: int,
-        packed: bool,
-        sharing: Sharing | None,
     ) -> Generation:
         """Plans with these labels, and the rollouts where they are run."""
         accelerator = self.trainer.accelerator
-        plans = self._plans(self._keep(labels, counts), counts, first_step, packed, sharing)
+        plans = self._plans(self._keep(labels, counts), capacity, first_step)
         wanted = [[row for plan in plans for row in plan.rows(other)] for other in range(accelerator.num_processes)]
         return Generation(
             rollouts=exchange(rollouts, wanted, accelerator.process_index, accelerator.device),
@@ -180,26 +177,28 @@ class GenerationPlanner:
         metrics["mismatch/dropped"].append(dropped.sum().item() / max(asked, 1))
         return labels.masked_fill(dropped, torch.nan)
 
-    def _plans(
-        self, keep: torch.Tensor, counts: torch.Tensor, first_step: int, packed: bool, sharing: Sharing | None
-    ) -> list[StepPlan]:
+    def _capacity(self, rollouts: list[Rollout], counts: torch.Tensor) -> Capacity:
+        """What a micro-step holds, and how its forwards are laid out; the same on every process."""
+        packed, limit = self.forwards.packs_all(rollouts), self.forwards.position_limit
+        prompts, completions, _ = counts.T.tolist()
+        return Capacity(
+            self.trainer.accelerator.num_processes,
+            self.trainer.args.per_device_train_batch_size,
+            prompts,
+            completions,
+            packed,
+            limit.length if limit else None,
+            self._sharing(rollouts, counts) if packed else None,
+        )
+
+    def _plans(self, keep: torch.Tensor, capacity: Capacity, first_step: int) -> list[StepPlan]:
         """One for every optimizer step, the same on every process; rows that are not kept run nowhere."""
-        args, micro_steps = self.trainer.args, micro_steps_per_step(self.trainer.args)
-        processes, (prompts, completions, _) = self.trainer.accelerator.num_processes, counts.T.tolist()
-        limit = self.forwards.position_limit
+        micro_steps = micro_steps_per_step(self.trainer.args)
         return plan_generation(
-            Capacity(
-                processes,
-                args.per_device_train_batch_size,
-                prompts,
-                completions,
-                packed,
-                limit.length if limit else None,
-                sharing,
-            ),
+            capacity,
             keep.tolist(),
             self.trainer.num_generations,
-            args.steps_per_generation // micro_steps,
+            self.trainer.args.steps_per_generation // micro_steps,
             micro_steps,
             on_policy_step=first_step if self.trainer.num_iterations == 1 else None,
         )

@@ -1,6 +1,6 @@
 """Whether the forwards of a run compute a prompt once for all of its rollouts, and why not.
 
-In: the option `share_prompts`, what the model's settings say, and what the trial of the first rollouts told
+In: the option `share_prompts`, what the models' settings say, and what the trial of the first rollouts told
 (`forwards.py`). Out: one answer for the run, and for each forward whether it pays. Left out: the layout
 (`update/prefixes.py`).
 """
@@ -8,9 +8,7 @@ In: the option `share_prompts`, what the model's settings say, and what the tria
 from collections.abc import Sequence
 
 from accelerate.logging import get_logger
-from trl import GRPOTrainer
 
-from ..update.prefixes import obstacle
 from ..update.rollouts import Rollout
 from ..update.sharing import LEAST_SHARE, Sharing
 
@@ -23,30 +21,24 @@ class PromptSharing:
     The answer, once there is one.
 
     Args:
-        trainer ([`~trl.GRPOTrainer`]):
-            Its model and settings.
-        why_padded (`str`, *optional*):
-            Why forwards cannot even be packed.
+        asked (`bool`, *optional*):
+            The option.
+        why_not (`str`, *optional*):
+            What the settings of the models say against it.
 
     Raises:
-        `ValueError`: If `share_prompts` is true and the settings say that it cannot be done.
+        `ValueError`: If it is asked for and the settings say that it cannot be done.
     """
 
-    def __init__(self, trainer: GRPOTrainer, why_padded: str | None):
-        self.asked: bool | None = trainer.args.share_prompts
-        self.least = 0.0 if self.asked else LEAST_SHARE  # share of a forward's tokens from which it pays
+    def __init__(self, asked: bool | None, why_not: str | None):
+        self.asked = asked
+        self.least = 0.0 if asked else LEAST_SHARE  # share of a forward's tokens from which it pays
         self.shared: bool | None = None  # until the first rollouts have told
         self.why_not: str | None = None
-        if self.asked is False:
+        if asked is False:
             self.shared, self.why_not = False, "share_prompts is false"
-        elif why_padded:
-            self.refuse(f"forwards are padded: {why_padded}")
-        elif reason := obstacle(trainer.model, not trainer.args.disable_dropout):
-            self.refuse(reason)
-        elif trainer.ref_model is not None and (
-            reason := obstacle(trainer.accelerator.unwrap_model(trainer.ref_model))
-        ):  # may have another attention than the policy, which ignores prefixes without a word
-            self.refuse(f"the reference model: {reason}")
+        elif why_not:
+            self.refuse(why_not)
 
     def refuse(self, reason: str) -> None:
         """
