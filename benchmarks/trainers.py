@@ -6,12 +6,13 @@ In: fixed rollouts and a `Setting`. Out: what `measure.py` saw of the run.
 import gc
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from datasets import Dataset
 from fixed_rollouts import Rollouts, Setting, build_model, build_tokenizer
 from measure import Clock, TokenCounter, now
+from transformers import Qwen2ForCausalLM
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -26,13 +27,12 @@ from trl_real.update.rollouts import Rollout
 
 TRAINERS = {"GRPO": (GRPOTrainer, GRPOConfig, {"loss_type": "grpo"}), "REAL": (REALTrainer, REALConfig, {})}
 GPU = torch.cuda.is_available()
+Measured = TypeVar("Measured")
 
 
-def build_trainer(
-    method: str, setting: Setting, steps: int, dataset: Dataset, fields: dict[str, Any], **others: Any
-) -> GRPOTrainer:
+def build_config(method: str, setting: Setting, steps: int, fields: dict[str, Any]) -> GRPOConfig:
     """
-    GRPOTrainer or REALTrainer with the same settings.
+    The same settings for GRPOTrainer or REALTrainer.
 
     Args:
         method (`str`):
@@ -41,18 +41,14 @@ def build_trainer(
             Model and generation.
         steps (`int`):
             Optimizer steps per generation.
-        dataset (`Dataset`):
-            One prompt for each group.
         fields (`dict[str, Any]`):
             More fields of the configuration, `max_steps` among them.
-        **others:
-            Reward function and `rollout_func`, as both trainers take them.
     """
-    trainer_class, config_class, own = TRAINERS[method]
+    _, config_class, own = TRAINERS[method]
     if method == "REAL":
         own = own | {"regularize": setting.regularize, "kl_limit": setting.kl_limit}
     per_generation = setting.rollouts // setting.batch
-    config = config_class(
+    return config_class(
         output_dir=tempfile.gettempdir(),  # nothing is saved
         per_device_train_batch_size=setting.batch,
         gradient_accumulation_steps=per_generation // steps,
@@ -68,12 +64,30 @@ def build_trainer(
         logging_strategy="no",
         **(own | fields),
     )
-    trainer = trainer_class(
-        model=build_model(setting),
-        args=config,
-        train_dataset=dataset,
-        processing_class=build_tokenizer(setting.vocabulary),
-        **others,
+
+
+def build_trainer(
+    method: str, config: GRPOConfig, model: Qwen2ForCausalLM | str, vocabulary: int, dataset: Dataset, **others: Any
+) -> GRPOTrainer:
+    """
+    GRPOTrainer or REALTrainer.
+
+    Args:
+        method (`str`):
+            `"GRPO"` or `"REAL"`.
+        config (`GRPOConfig`):
+            From [`build_config`] with this method.
+        model (`Qwen2ForCausalLM` or `str`):
+            A model, or the folder of one.
+        vocabulary (`int`):
+            Its tokens.
+        dataset (`Dataset`):
+            One prompt for each group.
+        **others:
+            Reward function and `rollout_func`, as both trainers take them.
+    """
+    trainer = TRAINERS[method][0](
+        model=model, args=config, train_dataset=dataset, processing_class=build_tokenizer(vocabulary), **others
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -85,7 +99,7 @@ class UpdatePhase:
 
     Args:
         method (`str`), rollouts ([`Rollouts`]), setting ([`Setting`]), steps (`int`):
-            As for [`build_trainer`].
+            As for [`build_config`].
         generations (`int`, *optional*, defaults to `1`):
             Generations in each call of [`~UpdatePhase.train`].
         memory (`bool`, *optional*, defaults to `False`):
@@ -97,8 +111,8 @@ class UpdatePhase:
     ):
         dataset = Dataset.from_dict({"prompt": ["w1"] * (setting.rollouts // setting.group)})
         functions = {"reward_funcs": rollouts.reward, "rollout_func": rollouts.rollout_func}
-        fields = {"max_steps": steps * generations}
-        self.trainer = build_trainer(method, setting, steps, dataset, fields, **functions)
+        config = build_config(method, setting, steps, {"max_steps": steps * generations})
+        self.trainer = build_trainer(method, config, build_model(setting), setting.vocabulary, dataset, **functions)
         self.clock, self.tokens = Clock(steps, memory), TokenCounter(self.trainer.model)
         self.trainer.add_callback(self.clock)
 
@@ -170,11 +184,11 @@ def chunks(rows: list[int], size: int) -> list[list[int]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def in_turn(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every run in every round, after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+def in_turn(runs: dict[str, Callable[[], Measured]], rounds: int) -> dict[str, list[Measured]]:
+    """What every run measured in every round, after one round to warm up."""
+    measured: dict[str, list[Measured]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
             gc.collect()
-            seconds[name].append(run())
-    return {name: values[1:] for name, values in seconds.items()}
+            measured[name].append(run())
+    return {name: values[1:] for name, values in measured.items()}

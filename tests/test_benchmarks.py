@@ -1,6 +1,7 @@
 """The programs in benchmarks/ run, and what they report is what they were asked for."""
 
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -75,15 +76,26 @@ def test_rollouts_move_between_two_processes():
     assert "of 128 rollouts move" in process.stdout and "every process receives" in process.stdout
 
 
-def test_the_share_of_the_update_phase_is_measured_with_both_ways_to_generate(run):
-    rows = run("step_share", *TINY, "--vocabulary", "60", "--mix", "early")
-    ways = [
-        ("GRPO", "generate"),
-        ("REAL", "generate"),
-        ("GRPO", "continuous batching"),
-        ("REAL", "continuous batching"),
-    ]
-    assert [tuple(row[:2]) for row in rows] == ways
-    for *_, length, generation, update, share in rows:
-        assert 1 <= int(length) <= 24 and float(generation) > 0 and float(update) > 0
-        assert 0 < int(share.rstrip("%")) < 100
+@pytest.fixture
+def ticks(monkeypatch) -> None:
+    """A clock that goes on by one whenever it is looked at."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    clock = itertools.count()
+    for name in ("measure", "phases"):
+        monkeypatch.setattr(importlib.import_module(name), "now", lambda: next(clock))
+
+
+def test_the_phases_of_both_trainers_add_up_to_a_step_on_the_same_prompts(ticks, run, monkeypatch):
+    module, seen = importlib.import_module("whole_step"), []
+    compare = module.compare
+    monkeypatch.setattr(module, "compare", lambda *asked: seen.append(compare(*asked)) or seen[-1])
+    rows = run("whole_step", *TINY, "--vocabulary", "60", "--mix", "early")
+    [(steps, seconds)] = seen
+    grpo, real = (each.rewards.prompts for each in steps.values())
+    assert len(grpo) == 2 and grpo == real and all(len(set(prompts)) == 4 for prompts in grpo)
+    for measured in seconds.values():
+        assert all(measured.values()), measured
+        # whole ticks: nothing is counted twice, and nothing is left out
+        assert sum(measured.values()) == 2 * measured["step"]
+    assert [row[0] for row in rows] == [*module.PHASES, "step"]
+    assert [float(row[3]) for row in rows] == list(seconds["REAL"].values())
