@@ -23,6 +23,7 @@ from tests.verifier.pairs import ATTACKED, DIFFERENT, NEAR_MISSES, SAME, SPELLED
 from trl_real.rewards.mathematics import make_math_reward, math_reward
 from trl_real.verifier.answers import accepted_answers
 from trl_real.verifier.judging import verifiable
+from trl_real.verifier.normal import normalize
 from trl_real.verifier.pool import POOL, VerifierPool
 
 
@@ -218,6 +219,12 @@ def test_1024_typical_answers_take_under_10_cpu_seconds() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert rewards == [1, 1, 1, 1, 0, 0, 0, 0] * 128
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+
+
+def test_a_text_is_brought_into_one_spelling_once_in_a_batch() -> None:
+    normalize.cache_clear()
+    math_reward(None, [rf"\boxed{{{number}/7}}" for number in range(1, 9)], [r"\frac{1}{7}"] * 8)
+    assert normalize.cache_info().misses == 9
 
 
 def test_threads_share_the_pool() -> None:

@@ -8,6 +8,7 @@ here; what a value is, is left to `trl_real.verifier.grading`, units to `trl_rea
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 
 
 MAX_CHARS = 2000  # the longest answer of the paper's data sets has some 200
@@ -65,6 +66,7 @@ _MIXED = re.compile(r"(-?\s*[0-9]+)\s+([0-9]+)\s*/\s*([0-9]+)")
 _LONE_LETTER = re.compile(r"\\text\s*\{\s*([a-zA-Z])\s*\}")
 
 
+@lru_cache(maxsize=1024)  # a verdict asks for the same texts again and again, and a group has the same accepted answer
 def normalize(text: str) -> str:
     """One spelling of an answer; of a text that is too long for one, the text."""
     if len(text) > MAX_CHARS:  # here no time limit holds
