@@ -15,6 +15,7 @@ what those tests set.
 """
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from trl import GRPOConfig
 from trl_real.rewards.mathematics import math_reward
 
 
+FACTORS = itertools.count(2)  # of fractions, so that no answer comes twice: the verifier would remember it
 ENGINES = ("transformers", "continuous_batching", "vllm")
 
 
@@ -91,7 +93,7 @@ class Rewards:
         answered = []
         for row, text in enumerate(completions):
             right = kind[row] == "right" or (kind[row] == "mixed" and row % 2 == 0)
-            factor = row + 2  # so that no two are the same, and none is equal to the accepted one as a text
+            factor = next(FACTORS)
             answered.append(rf"{text} \boxed{{\frac{{{factor * number[row] + (not right)}}}{{{factor * 97}}}}}")
         return math_reward(prompts, answered, **columns)
 
