@@ -1,12 +1,12 @@
 """What is measured of a training run: seconds per generation, tokens computed, peak memory. No trainer in here."""
 
-import re
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
+
+from trl_real.rehearsal.peak import peak, reset_peak
 
 
 def now() -> float:
@@ -14,25 +14,6 @@ def now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def reset_peak() -> int:
-    """Start a new peak of memory; bytes in use now."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins at what is resident now
-    return _resident("VmRSS")
-
-
-def peak() -> int:
-    """Bytes in use at the peak: of the GPU where there is one, else of this process."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident("VmHWM")
-
-
-def _resident(name: str) -> int:
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", status)[1])
 
 
 class Clock(TrainerCallback):

@@ -40,6 +40,7 @@ from fixed_rollouts import MIXES, Rollouts, Setting, about
 from trainers import Limit, UpdatePhase, in_turn, peak_bytes
 from transformers import HfArgumentParser
 
+from trl_real.rehearsal.peak import GIVE_BACK
 from trl_real.update.prefixes import share_prompts
 
 
@@ -116,7 +117,7 @@ def main() -> None:
     ).parse_args_into_dataclasses()
     compare, columns = (compare_memory, MEMORY) if program.memory else (compare_seconds, SECONDS)
     if program.memory:  # read by the C library of the processes that are started for it
-        os.environ |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+        os.environ |= GIVE_BACK
     print(table_row(["case", "all right / wrong / mixed", "steps", *columns]))
     print(table_row(["---"] * (3 + len(columns))))
     results = []

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"objective", "metrics"},
     "evaluation": {"objective", "verifier", "rewards", "data"},
     "recipe": {"objective", "spelling", "rewards", "data", "validation", "trainer", "evaluation"},
+    "rehearsal": {"contract", "update", "trainer", "recipe"},
     "cli": {
         *(
             "contract",
@@ -40,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
             "figures",
             "evaluation",
             "recipe",
+            "rehearsal",
         ),
     },
     "__main__": {"cli"},

@@ -95,7 +95,7 @@ def test_the_papers_models_are_known_without_a_hub(monkeypatch: pytest.MonkeyPat
 
 OPTIONS = dict(deepspeed=None, bf16=True, fp16=False, dtype="float32", max_prompt_tokens=1024, use_peft=False)
 OPTIONS |= dict(max_completion_length=8192, per_device_train_batch_size=8, gradient_checkpointing=True, beta=0.0)
-OPTIONS |= dict(load_in_4bit=False)
+OPTIONS |= dict(load_in_4bit=False, use_cpu=False)
 ZERO3 = dict(zero_optimization=dict(stage=3))
 
 
@@ -121,16 +121,32 @@ def test_zero3_shares_16_bytes_of_every_parameter_and_the_formulas_are_those_of_
     shared = parts["weights"] + parts["gradients"] + parts["optimizer"]
     assert shared == pytest.approx(18 * size.parameters / 8 + 2 * size.embedding)
     assert parts["kv_cache"] == 2 * 28 * 2 * 256 * 128 * 9216
-    assert parts["activations"] == 8 * 9216 * 2 * (28 * 1536 + 16 * 1536 + 4 * 8960)
+    assert parts["activations"] == 8 * 9216 * 2 * (28 * 1536 + 8 * 1536 + 2 * 256 + 4 * 8960)
     alone = estimate_memory(size, OPTIONS, rollouts=128, world_size=8)
-    assert alone["weights"] + alone["gradients"] + alone["optimizer"] == 18 * size.parameters
+    assert alone["weights"] + alone["gradients"] + alone["optimizer"] == 16 * size.parameters
+    # The inputs of the layers stay in float32 under autocast, and so does part of what is inside of one
+    inside = 2 * (8 * 1536 + 2 * 256 + 4 * 8960) + 2 * 6 * 1536
+    assert alone["activations"] == 8 * 9216 * (4 * 28 * 1536 + inside)
+
+
+def test_short_rows_take_what_the_head_or_autocast_takes() -> None:
+    size = model_size(read_config(SMALL))
+    short = OPTIONS | dict(max_prompt_tokens=0, max_completion_length=128, per_device_train_batch_size=1)
+    inputs = 128 * 28 * 1536
+    assert estimate_memory(size, short, 8, 1)["activations"] == 4 * inputs + 2 * size.parameters
+    head = 128 * 12 * 1536 + 4 * 151936 * 1536
+    on_gpus = estimate_memory(size, short | dict(bf16=False), 8, 1)["activations"]
+    assert on_gpus == 4 * inputs + 128 * 4 * 32768 + head
+    on_cpus = estimate_memory(size, short | dict(bf16=False, use_cpu=True), 8, 1)["activations"]
+    assert on_cpus == 4 * inputs + 128 * 34 * 32768 + head
 
 
 def test_the_reference_model_and_lora_are_counted() -> None:
     size = model_size(read_config(SMALL), lora_rank=32)
     lora = OPTIONS | dict(use_peft=True, dtype="bfloat16", beta=0.1)
     parts = estimate_memory(size, lora, rollouts=8, world_size=1)
-    assert (parts["weights"], parts["gradients"], parts["reference"]) == (2 * size.parameters, 4 * size.trained, 0)
+    assert parts["weights"] == 2 * size.parameters + 4 * size.trained
+    assert (parts["gradients"], parts["reference"]) == (4 * size.trained, 0)
     full = estimate_memory(size, OPTIONS | dict(beta=0.1), rollouts=8, world_size=1)
     assert full["reference"] > 0
     assert estimate_memory(size, OPTIONS | dict(beta=0.1, kl_target="old"), 8, 1)["reference"] == 0

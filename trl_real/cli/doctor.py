@@ -1,7 +1,9 @@
 """
-`trl-real doctor`: what is installed, what works, and what each recipe would lack on this machine.
+`trl-real doctor`: what is installed, what works, and what each recipe would lack on this machine; with `--gpu`, a
+rehearsal of what a run does.
 
-In: nothing. Out: text, and exit code 1 if something that every run needs is broken. Left out: mending it.
+In: nothing. Out: text, and exit code 1 if something that every run needs is broken, or a check of the rehearsal
+failed. Left out: mending it.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from ..recipe.shipped import recipe_paths, recipes_folder
+from ..rehearsal.machine import accelerators, is_installed
 from .recipes import DEFAULT_MODEL, INSTALL
 
 
@@ -40,29 +43,6 @@ def requirements(project: str = PROJECT, extra: str = "") -> Iterator[Requiremen
             yield requirement
             for further in requirement.extras if is_installed(requirement.name) else ():
                 yield from requirements(requirement.name, further)
-
-
-def is_installed(name: str) -> bool:
-    """Whether a package is there, in whatever version."""
-    try:
-        return bool(metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return False
-
-
-def accelerators() -> Iterator[str]:
-    """A line for each accelerator, with its memory in GiB."""
-    import torch
-
-    count = torch.accelerator.device_count()
-    if not count:
-        yield f"none; {os.cpu_count()} CPU cores"
-    for number in range(count):
-        if torch.cuda.is_available():
-            device = torch.cuda.get_device_properties(number)
-            yield f"{device.name}, {device.total_memory / 2**30:.0f} GiB"
-        else:
-            yield f"{torch.accelerator.current_accelerator()}:{number}"
 
 
 def find_broken() -> list[str]:
@@ -129,10 +109,44 @@ def _check_packages() -> bool:
     return all(is_there for _, is_there in checked)
 
 
+def rehearse(output: Path, minutes: float) -> None:
+    """Runs the rehearsal, a line for each check when it has ended, and writes all of it to a file."""
+    from ..rehearsal.outcome import FAILED, Outcome
+    from ..rehearsal.report import line, title, write_report
+    from ..rehearsal.running import rehearse
+
+    outcomes: dict[str, Outcome] = {}
+    print(title(minutes))
+    for check, outcome in rehearse(minutes):
+        outcomes[check.name] = outcome
+        print(line(check, outcome), flush=True)
+        write_report(output, outcomes)
+    print(f"\nWrote {output}, to attach to a report.")
+    failed = [name for name, outcome in outcomes.items() if outcome.verdict == FAILED]
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}; {output} has the last lines of each.")
+
+
 def main(words: list[str]) -> None:
     """Runs `trl-real doctor`."""
     description = "What is installed, what works, and what each recipe would lack here. Exit code 1: see `broken`."
-    argparse.ArgumentParser("trl-real doctor", description=description).parse_args(words)
+    parser = argparse.ArgumentParser("trl-real doctor", description=description)
+    parser.add_argument(
+        "--gpu",
+        action="store_true",
+        help="rehearse a run instead: GPUs, attention, vLLM, ZeRO-3, checkpoints, memory; "
+        "exit code 1 if a check failed",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("rehearsal.json"), help="with --gpu: the file for what it found"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="with --gpu: for all checks; on a busy machine take more"
+    )
+    asked = parser.parse_args(words)
+    if asked.gpu:
+        rehearse(asked.output, asked.minutes)
+        return
     are_there = _check_packages()
     broken = find_broken()
     _say("contract with TRL", broken or ["holds"])

@@ -3,18 +3,25 @@ How much memory a run takes on each GPU, estimated from the model's configuratio
 
 In: the model's configuration and the fields of a recipe. Out: bytes by purpose. No weight is read and no GPU touched.
 
-With N parameters (T of them trained), W processes, L layers of width h with feed-forward width i, t tokens in a
-forward (rollouts at once x longest rollout), b bytes for a number (2 in bfloat16, 4 without):
+With N parameters (T of them trained), W processes, L layers of width h with feed-forward width i and key-value heads
+of width k together, t tokens in a forward (rollouts at once x longest rollout), a vocabulary of V, s bytes a number as
+weights are stored and b as it is computed with (4, and 2 in bfloat16; autocast has s = 4 and b = 2):
 
-    weights      b·N (0.56·N in 4 bits), with a second copy in bfloat16 under autocast; ZeRO-3: b·N / W + embedding
+    weights      s·N (0.56·N in 4 bits); ZeRO-3: s·N / W + embedding; and 4·T for an adapter
     gradients    4·T, over W from ZeRO-2 on
     optimizer    8·T (Adam), and 4·T for its float32 weights under DeepSpeed; over W from ZeRO-1 on
     reference    b·N for the model of the KL term, over W under ZeRO-3; none with LoRA
-    activations  t·b·(L·h + 16·h + 4·i): the input of every layer and the inside of one, which is recomputed
-                 (gradient checkpointing), or t·b·L·(16·h + 4·i) without
-    KV cache     2·L·b·(key-value heads x their width) for each token of each rollout that is generated at once
+    activations  with gradient checkpointing t·s·L·h, the input of every layer, and the largest of three that come one
+                 after another: autocast's copies, the head, the inside of a layer that is recomputed. Without: the
+                 inside of all layers, the copies and the head
+      inside     t·(b·(8·h + 2·k + 4·i) + (s - b)·6·h) for a layer; b·t·2·h less where its norms are frozen
+      copies     b·N where s > b; of frozen weights none with gradient checkpointing
+      head       a tile of logits for 4,096 tokens: b·32,768 for each on a GPU, and on a CPU 34·V, since the steps of
+                 its softmax are not fused; 12·t·h; 4·V·h for its gradient, if it has one
+    KV cache     2·L·b·k for each token of each rollout that is generated at once
 
-Left out: fragmentation, NCCL's buffers and the chunked logits, together a few GB.
+Left out: fragmentation and NCCL's buffers, a few GB. Activations are those of Llama and Qwen2, fitted to measurements
+on a CPU (`benchmarks/memory.py`; `docs/guides/memory.md` has the error).
 """
 
 import json
@@ -28,6 +35,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Qwe
 
 
 GB = 1e9
+HEAD_ROWS, HEAD_COLUMNS = 4096, 32768  # TRL's tile of logits
 _SMALL = dict(hidden_size=1536, intermediate_size=8960, num_attention_heads=12, num_key_value_heads=2)
 _LARGE = dict(hidden_size=3584, intermediate_size=18944, num_attention_heads=28, num_key_value_heads=4)
 # For planning where the hub is out of reach
@@ -45,8 +53,8 @@ class ModelSize:
     Args:
         parameters (`int`), trained (`int`), embedding (`int`):
             Numbers of parameters: all, those that are trained, those of the input embedding.
-        layers (`int`), width (`int`), feed_forward (`int`):
-            Number of layers, their width, and the width of their feed-forward part.
+        vocabulary (`int`), layers (`int`), width (`int`), feed_forward (`int`):
+            Number of tokens and of layers, the layers' width, and the width of their feed-forward part.
         kv_width (`int`):
             Key-value heads times their width.
     """
@@ -54,6 +62,7 @@ class ModelSize:
     parameters: int
     trained: int
     embedding: int
+    vocabulary: int
     layers: int
     width: int
     feed_forward: int
@@ -84,6 +93,7 @@ def model_size(config: PretrainedConfig, lora_rank: int | None = None) -> ModelS
         parameters=parameters,
         trained=trained,
         embedding=model.get_input_embeddings().weight.numel(),
+        vocabulary=text.vocab_size,
         layers=text.num_hidden_layers,
         width=text.hidden_size,
         feed_forward=getattr(text, "intermediate_size", 0) or 4 * text.hidden_size,
@@ -113,29 +123,43 @@ def estimate_memory(size: ModelSize, options: dict[str, Any], rollouts: int, wor
             Number of processes.
     """
     stage = zero_stage(options["deepspeed"])
-    mixed = options["bf16"] is not False or bool(options["fp16"])
-    width = 2 if mixed or options["dtype"] in ("bfloat16", "float16") else 4
+    stored, computed = _widths(options)
     share = {wanted: world_size if stage >= wanted else 1 for wanted in (1, 2, 3)}
     tokens = (options["max_prompt_tokens"] or 0) + options["max_completion_length"]
-    at_once = options["per_device_train_batch_size"] * tokens
-    inside = 16 * size.width + 4 * size.feed_forward
-    kept = size.layers * size.width + inside if options["gradient_checkpointing"] else size.layers * inside
     separate = options["beta"] != 0 and options.get("kl_target", "ref") == "ref" and not options["use_peft"]
     return {
-        "weights": _weights(size, options, width, share[3]),
+        "weights": _weights(size, options, stored, share[3]),
         "gradients": 4 * size.trained / share[2],
         "optimizer": (12 if options["deepspeed"] else 8) * size.trained / share[1],
-        "reference": width * size.parameters / share[3] if separate else 0.0,
-        "activations": float(at_once * width * kept),
-        "kv_cache": float(2 * size.layers * width * size.kv_width * rollouts * tokens),
+        "reference": computed * size.parameters / share[3] if separate else 0.0,
+        "activations": float(_activations(size, options, options["per_device_train_batch_size"] * tokens)),
+        "kv_cache": float(2 * size.layers * computed * size.kv_width * rollouts * tokens),
     }
 
 
-def _weights(size: ModelSize, options: dict[str, Any], width: int, share: int) -> float:
+def _widths(options: dict[str, Any]) -> tuple[int, int]:
+    """Bytes of a number as the weights are stored, and as a forward computes with it."""
+    half = options["dtype"] in ("bfloat16", "float16")
+    mixed = options["bf16"] is not False or bool(options["fp16"])
+    return 2 if half or (mixed and options["deepspeed"]) else 4, 2 if half or mixed else 4
+
+
+def _weights(size: ModelSize, options: dict[str, Any], stored: int, share: int) -> float:
+    adapter = 4 * size.trained if options["use_peft"] else 0
     if options["load_in_4bit"]:
-        return 0.56 * (size.parameters - size.embedding) + width * size.embedding
-    if options["deepspeed"]:
-        return width * (size.parameters / share + (size.embedding if share > 1 else 0))
-    stored = 2 if options["dtype"] in ("bfloat16", "float16") else 4
-    copied = width if stored > width else 0
-    return float((stored + copied) * size.parameters)
+        return 0.56 * (size.parameters - size.embedding) + stored * size.embedding + adapter
+    return float(stored * (size.parameters / share + (size.embedding if share > 1 else 0)) + adapter)
+
+
+def _activations(size: ModelSize, options: dict[str, Any], tokens: int) -> int:
+    stored, computed = _widths(options)
+    frozen = options["use_peft"]
+    inside = computed * ((6 if frozen else 8) * size.width + 2 * size.kv_width + 4 * size.feed_forward)
+    inside = tokens * (inside + (stored - computed) * 6 * size.width)
+    columns = 34 * min(size.vocabulary, HEAD_COLUMNS) if options["use_cpu"] else computed * HEAD_COLUMNS
+    tile = min(tokens, HEAD_ROWS) * columns
+    head = tile + 12 * tokens * size.width + (0 if frozen else 4 * size.vocabulary * size.width)
+    copies = computed * size.parameters if stored > computed and not options["load_in_4bit"] else 0
+    if not options["gradient_checkpointing"]:
+        return size.layers * inside + copies + head
+    return tokens * stored * size.layers * size.width + max(inside, head, 0 if frozen else copies)
