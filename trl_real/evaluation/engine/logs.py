@@ -1,0 +1,123 @@
+"""
+What the logs of Inspect say.
+
+In: folders of logs, and what is asked. Out: which settings the samples were made with, so that none are mixed with
+others, and the verdicts on all samples of a model and set. Left out: making them (`running.py`).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.log import EvalLog, read_eval_log
+
+from ..verdicts import judge_samples
+
+
+Verdict = dict[str, Any]
+ABOUT = "trl_real"  # what our part of a log's metadata is called
+
+
+@dataclass(frozen=True)
+class Logged:
+    """
+    The newest log of a model and a set.
+
+    Args:
+        header (`EvalLog`):
+            Without its samples.
+    """
+
+    header: EvalLog
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """
+        `set`, `title`, `samples`, `judge`, `training_data`, `sampling`, and for each problem a digest in `problems`
+        and one of what this model reads in `prompts`.
+        """
+        return self.header.eval.metadata[ABOUT]
+
+    @property
+    def model(self) -> str:
+        return self.about["sampling"]["model"]
+
+    @property
+    def set(self) -> str:
+        return self.about["set"]
+
+    def about_by(self, require_think: bool | None) -> dict[str, Any]:
+        """The same, judged by another rule."""
+        judge = self.about["judge"]
+        changed = {"require_think": require_think} if require_think is not None and "require_think" in judge else {}
+        return self.about | {"judge": judge | changed}
+
+    @property
+    def is_finished(self) -> bool:
+        return self.header.status == "success"
+
+    def verdicts(self, require_think: bool | None = None) -> list[Verdict]:
+        """
+        The verdicts on all samples, by problem and number.
+
+        Args:
+            require_think (`bool`, *optional*):
+                Judge anew by this rule. Default: the verdicts that the log has.
+        """
+        samples = read_eval_log(self.header.location).samples or []
+        found = [sample.scores["verdict"].metadata for sample in samples]
+        rules = self.about_by(require_think)["judge"]
+        if rules != self.about["judge"]:
+            rows = [verdict | {"text": each.output.completion} for each, verdict in zip(samples, found, strict=True)]
+            asked = [{"problem": row["problem"], **each.metadata} for each, row in zip(samples, rows, strict=True)]
+            found = judge_samples(rows, asked, rules)
+        return sorted(found, key=lambda verdict: (verdict["problem"], verdict["sample"]))
+
+
+def find_logs(output: Path) -> list[Logged]:
+    """The newest log of each model and set below a folder, the models in the order of their names."""
+    newest: dict[tuple[str, str], Logged] = {}
+    for path in sorted(output.rglob("*.eval")):
+        header = read_eval_log(str(path), header_only=True)
+        if ABOUT in (header.eval.metadata or {}):
+            logged = Logged(header)
+            newest[logged.model, logged.set] = logged
+    return list(newest.values())
+
+
+def remove_older(folder: Path) -> None:
+    """Removes the logs of killed runs once a finished one holds their samples, too; nobody may be writing there."""
+    newest = {logged.set: logged for logged in find_logs(folder) if logged.is_finished}
+    for path in folder.glob("*.eval"):
+        about = (read_eval_log(str(path), header_only=True).eval.metadata or {}).get(ABOUT, {})
+        if about.get("set") in newest and str(path) != newest[about["set"]].header.location:
+            path.unlink()
+
+
+def digests(rows: Iterable[Any]) -> list[str]:
+    """A word for each row, which tells it from others."""
+    return [hashlib.blake2b(json.dumps(row).encode(), digest_size=4).hexdigest() for row in rows]
+
+
+def check_same(logged: Logged, about: dict[str, Any]) -> None:
+    """`ValueError` if samples in a log were made otherwise than those that are asked for now."""
+    advice = "Go back to that, or choose another --output."
+    folder = Path(logged.header.location).parent
+    old, new = logged.about["sampling"], about["sampling"]
+    for name in [*old, *(name for name in new if name not in old)]:
+        if old.get(name) != new.get(name):
+            raise ValueError(
+                f"{name}: the samples in {folder} were made with {old.get(name)!r}, now it is {new.get(name)!r}. "
+                f"{advice}"
+            )
+    for name in ("problems", "prompts"):
+        pairs = zip(logged.about[name], about[name], strict=False)
+        changed = next((number for number, (former, now) in enumerate(pairs) if former != now), None)
+        if changed is not None:
+            raise ValueError(
+                f"problem {changed}: its samples in {folder} were made with another prompt or another answer. The "
+                "problems or the chat template have changed; choose another --output."
+            )
