@@ -8,6 +8,7 @@ the logs say (`logs.py`).
 
 import fcntl
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ from .models import ModelSource
 VLLM_BATCH = 512
 KEY = "OPENAI_API_KEY"
 RETRIES = 8  # of a request to a server
-FLUSH = 10  # samples after which a log is written anew; until then they are in Inspect's buffer, which a kill leaves
+FLUSHES = 100  # of a log; what is not in it yet is in Inspect's buffer, which a kill leaves
+FULL = ("disk I/O error", "disk is full", "No space left", "File too large", "quota exceeded")
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,8 @@ def _make_vllm(source: ModelSource, dtype: str, longest: int, memory: float | No
         return get_model(f"vllm-completions/{name}", memoize=False, lazy_init=False, host="127.0.0.1", **options)
     except RuntimeError as error:  # what the server has printed is in it
         raise ValueError(
-            f"backend: vLLM did not start ({error}) If it is memory, write a smaller --vllm_gpu_memory_utilization, or "
-            "end what else is on the GPU."
+            f"backend: vLLM did not start ({error}) If it is memory, write a smaller --vllm_gpu_memory_utilization "
+            "or end what else is on the GPU."
         ) from error
 
 
@@ -146,33 +148,55 @@ def run_tasks(tasks: Sequence[Task], model: Model, folder: Path, at_a_time: int)
             Requests that are under way together.
     """
     with _alone(folder), model:
-        done, logs = eval_set(
-            list(tasks),
-            model=model,
-            log_dir=str(folder),
-            log_dir_allow_dirty=True,  # other sets that it was asked before
-            log_buffer=FLUSH,
-            log_model_api=False,
-            max_tasks=1,
-            max_samples=at_a_time + at_a_time // 4,  # some are being judged
-            max_connections=at_a_time,
-            max_retries=RETRIES,
-            retry_attempts=0,
-            retry_immediate=False,
-            fail_on_error=True,
-            display="rich" if sys.stderr.isatty() and sys.stdout.isatty() else "plain",
-            score_display=False,
-        )
+        try:
+            done, logs = _run(tasks, model, folder, at_a_time)
+        except (OSError, sqlite3.Error) as error:
+            raise ValueError(_no_room(error, folder)) from error
         if not done:
             _raise(logs, folder)
         remove_older(folder)
+
+
+def _run(tasks: Sequence[Task], model: Model, folder: Path, at_a_time: int) -> tuple[bool, list[EvalLog]]:
+    return eval_set(
+        list(tasks),
+        model=model,
+        log_dir=str(folder),
+        log_dir_allow_dirty=True,  # other sets that it was asked before
+        log_buffer=max(10, max(_samples(task) for task in tasks) // FLUSHES),
+        log_model_api=False,
+        log_level="error",
+        max_tasks=1,
+        max_samples=at_a_time + at_a_time // 4,  # some are being judged
+        max_connections=at_a_time,
+        max_retries=RETRIES,
+        retry_attempts=0,
+        retry_immediate=False,
+        fail_on_error=True,
+        display="rich" if sys.stderr.isatty() and sys.stdout.isatty() else "plain",
+        score_display=False,
+    )
+
+
+def _samples(task: Task) -> int:
+    return len(task.dataset) * task.epochs
 
 
 def _raise(logs: Sequence[EvalLog], folder: Path) -> None:
     failed = next((log for log in logs if log.status != "success"), None)
     if failed is None or failed.error is None:
         raise SystemExit(f"Stopped. All that is done is kept in {folder}; the same command goes on.")
-    raise ValueError(f"{failed.error.message} All that is done is kept in {folder}; the same command goes on.")
+    message = failed.error.message
+    if any(trace in message for trace in FULL):
+        raise ValueError(_no_room(message, folder))
+    raise ValueError(f"{message} All that is done is kept in {folder}; the same command goes on.")
+
+
+def _no_room(error: object, folder: Path) -> str:
+    return (
+        f"output: could not write to {folder}, or to the buffer of Inspect in the home folder ({error}). All that is "
+        "done is kept. Make room, then start the same command again; it goes on from there."
+    )
 
 
 @contextmanager
