@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from datasets import Dataset
 from inspect_ai.log import EvalSample, read_eval_log
 from peft import LoraConfig, get_peft_model
 
+from tests.evaluation.kills import logged_samples, texts
 from tests.support.full_disk import longest_file
 from tests.support.math_run import tiny_model, write_math_run
 from tests.support.scripts import ROOT, load_script, write_recipe
@@ -47,12 +47,6 @@ def all_samples(output: Path) -> list[EvalSample]:
     """By model, problem and number."""
     samples = [read_eval_log(log.header.location).samples for log in find_logs(output)]
     return [sample for each in samples for sample in sorted(each, key=lambda sample: (sample.id, sample.epoch))]
-
-
-def texts(output: Path) -> list[tuple[int, int, str, int]]:
-    return [
-        (each.id, each.epoch, each.output.completion, each.output.usage.output_tokens) for each in all_samples(output)
-    ]
 
 
 def results(output: Path) -> dict[str, Any]:
@@ -128,16 +122,6 @@ def test_a_run_that_was_killed_goes_on_and_counts_nothing_twice(
     assert len(list(tmp_path.glob("*/*.eval"))) == 1
 
 
-def logged_samples(output: Path) -> int:
-    """How many samples the newest log that can be read holds, while it is being written."""
-    logs = sorted(output.glob("*/*.eval"))
-    try:
-        with zipfile.ZipFile(logs[-1]) as file:
-            return sum(name.startswith("samples/") for name in file.namelist())
-    except (IndexError, zipfile.BadZipFile, OSError):
-        return 0
-
-
 def test_nothing_is_sampled_where_nothing_is_missing(
     run_folder: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -153,6 +137,18 @@ def test_nothing_is_sampled_where_nothing_is_missing(
     assert free["estimates"]["no_answer"]["value"] < strict["estimates"]["no_answer"]["value"]
     assert free["settings"]["judge"] == {"require_think": False}
     assert (evaluated / "table.md").read_text() == before
+
+
+def test_samples_that_were_judged_by_another_rule_are_judged_anew(run_folder: Path, tmp_path: Path) -> None:
+    def judged(output: Path, *more: str) -> dict[str, Any]:
+        script.main(words(run_folder, output, *more))
+        return results(output)["models"][str(run_folder / "model")]["sets"]["eval"]
+
+    judged(tmp_path, "--limit", "10")
+    free = judged(tmp_path, "--limit", "20", "--require_think", "false")  # half of them were judged by the former rule
+    strict = judged(tmp_path, "--limit", "20")
+    assert free["estimates"]["no_answer"]["value"] < strict["estimates"]["no_answer"]["value"]
+    assert free == judged(tmp_path / "at once", "--limit", "20", "--require_think", "false")
 
 
 def test_more_samples_and_problems_take_over_those_that_are_there_and_fewer_lose_none(
@@ -213,8 +209,8 @@ def test_models_are_compared_on_the_same_problems(run_folder: Path, tmp_path: Pa
     adapted.save_pretrained(run_folder / "adapter")
     models = ("model", "adapter")
     script.main(words(run_folder, tmp_path, "--limit", "10", models=models))
-    half = len(texts(tmp_path)) // 2
-    assert texts(tmp_path)[:half] == texts(tmp_path)[half:]
+    one, other = (texts(log) for log in sorted(path for path in tmp_path.iterdir() if path.is_dir()))
+    assert one == other and len(one) == 40
     assert "+0.000 [+0.000, +0.000]" in (tmp_path / "table.md").read_text()
     found = results(tmp_path)
     assert found["first_model"] == str(run_folder / "model")
@@ -274,6 +270,10 @@ def test_the_quickstart_is_evaluated_as_it_evaluates_itself(monkeypatch: pytest.
         ("--temperature -1", "temperature: -1.0 is not 0 or more"),
         ("--temperature 0", "samples: with temperature 0 all of them are the same; write --samples 1"),
         ("--samples 0", "samples: 0 is not a number from 1 on"),
+        (
+            "--base_url http://127.0.0.1:9/v1",
+            "base_url: http://127.0.0.1:9/v1 does not answer as a server .*OPENAI_API_KEY",
+        ),
         ("--vllm_gpu_memory_utilization 40", "vllm_gpu_memory_utilization: 40.0 is not a share"),
         pytest.param(
             "--backend vllm",

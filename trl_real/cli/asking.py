@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..evaluation.engine.logs import ABOUT, Logged, Verdict, check_same, digests, find_logs
 from ..evaluation.engine.models import ModelSource, encode_prompts, find_model
-from ..evaluation.engine.running import Engine, run_tasks
+from ..evaluation.engine.running import Engine, check_served, run_tasks
 from ..evaluation.engine.settings import SamplingSettings, default_dtype, pick_backend
 from ..evaluation.engine.tasks import Sampling, make_task
 from ..evaluation.options import DEFAULTS, EvaluationArguments
@@ -84,12 +84,48 @@ def read_questions(arguments: EvaluationArguments, config: str | None) -> tuple[
     return questions, values | given
 
 
+@dataclass(frozen=True)
+class Wish:
+    """The options, with the values of those that were left open, and the engine that follows from them."""
+
+    arguments: EvaluationArguments
+    values: dict[str, Any]
+    engine: Engine
+
+    @property
+    def settings(self) -> SamplingSettings:
+        return SamplingSettings(**{name: self.values[name] for name in SAMPLING_FIELDS})
+
+    def about(self, respondent: Respondent) -> dict[str, Any]:
+        """What all logs of a model say."""
+        source = respondent.source
+        how = {name: self.values[name] for name in SAMPLING_FIELDS}
+        how |= {"seed": self.arguments.seed, "backend": self.engine.backend, "dtype": self.engine.dtype}
+        how |= {"model": respondent.name, "weights": source and source.identity}
+        data = find_training_data(source) if source else []
+        return {"samples": self.values["samples"], "sampling": how, "training_data": data}
+
+
 def sample(arguments: EvaluationArguments, config: str | None) -> list[tuple[dict[str, Any], list[Verdict]]]:
     """Samples what is missing; for each model and set what was asked, and all verdicts."""
     questions, values = read_questions(arguments, config)
-    engine = _make_engine(arguments, questions)
-    asked = [(each, _ask(each, questions, values, arguments, engine)) for each in _respondents(arguments, values)]
-    folders = [respondent.folder for respondent, _ in asked]
+    wish = Wish(arguments, values, _make_engine(arguments, questions))
+    if wish.settings.temperature == 0 and values["samples"] > 1:
+        raise ValueError("samples: with temperature 0 all of them are the same; write --samples 1.")
+    asked = [(each, _ask(each, questions, wish)) for each in _respondents(arguments, values)]
+    _make_folders([respondent.folder for respondent, _ in asked])
+    finished = []
+    for respondent, sets in asked:
+        lacking = [each for each in sets if not each.is_complete]
+        if lacking:
+            model = wish.engine.make_model(respondent.source, respondent.name, max(each.longest for each in lacking))
+            run_tasks([each.task for each in lacking], model, respondent.folder, wish.engine.at_a_time(model))
+        logs = {logged.set: logged for logged in find_logs(respondent.folder)}
+        finished += [(each.about, logs[each.about["set"]].verdicts(each.about["judge"])) for each in sets]
+    return finished
+
+
+def _make_folders(folders: list[Path]) -> None:
     for folder in folders:
         if folders.count(folder) > 1:
             raise ValueError(f"output: two models would share the folder {folder}; rename one of them.")
@@ -97,15 +133,6 @@ def sample(arguments: EvaluationArguments, config: str | None) -> list[tuple[dic
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"output: cannot make the folder {folder}: {error.strerror}.") from error
-    finished = []
-    for respondent, sets in asked:
-        lacking = [each for each in sets if not each.is_complete]
-        if lacking:
-            model = engine.make_model(respondent.source, respondent.name, max(each.longest for each in lacking))
-            run_tasks([each.task for each in lacking], model, respondent.folder, engine.at_a_time(model))
-        logs = {logged.set: logged for logged in find_logs(respondent.folder)}
-        finished += [(each.about, logs[each.about["set"]].verdicts()) for each in sets]
-    return finished
 
 
 def _make_engine(arguments: EvaluationArguments, questions: Questions) -> Engine:
@@ -124,6 +151,8 @@ def _make_engine(arguments: EvaluationArguments, questions: Questions) -> Engine
 def _respondents(arguments: EvaluationArguments, values: dict[str, Any]) -> list[Respondent]:
     if not values["models"]:
         raise ValueError("models: name at least one, by its hub id or its folder.")
+    if arguments.base_url:
+        check_served(arguments.base_url, values["models"])
     found = []
     for name in values["models"]:
         source = None if arguments.base_url else find_model(name)
@@ -133,52 +162,46 @@ def _respondents(arguments: EvaluationArguments, values: dict[str, Any]) -> list
     return found
 
 
-def _ask(
-    respondent: Respondent,
-    questions: Questions,
-    values: dict[str, Any],
-    arguments: EvaluationArguments,
-    engine: Engine,
-) -> list[Asked]:
+def _ask(respondent: Respondent, questions: Questions, wish: Wish) -> list[Asked]:
     """What one model is asked; `ValueError` if its logs were made otherwise."""
-    settings = SamplingSettings(**{name: values[name] for name in SAMPLING_FIELDS})
-    if settings.temperature == 0 and values["samples"] > 1:
-        raise ValueError("samples: with temperature 0 all of them are the same; write --samples 1.")
-    source, tokenizer = respondent.source, respondent.tokenizer
-    ends = source.end_tokens(tokenizer) if engine.backend == "vllm" else None
-    how = {name: values[name] for name in SAMPLING_FIELDS} | {"seed": arguments.seed, "backend": engine.backend}
-    how |= {"dtype": engine.dtype, "model": respondent.name, "weights": source and source.identity}
-    about = {
-        "samples": values["samples"],
-        "sampling": how,
-        "training_data": find_training_data(source) if source else [],
-    }
+    names = [problems.name for problems, _ in questions]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"benchmarks: two sets have the name {name}; rename the file of one of them.")
+    about = wish.about(respondent)
     former = {logged.set: logged for logged in find_logs(respondent.folder)}
-    asked = []
-    for problems, judge in questions:
-        ids = None
-        if tokenizer is not None:
-            ids = encode_prompts(tokenizer, problems.prompts, respondent.name, values["chat_template_kwargs"] or {})
-            _check_length(max(map(len, ids[: arguments.limit])), settings.max_new_tokens, source)
-        own = about | {"set": problems.name, "title": problems.title, "judge": judge}
-        own["problems"] = digests(zip(problems.prompts, problems.columns, strict=True))
-        own["prompts"] = digests(problems.prompts if ids is None else map(list, ids))
-        log = former.get(problems.name)
-        shown, logged = _cut(own, arguments.limit, None), _cut(own, arguments.limit, log)
-        number = len(logged["problems"])
-        is_complete = log is not None and log.is_finished and log.about == json.loads(json.dumps(logged))
-        task = make_task(
-            problems.limit(number),
-            ids and ids[:number],
-            logged["samples"],
-            judge,
-            Sampling(settings, arguments.seed, ends),
-            {ABOUT: logged},
-            tokenizer if engine.keep_ids else None,
-        )
-        longest = max(map(len, ids[:number])) + settings.max_new_tokens if ids else 0
-        asked.append(Asked(shown, task, longest, is_complete))
-    return asked
+    return [
+        _ask_set(respondent, problems, about | {"judge": judge}, wish, former.get(problems.name))
+        for problems, judge in questions
+    ]
+
+
+def _ask_set(
+    respondent: Respondent, problems: ProblemSet, about: dict[str, Any], wish: Wish, log: Logged | None
+) -> Asked:
+    source, tokenizer, settings, limit = respondent.source, respondent.tokenizer, wish.settings, wish.arguments.limit
+    ids = ends = None
+    if source is not None:
+        options = wish.values["chat_template_kwargs"] or {}
+        ids = [list(each) for each in encode_prompts(tokenizer, problems.prompts, respondent.name, options)]
+        ends = source.end_tokens(tokenizer) if wish.engine.backend == "vllm" else None
+        _check_length(max(map(len, ids[:limit])), settings.max_new_tokens, source)
+    about = about | {"set": problems.name, "title": problems.title}
+    about["problems"] = digests(zip(problems.prompts, problems.columns, strict=True))
+    about["prompts"] = digests(ids or problems.prompts)
+    logged = _cut(about, limit, log)
+    number = len(logged["problems"])
+    task = make_task(
+        problems.limit(number),
+        ids and ids[:number],
+        logged["samples"],
+        about["judge"],
+        Sampling(settings, wish.arguments.seed, ends),
+        {ABOUT: logged},
+        tokenizer if wish.engine.keep_ids else None,
+    )
+    longest = max(map(len, ids[:number])) + settings.max_new_tokens if ids else 0
+    return Asked(_cut(about, limit, None), task, longest, log is not None and log.has(logged))
 
 
 def _cut(about: dict[str, Any], limit: int | None, former: Logged | None) -> dict[str, Any]:

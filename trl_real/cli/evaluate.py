@@ -46,8 +46,13 @@ def read_logs(arguments: EvaluationArguments) -> tuple[Finished, list[str]]:
     picked = [logged for logged in logs if logged.model in models and logged.set in sets]
     picked.sort(key=lambda logged: (models.index(logged.model), sets.index(logged.set)))
     missing = [f"{each.model} on {each.set}, which is not finished" for each in picked if not each.is_finished]
-    think = arguments.require_think
-    return [(each.about_by(think), each.verdicts(think)) for each in picked if each.is_finished], missing
+    finished = [(each, _judge_of(each.about["judge"], arguments.require_think)) for each in picked if each.is_finished]
+    return [(each.about | {"judge": judge}, each.verdicts(judge)) for each, judge in finished], missing
+
+
+def _judge_of(judge: dict[str, Any], require_think: bool | None) -> dict[str, Any]:
+    changes = require_think is not None and "require_think" in judge
+    return judge | {"require_think": require_think} if changes else judge
 
 
 def _order(field: str, wanted: list[str], there: list[str], output: str) -> list[str]:

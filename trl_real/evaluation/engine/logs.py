@@ -49,31 +49,31 @@ class Logged:
     def set(self) -> str:
         return self.about["set"]
 
-    def about_by(self, require_think: bool | None) -> dict[str, Any]:
-        """The same, judged by another rule."""
-        judge = self.about["judge"]
-        changed = {"require_think": require_think} if require_think is not None and "require_think" in judge else {}
-        return self.about | {"judge": judge | changed}
-
     @property
     def is_finished(self) -> bool:
         return self.header.status == "success"
 
-    def verdicts(self, require_think: bool | None = None) -> list[Verdict]:
+    def has(self, about: dict[str, Any]) -> bool:
+        """Whether it holds all samples that are asked for; they were made alike, as [`check_same`] has found."""
+        enough = self.about["samples"] >= about["samples"] and len(self.about["problems"]) >= len(about["problems"])
+        return self.is_finished and enough
+
+    def verdicts(self, judge: dict[str, Any]) -> list[Verdict]:
         """
         The verdicts on all samples, by problem and number.
 
         Args:
-            require_think (`bool`, *optional*):
-                Judge anew by this rule. Default: the verdicts that the log has.
+            judge (`dict[str, Any]`):
+                As in `trl_real.evaluation.verdicts`; samples that were judged by another rule are judged anew.
         """
         samples = read_eval_log(self.header.location).samples or []
         found = [sample.scores["verdict"].metadata for sample in samples]
-        rules = self.about_by(require_think)["judge"]
-        if rules != self.about["judge"]:
-            rows = [verdict | {"text": each.output.completion} for each, verdict in zip(samples, found, strict=True)]
-            asked = [{"problem": row["problem"], **each.metadata} for each, row in zip(samples, rows, strict=True)]
-            found = judge_samples(rows, asked, rules)
+        others = [position for position, verdict in enumerate(found) if verdict["judge"] != judge]
+        if others:
+            rows = [found[position] | {"text": samples[position].output.completion} for position in others]
+            asked = [{"problem": found[position]["problem"], **samples[position].metadata} for position in others]
+            for position, verdict in zip(others, judge_samples(rows, asked, judge), strict=True):
+                found[position] = verdict
         return sorted(found, key=lambda verdict: (verdict["problem"], verdict["sample"]))
 
 
@@ -113,6 +113,8 @@ def check_same(logged: Logged, about: dict[str, Any]) -> None:
                 f"{name}: the samples in {folder} were made with {old.get(name)!r}, now it is {new.get(name)!r}. "
                 f"{advice}"
             )
+    if logged.about["judge"] != about["judge"] and "reward_funcs" in logged.about["judge"] | about["judge"]:
+        raise ValueError(f"config: the samples in {folder} were judged by other rewards. {advice}")
     for name in ("problems", "prompts"):
         pairs = zip(logged.about[name], about[name], strict=False)
         changed = next((number for number, (former, now) in enumerate(pairs) if former != now), None)

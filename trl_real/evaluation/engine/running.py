@@ -76,7 +76,9 @@ class Engine:
                 Tokens of the longest prompt with its answer.
         """
         if self.backend == "server":
-            return _find_served(name, self.base_url, self.plain)
+            interface = "openai-api-completions" if self.plain else "openai-api"
+            key = os.environ.get(KEY, "none")
+            return get_model(f"{interface}/server/{name}", base_url=self.base_url, api_key=key, memoize=False)
         if self.backend == "vllm":
             return _make_vllm(source, self.dtype, longest, self.memory)
         how = {"dtype": self.dtype, "keep_ids": self.keep_ids}
@@ -92,22 +94,21 @@ class Engine:
         return self.batch_size or VLLM_BATCH
 
 
-def _find_served(name: str, base_url: str, plain: bool) -> Model:
-    """A model of a server, which must be there and have it."""
+def check_served(base_url: str, names: Sequence[str]) -> None:
+    """`ValueError` if there is no server, or if it does not have the models."""
     import openai
 
-    key = os.environ.get(KEY, "none")
     try:
-        served = [model.id for model in openai.OpenAI(base_url=base_url, api_key=key, max_retries=1).models.list()]
+        client = openai.OpenAI(base_url=base_url, api_key=os.environ.get(KEY, "none"), max_retries=1)
+        served = [model.id for model in client.models.list()]
     except openai.OpenAIError as error:
         raise ValueError(
             f"base_url: {base_url} does not answer as a server with OpenAI's interface ({error}). Write its address "
             f"with the path, such as http://localhost:8000/v1, and its key, if it needs one, into {KEY}."
         ) from error
-    if name not in served:
-        raise ValueError(f"models: {base_url} has no {name}, only {', '.join(served)}.")
-    interface = "openai-api-completions" if plain else "openai-api"
-    return get_model(f"{interface}/server/{name}", base_url=base_url, api_key=key, memoize=False)
+    for name in names:
+        if name not in served:
+            raise ValueError(f"models: {base_url} has no {name}, only {', '.join(served)}.")
 
 
 def _make_vllm(source: ModelSource, dtype: str, longest: int, memory: float | None) -> Model:

@@ -152,7 +152,7 @@ def judge_state(
     if "reward_funcs" in judge:
         row["ids"] = (output.metadata or {}).get("completion_ids") or _encode(row, tokenizer)
     [found] = judge_samples([row], [{"problem": number, **state.metadata}], judge)
-    return found
+    return found | {"judge": judge}
 
 
 def _encode(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> list[int]:
