@@ -14,7 +14,7 @@ options, sampling is the paper's: 16 samples, temperature 0.6, top_p 0.95, 8,192
 `trl_real.evaluation.options.EvaluationArguments`.
 
 In: models and problems. Out, in `output`: a folder for each model with the logs of Inspect AI, `table.md`, and
-`results.json`. The same command goes on where it was stopped. Left out: sampling (`asking.py` beside this).
+`results.json`. The same command goes on where it was stopped. Left out: sampling (`trl_real.evaluation.engine`).
 """
 
 import os
@@ -25,6 +25,7 @@ from typing import Any
 
 from ..evaluation.options import EvaluationArguments
 from ..evaluation.report import write_report
+from ..recipe.held_out import load_held_out
 from ..recipe.reading import build_options, read_options, split_config
 from ..recipe.shipped import recipes_folder
 from .overview import evaluate_help
@@ -103,9 +104,13 @@ def main(argv: list[str]) -> None:
 
 
 def _sample(arguments: EvaluationArguments, config: str | None) -> Finished:
-    from .asking import sample
+    from ..evaluation.engine.asking import sample
 
-    return sample(arguments, config)
+    if config is None:
+        return sample(arguments)
+    if arguments.benchmarks or arguments.require_think is not None:
+        raise ValueError("benchmarks, require_think: with --config, the recipe has them; leave them out.")
+    return sample(arguments, load_held_out(config, recipes_folder()))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,25 @@ class ProblemSet:
         return replace(self, prompts=[plain_text(prompt) for prompt in self.prompts])
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """
+    What a recipe says of its evaluation.
+
+    Args:
+        problems (`ProblemSet`):
+            The held-out set.
+        judge (`dict[str, Any]`):
+            As in `trl_real.evaluation.verdicts`.
+        settings (`dict[str, Any]`):
+            Values for fields of `trl_real.evaluation.options.EvaluationArguments`.
+    """
+
+    problems: ProblemSet
+    judge: dict[str, Any]
+    settings: dict[str, Any]
+
+
 def load_benchmark(name: str, folder: Path | None = None) -> ProblemSet:
     """
     Loads a benchmark whole, in the paper's prompt format.

@@ -1,8 +1,9 @@
 """
 From the options of an evaluation to complete logs.
 
-In: options, perhaps a recipe. Out: for each model and set what was asked, and its verdicts; the logs have all else.
-Everything that can fail before a weight is read fails first. Left out: the tables (`evaluate.py` beside this).
+In: options, perhaps what a recipe holds out. Out: for each model and set what was asked, and its verdicts; the logs
+have all else. Everything that can fail before a weight is read fails first. Left out: the tables (`report.py` of the
+folder above).
 """
 
 import json
@@ -13,16 +14,14 @@ from typing import Any
 from inspect_ai import Task
 from transformers import PreTrainedTokenizerBase
 
-from ..evaluation.engine.logs import ABOUT, Logged, Verdict, check_same, digests, find_logs
-from ..evaluation.engine.models import ModelSource, encode_prompts, find_model
-from ..evaluation.engine.running import Engine, check_served, run_tasks
-from ..evaluation.engine.settings import SamplingSettings, default_dtype, pick_backend
-from ..evaluation.engine.tasks import Sampling, make_task
-from ..evaluation.options import DEFAULTS, EvaluationArguments
-from ..evaluation.problems import BENCHMARKS, ProblemSet, load_benchmark
-from ..evaluation.trained_on import find_training_data
-from ..recipe.held_out import load_held_out
-from ..recipe.shipped import recipes_folder
+from ..options import DEFAULTS, EvaluationArguments
+from ..problems import BENCHMARKS, HeldOut, ProblemSet, load_benchmark
+from ..trained_on import find_training_data
+from .logs import ABOUT, Logged, Verdict, check_same, digests, find_logs
+from .models import ModelSource, encode_prompts, find_model
+from .running import Engine, check_served, run_tasks
+from .settings import SamplingSettings, default_dtype, pick_backend
+from .tasks import Sampling, make_task
 
 
 SAMPLING_FIELDS = tuple(SamplingSettings.__dataclass_fields__)
@@ -61,7 +60,7 @@ class Respondent:
     folder: Path
 
 
-def read_questions(arguments: EvaluationArguments, config: str | None) -> tuple[Questions, dict[str, Any]]:
+def read_questions(arguments: EvaluationArguments, held_out: HeldOut | None) -> tuple[Questions, dict[str, Any]]:
     """The sets, and the values of all options that may be left open: given, or the recipe's, or the paper's."""
     given = {name: value for name, value in vars(arguments).items() if name in DEFAULTS and value not in (None, [])}
     if "chat_template_kwargs" in given:
@@ -70,10 +69,7 @@ def read_questions(arguments: EvaluationArguments, config: str | None) -> tuple[
         except ValueError as error:
             raise ValueError(f"chat_template_kwargs: {error}; write JSON, such as '{{\"a\": true}}'.") from error
     values = DEFAULTS
-    if config is not None:
-        if arguments.benchmarks or arguments.require_think is not None:
-            raise ValueError("benchmarks, require_think: with --config, the recipe has them; leave them out.")
-        held_out = load_held_out(config, recipes_folder())
+    if held_out is not None:
         questions, values = [(held_out.problems, held_out.judge)], values | held_out.settings
     else:
         judge = {"require_think": arguments.require_think is not False}
@@ -106,9 +102,22 @@ class Wish:
         return {"samples": self.values["samples"], "sampling": how, "training_data": data}
 
 
-def sample(arguments: EvaluationArguments, config: str | None) -> list[tuple[dict[str, Any], list[Verdict]]]:
-    """Samples what is missing; for each model and set what was asked, and all verdicts."""
-    questions, values = read_questions(arguments, config)
+def sample(
+    arguments: EvaluationArguments, held_out: HeldOut | None = None
+) -> list[tuple[dict[str, Any], list[Verdict]]]:
+    """
+    Samples what is missing.
+
+    Args:
+        arguments (`EvaluationArguments`):
+            The options.
+        held_out (`HeldOut`, *optional*):
+            What is asked in place of benchmarks.
+
+    Returns:
+        `list[tuple]`: for each model and set what was asked, and the verdicts on all samples.
+    """
+    questions, values = read_questions(arguments, held_out)
     wish = Wish(arguments, values, _make_engine(arguments, questions))
     if wish.settings.temperature == 0 and values["samples"] > 1:
         raise ValueError("samples: with temperature 0 all of them are the same; write --samples 1.")
