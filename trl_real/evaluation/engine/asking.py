@@ -19,7 +19,7 @@ from ..problems import BENCHMARKS, HeldOut, ProblemSet, load_benchmark
 from ..trained_on import find_training_data
 from .logs import ABOUT, Logged, Verdict, check_same, digests, find_logs
 from .models import ModelSource, encode_prompts, find_model
-from .running import Engine, check_served, run_tasks
+from .running import Engine, check_served
 from .settings import SamplingSettings, default_dtype, pick_backend
 from .tasks import Sampling, make_task
 
@@ -128,7 +128,7 @@ def sample(
         lacking = [each for each in sets if not each.is_complete]
         if lacking:
             model = wish.engine.make_model(respondent.source, respondent.name, max(each.longest for each in lacking))
-            run_tasks([each.task for each in lacking], model, respondent.folder, wish.engine.at_a_time(model))
+            wish.engine.run([each.task for each in lacking], model, respondent.folder)
         logs = {logged.set: logged for logged in find_logs(respondent.folder)}
         finished += [(each.about, logs[each.about["set"]].verdicts(each.about["judge"])) for each in sets]
     return finished

@@ -26,7 +26,7 @@ from .logs import remove_older
 from .models import ModelSource
 
 
-VLLM_BATCH = 512
+SERVED_AT_A_TIME = 512
 KEY = "OPENAI_API_KEY"
 RETRIES = 8  # of a request to a server
 FLUSHES = 100  # of a log; what is not in it yet is in Inspect's buffer, which a kill leaves
@@ -87,11 +87,26 @@ class Engine:
         model.api.load()
         return model
 
-    def at_a_time(self, model: Model) -> int:
-        """Requests that are under way together."""
-        if self.backend == "transformers":
-            return model.api.max_connections()
-        return self.batch_size or VLLM_BATCH
+    def run(self, tasks: Sequence[Task], model: Model, folder: Path) -> None:
+        """
+        Samples and judges what the logs lack, and frees the model.
+
+        Args:
+            tasks (`Sequence[Task]`):
+                The sets that the model is asked.
+            model (`Model`):
+                What [`Engine.make_model`] made.
+            folder (`Path`):
+                Its logs.
+        """
+        batch = self.batch_size or SERVED_AT_A_TIME
+        at_a_time = model.api.max_connections() if self.backend == "transformers" else batch
+        try:
+            with _alone(folder):
+                _run_tasks(tasks, model, folder, at_a_time)
+        finally:
+            if self.backend != "server":  # which others started
+                model.api.close()
 
 
 def check_served(base_url: str, names: Sequence[str]) -> None:
@@ -125,37 +140,33 @@ def _make_vllm(source: ModelSource, dtype: str, longest: int, memory: float | No
     name = weights.path
     if source.base is not None:
         name += f":{source.path}" + (f"@{source.revision}" if source.revision else "")
+        options["max_lora_rank"] = _lora_rank(source)
     try:
         return get_model(f"vllm-completions/{name}", memoize=False, lazy_init=False, host="127.0.0.1", **options)
-    except RuntimeError as error:  # what the server has printed is in it
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        command = next((line for line in lines if line.startswith("vllm serve")), lines[0])
         raise ValueError(
-            f"backend: vLLM did not start ({error}) If it is memory, write a smaller --vllm_gpu_memory_utilization "
-            "or end what else is on the GPU."
+            f"backend: vLLM did not start; `{command}` says why. If it is memory, write a smaller "
+            "--vllm_gpu_memory_utilization, or end what else is on the GPU."
         ) from error
 
 
-def run_tasks(tasks: Sequence[Task], model: Model, folder: Path, at_a_time: int) -> None:
-    """
-    Samples and judges what the logs lack.
+def _lora_rank(source: ModelSource) -> int:
+    """The next rank that vLLM has room for."""
+    from peft import PeftConfig
 
-    Args:
-        tasks (`Sequence[Task]`):
-            The sets that one model is asked.
-        model (`Model`):
-            The model.
-        folder (`Path`):
-            Its logs.
-        at_a_time (`int`):
-            Requests that are under way together.
-    """
-    with _alone(folder), model:
-        try:
-            done, logs = _run(tasks, model, folder, at_a_time)
-        except (OSError, sqlite3.Error) as error:
-            raise ValueError(_no_room(error, folder)) from error
-        if not done:
-            _raise(logs, folder)
-        remove_older(folder)
+    return max(8, 2 ** (PeftConfig.from_pretrained(source.path, revision=source.revision).r - 1).bit_length())
+
+
+def _run_tasks(tasks: Sequence[Task], model: Model, folder: Path, at_a_time: int) -> None:
+    try:
+        done, logs = _run(tasks, model, folder, at_a_time)
+    except (OSError, sqlite3.Error) as error:
+        raise ValueError(_no_room(error, folder)) from error
+    if not done:
+        _raise(logs, folder)
+    remove_older(folder)
 
 
 def _run(tasks: Sequence[Task], model: Model, folder: Path, at_a_time: int) -> tuple[bool, list[EvalLog]]:
