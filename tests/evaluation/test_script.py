@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,29 @@ def test_nothing_is_sampled_where_nothing_is_missing(
     assert free["estimates"]["no_answer"]["value"] < strict["estimates"]["no_answer"]["value"]
     assert free["settings"]["judge"] == {"require_think": False}
     assert (evaluated / "table.md").read_text() == before
+
+
+def test_the_logs_are_shown_in_a_browser_or_written_as_pages(
+    run_folder: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    script.main(["--report", "--output", str(evaluated), "--bundle", str(tmp_path / "pages")])
+    assert "<html" in (tmp_path / "pages" / "index.html").read_text()
+    [log] = (tmp_path / "pages").rglob("*.eval")
+    assert log.read_bytes() == next(evaluated.glob("*/*.eval")).read_bytes()
+    command = [sys.executable, "recipes/evaluate.py", "--report", "--output", str(evaluated), "--view"]
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), INSPECT_VIEW_PORT="7599")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        said = b""
+        while b"http://" not in said:
+            assert process.poll() is None, said
+            said += process.stdout.readline()
+        address = re.search(rb"http://[\w.:]+", said)[0].decode()
+        with urllib.request.urlopen(f"{address}/api/logs", timeout=60) as reply:
+            assert log.name in reply.read().decode()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_samples_that_were_judged_by_another_rule_are_judged_anew(run_folder: Path, tmp_path: Path) -> None:
