@@ -91,6 +91,23 @@ def test_the_tables_say_what_the_samples_are(run_folder: Path, evaluated: Path) 
     assert "| 30 x 4 " in table
 
 
+def test_without_inspect_the_command_says_what_to_install_and_training_never_needs_it(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    hidden = "import sys; sys.modules['inspect_ai'] = None; import importlib.util as u; "
+    hidden += "u.find_spec = lambda name, find=u.find_spec: None if name == 'inspect_ai' else find(name); "
+    code = hidden + "import trl_real.cli.train, trl_real.recipe.held_out; from trl_real.cli.evaluate import main; "
+    run = subprocess.run(
+        [sys.executable, "-c", code + f"main({words(run_folder, tmp_path / 'out')!r})"],
+        cwd=ROOT,
+        env=os.environ | dict(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1 and not (tmp_path / "out").exists()
+    assert "error: evaluating needs Inspect AI. Run: pip install 'trl-real[evaluate]'" in run.stderr
+
+
 def test_several_processes_are_refused_before_anything_is_done(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

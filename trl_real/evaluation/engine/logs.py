@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.log import EvalLog, read_eval_log, read_eval_log_samples
 
 from ..verdicts import judge_samples
 
 
 Verdict = dict[str, Any]
+UNREAD = {
+    "events",
+    "events_data",
+    "attachments",
+    "messages",
+    "store",
+}  # of a sample, for there may be 10,000 long ones
 ABOUT = "trl_real"  # what our part of a log's metadata is called
 
 
@@ -66,14 +73,15 @@ class Logged:
             judge (`dict[str, Any]`):
                 As in `trl_real.evaluation.verdicts`; samples that were judged by another rule are judged anew.
         """
-        samples = read_eval_log(self.header.location).samples or []
-        found = [sample.scores["verdict"].metadata for sample in samples]
-        others = [position for position, verdict in enumerate(found) if verdict["judge"] != judge]
-        if others:
-            rows = [found[position] | {"text": samples[position].output.completion} for position in others]
-            asked = [{"problem": found[position]["problem"], **samples[position].metadata} for position in others]
-            for position, verdict in zip(others, judge_samples(rows, asked, judge), strict=True):
-                found[position] = verdict
+        found, others, asked = [], [], []
+        for sample in read_eval_log_samples(self.header.location, exclude_fields=UNREAD):
+            verdict = sample.scores["verdict"].metadata
+            if verdict["judge"] == judge:
+                found.append(verdict)
+            else:
+                others.append(verdict | {"text": sample.output.completion})
+                asked.append({"problem": verdict["problem"], **sample.metadata})
+        found += judge_samples(others, asked, judge) if others else []
         return sorted(found, key=lambda verdict: (verdict["problem"], verdict["sample"]))
 
 

@@ -103,17 +103,14 @@ def make_task(
 def _sample(problems: ProblemSet, number: int, prompt_ids: list[list[int]] | None) -> Sample:
     prompt, columns = problems.prompts[number], problems.columns[number]
     target = list(accepted_answers(columns["answer"])) if "answer" in columns else ""
-    kept = {"prompt": prompt, "columns": columns}
     if prompt_ids is not None:
-        ids = {"prompt_token_ids": list(prompt_ids[number])}
-        return Sample(
-            [ChatMessageUser(content=plain_text(prompt), metadata=ids)], id=number + 1, target=target, metadata=kept
-        )
-    if isinstance(prompt, str):
-        return Sample(prompt, id=number + 1, target=target, metadata=kept)
-    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
-    messages = [kinds[message["role"]](content=message["content"]) for message in prompt]
-    return Sample(messages, id=number + 1, target=target, metadata=kept)
+        asked = [ChatMessageUser(content=plain_text(prompt), metadata={"prompt_token_ids": list(prompt_ids[number])})]
+    elif isinstance(prompt, str):
+        asked = prompt
+    else:
+        kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
+        asked = [kinds[message["role"]](content=message["content"]) for message in prompt]
+    return Sample(asked, id=number + 1, target=target, metadata={"prompt": prompt, "columns": columns})
 
 
 @solver
@@ -157,9 +154,8 @@ def judge_state(
 
 def _encode(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens of an answer that came as text, with the one that ended it."""
-    return tokenizer(row["text"], add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] * (
-        not row["truncated"]
-    )
+    ids = tokenizer(row["text"], add_special_tokens=False)["input_ids"]
+    return ids if row["truncated"] else [*ids, tokenizer.eos_token_id]
 
 
 def explain(found: dict[str, Any]) -> str:
