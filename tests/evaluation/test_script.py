@@ -1,5 +1,6 @@
-"""recipes/evaluate.py: from models and problems to tables, over processes, kills, full disks and bad input."""
+"""recipes/evaluate.py: from models and problems to tables, over kills, full disks and bad input."""
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -8,17 +9,21 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
+from inspect_ai.log import EvalSample, read_eval_log
 from peft import LoraConfig, get_peft_model
 
+from tests.evaluation.kills import logged_samples, texts
 from tests.support.full_disk import longest_file
 from tests.support.math_run import tiny_model, write_math_run
 from tests.support.scripts import ROOT, load_script, write_recipe
-from trl_real.evaluation.sampling.store import SampleStore, find_stores
-from trl_real.evaluation.sampling.writing import read_lines
+from trl_real.evaluation.engine.logs import find_logs
+from trl_real.evaluation.engine.models import find_model
 from trl_real.recipe.held_out import load_held_out
 
 
@@ -39,8 +44,10 @@ def words(folder: Path, output: Path, *more: str, models: tuple[str, ...] = ("mo
     return [*command, *more]
 
 
-def all_samples(output: Path) -> list[dict[str, Any]]:
-    return [sample for store in find_stores(output) for sample in store.samples()]
+def all_samples(output: Path) -> list[EvalSample]:
+    """By model, problem and number."""
+    samples = [read_eval_log(log.header.location).samples for log in find_logs(output)]
+    return [sample for each in samples for sample in sorted(each, key=lambda sample: (sample.id, sample.epoch))]
 
 
 def results(output: Path) -> dict[str, Any]:
@@ -57,74 +64,87 @@ def evaluated(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_the_tables_say_what_the_samples_are(run_folder: Path, evaluated: Path) -> None:
     samples = all_samples(evaluated)
-    assert [(sample["problem"], sample["sample"]) for sample in samples] == [
-        (n, k) for n in range(30) for k in range(4)
-    ]
+    assert [(sample.id, sample.epoch) for sample in samples] == [(n, k) for n in range(1, 31) for k in range(1, 5)]
     # the questions' answers are 1 and 2 in turn
+    answers = [sample.output.completion.split("</think>", 1)[1:] for sample in samples]
+    wanted = [str((sample.id - 1) % 2 + 1) for sample in samples]
     right = [
-        sample["text"].split("</think>", 1)[1:] != [] and
-        re.findall(r"boxed\{(\d)\}", sample["text"].split("</think>", 1)[1])[-1:] == [str(sample["problem"] % 2 + 1)]
-        for sample in samples
-    ]  # fmt: skip
+        answer != [] and re.findall(r"boxed\{(\d)\}", answer[0])[-1:] == [gold]
+        for answer, gold in zip(answers, wanted, strict=True)
+    ]
     found = results(evaluated)["models"][str(run_folder / "model")]["sets"]["eval"]
     assert 0 < sum(right) < 120
     assert found["right"] == [sum(right[start : start + 4]) for start in range(0, 120, 4)]
     assert found["estimates"]["pass@1"]["value"] == pytest.approx(sum(right) / 120)
-    cut = sum(sample["truncated"] for sample in samples)
-    assert found["estimates"]["truncated"]["value"] == pytest.approx(cut / 120)
-    verdicts = read_lines(next(evaluated.glob("*/eval/verdicts.jsonl")))
-    assert [verdict["right"] for verdict in verdicts] == right
+    cut = sum(sample.output.stop_reason == "max_tokens" for sample in samples)
+    assert 0 < cut and found["estimates"]["truncated"]["value"] == pytest.approx(cut / 120)
+    lengths = [sample.output.usage.output_tokens for sample in samples]
+    assert set(lengths) <= set(range(1, 9)) and found["estimates"]["tokens"]["value"] == pytest.approx(
+        sum(lengths) / 120
+    )
+    assert [sample.scores["verdict"].value == 1 for sample in samples] == right
+    boxes = [sample.scores["verdict"].answer for sample in samples if sample.scores["verdict"].value == 1]
+    assert set(boxes) <= {"1", "2"} and {sample.target[0] for sample in samples} == {"1", "2"}
     table = (evaluated / "table.md").read_text()
     value, low, high = (found["estimates"]["pass@1"][name] for name in ("value", "low", "high"))
     assert f"| {value:.3f} [{low:.3f}, {high:.3f}] |" in table
     assert "| 30 x 4 " in table
 
 
-def test_two_processes_share_the_work_and_make_what_one_makes(
-    run_folder: Path, evaluated: Path, tmp_path: Path
+def test_without_inspect_the_command_says_what_to_install_and_training_never_needs_it(
+    run_folder: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["recipes/evaluate.py", *words(run_folder, tmp_path)]
-    environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-6000:]
-    assert all_samples(tmp_path) == all_samples(evaluated)
-    assert (tmp_path / "table.md").read_text() == (evaluated / "table.md").read_text()
-    assert results(tmp_path) == results(evaluated)
-    parts = [read_lines(next(tmp_path.glob(f"*/eval/samples-{rank}.jsonl"))) for rank in (0, 1)]
-    keys = [(sample["problem"], sample["sample"]) for chunks in parts for chunk in chunks for sample in chunk]
-    assert all(parts)
-    assert len(keys) == len(set(keys)) == 120
-    assert run.stdout.count("Wrote ") == 1
+    hidden = "import sys; sys.modules['inspect_ai'] = None; import importlib.util as u; "
+    hidden += "u.find_spec = lambda name, find=u.find_spec: None if name == 'inspect_ai' else find(name); "
+    code = hidden + "import trl_real.cli.train, trl_real.recipe.held_out; from trl_real.cli.evaluate import main; "
+    run = subprocess.run(
+        [sys.executable, "-c", code + f"main({words(run_folder, tmp_path / 'out')!r})"],
+        cwd=ROOT,
+        env=os.environ | dict(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1 and not (tmp_path / "out").exists()
+    assert "error: evaluating needs Inspect AI. Run: pip install 'trl-real[evaluate]'" in run.stderr
 
 
-def test_a_run_that_was_killed_goes_on_and_samples_nothing_twice(
+def test_several_processes_are_refused_before_anything_is_done(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="error: start the evaluation as one process.*all visible GPUs"):
+        script.main(words(run_folder, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_was_killed_goes_on_and_counts_nothing_twice(
     run_folder: Path, evaluated: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "recipes/evaluate.py", *words(run_folder, tmp_path)]
-    environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    command[command.index("--batch_size") + 1] = "2"
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1", XDG_DATA_HOME=str(tmp_path / "buffer"))
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while not (written := list(tmp_path.glob("*/eval/samples-0.jsonl"))) or not written[0].read_bytes().count(b"\n"):
+    while not (there := logged_samples(tmp_path)):
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.001)
+        time.sleep(0.01)
     process.kill()
     process.wait()
-    before = written[0].read_bytes()
-    there = before[: before.rindex(b"\n") + 1]
-    assert 1 <= there.count(b"\n") < 15
-    assert not (tmp_path / "table.md").exists()
-    script.main(words(run_folder, tmp_path))
-    assert written[0].read_bytes().startswith(there)
-    assert sum(len(chunk) for chunk in read_lines(written[0])) == 120
-    assert all_samples(tmp_path) == all_samples(evaluated)
+    assert 0 < there < 120 and not (tmp_path / "table.md").exists()
+    with pytest.raises(SystemExit, match="error: output: no set is finished. Left out: .*model on eval"):
+        script.main(["--report", "--output", str(tmp_path)])
+    last = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert last.returncode == 0, last.stderr[-6000:]
+    assert texts(tmp_path) == texts(evaluated)
+    assert results(tmp_path)["models"] == results(evaluated)["models"]
+    assert len(list(tmp_path.glob("*/*.eval"))) == 1
 
 
 def test_nothing_is_sampled_where_nothing_is_missing(
     run_folder: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     before = (evaluated / "table.md").read_text()
-    monkeypatch.setattr("trl_real.evaluation.sampling.filling.Respondent", None)  # no model can be loaded
+    monkeypatch.setattr("trl_real.evaluation.engine.running.get_model", None)  # no model can be loaded
     script.main(words(run_folder, evaluated))
     script.main(["--report", "--output", str(evaluated)])
     assert before in capsys.readouterr().out
@@ -133,30 +153,94 @@ def test_nothing_is_sampled_where_nothing_is_missing(
     script.main(["--report", "--output", str(evaluated)])
     strict = results(evaluated)["models"][str(run_folder / "model")]["sets"]["eval"]
     assert free["estimates"]["no_answer"]["value"] < strict["estimates"]["no_answer"]["value"]
+    assert free["settings"]["judge"] == {"require_think": False}
     assert (evaluated / "table.md").read_text() == before
 
 
-def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(
+def test_the_logs_are_shown_in_a_browser_or_written_as_pages(
     run_folder: Path, evaluated: Path, tmp_path: Path
 ) -> None:
-    size = next(evaluated.glob("*/eval/samples-0.jsonl")).stat().st_size
-    script.main(words(run_folder, tmp_path, "--limit", "1"))  # the prompts and a first chunk, before the disk is full
-    problems = next(tmp_path.glob("*/eval/problems.jsonl")).read_text()
+    script.main(["--report", "--output", str(evaluated), "--bundle", str(tmp_path / "pages")])
+    assert "<html" in (tmp_path / "pages" / "index.html").read_text()
+    [log] = (tmp_path / "pages").rglob("*.eval")
+    assert log.read_bytes() == next(evaluated.glob("*/*.eval")).read_bytes()
+    command = [sys.executable, "recipes/evaluate.py", "--report", "--output", str(evaluated), "--view"]
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), INSPECT_VIEW_PORT="7599")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        said = b""
+        while b"http://" not in said:
+            assert process.poll() is None, said
+            said += process.stdout.readline()
+        address = re.search(rb"http://[\w.:]+", said)[0].decode()
+        with urllib.request.urlopen(f"{address}/api/logs", timeout=60) as reply:
+            assert log.name in reply.read().decode()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_samples_that_were_judged_by_another_rule_are_judged_anew(run_folder: Path, tmp_path: Path) -> None:
+    def judged(output: Path, *more: str) -> dict[str, Any]:
+        script.main(words(run_folder, output, *more))
+        return results(output)["models"][str(run_folder / "model")]["sets"]["eval"]
+
+    judged(tmp_path, "--limit", "10")
+    free = judged(tmp_path, "--limit", "20", "--require_think", "false")  # half of them were judged by the former rule
+    strict = judged(tmp_path, "--limit", "20")
+    assert free["estimates"]["no_answer"]["value"] < strict["estimates"]["no_answer"]["value"]
+    assert free == judged(tmp_path / "at once", "--limit", "20", "--require_think", "false")
+
+
+def test_more_samples_and_problems_take_over_those_that_are_there_and_fewer_lose_none(
+    run_folder: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    script.main(words(run_folder, tmp_path, "--limit", "6", "--samples", "2"))
+    first = {(each.id, each.epoch): each.uuid for each in all_samples(tmp_path)}
+    assert set(first) == {(n, k) for n in range(1, 7) for k in (1, 2)}
+    script.main(words(run_folder, tmp_path, "--limit", "3", "--samples", "4"))
+    assert "| 3 x 4 " in (tmp_path / "table.md").read_text()
+    script.main(words(run_folder, tmp_path))
+    whole = {(each.id, each.epoch): each.uuid for each in all_samples(tmp_path)}
+    assert len(whole) == 120 and whole.items() >= first.items()
+    assert texts(tmp_path) == texts(evaluated)
+    script.main(words(run_folder, tmp_path, "--limit", "5"))
+    assert "| 5 x 4 " in (tmp_path / "table.md").read_text() and len(all_samples(tmp_path)) == 120
+
+
+def test_samples_that_were_made_otherwise_are_not_mixed_in(run_folder: Path, evaluated: Path, tmp_path: Path) -> None:
+    Dataset.from_list([{"problem": "Another?", "answer": "1", "solution": ""}]).to_parquet(tmp_path / "eval.parquet")
+    other = ["--benchmarks", str(tmp_path / "eval.parquet")]
+    for more, message in (
+        (["--temperature", "1"], r"temperature: the samples in .* were made with 0.6, now it is 1.0. Go back to that"),
+        (["--seed", "1"], "seed: the samples in .* were made with 0, now it is 1"),
+        (other, "problem 0: its samples in .* were made with another prompt or another answer"),
+    ):
+        with pytest.raises(SystemExit, match=f"error: {message}"):
+            script.main([*words(run_folder, evaluated), *more])
+
+
+@pytest.mark.parametrize("size", [1000, 150_000])
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(
+    run_folder: Path, evaluated: Path, tmp_path: Path, size: int
+) -> None:
     with (
-        longest_file(100),
-        pytest.raises(SystemExit, match=r"error: Could not write .*problems\.jsonl: File too large"),
+        longest_file(size),
+        pytest.raises(SystemExit, match="error: output: could not write to .*Make room, then start"),
     ):
         script.main(words(run_folder, tmp_path))
-    assert next(tmp_path.glob("*/eval/problems.jsonl")).read_text() == problems
-    with longest_file(size - 1000), pytest.raises(SystemExit, match=r"error: Could not write .*samples-0.*kept"):
-        script.main(words(run_folder, tmp_path))
-    assert 4 < len(all_samples(tmp_path)) < 120
-    with longest_file(size + 1000), pytest.raises(SystemExit, match=r"error: Could not write .*verdicts\.jsonl.*kept"):
-        script.main(words(run_folder, tmp_path))
-    assert "| 1 x 4 " in (tmp_path / "table.md").read_text()  # the former table
+    assert not (tmp_path / "table.md").exists()
     script.main(words(run_folder, tmp_path))
-    assert len(all_samples(tmp_path)) == 120
-    assert not list(tmp_path.rglob(".*"))
+    assert texts(tmp_path) == texts(evaluated)
+
+
+def test_two_programs_do_not_sample_the_same(run_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / str(run_folder / "model").replace("/", "--").strip(".-")
+    folder.mkdir()
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit, match="error: output: another process is writing to .*; wait for it"):
+            script.main(words(run_folder, tmp_path))
 
 
 def test_models_are_compared_on_the_same_problems(run_folder: Path, tmp_path: Path) -> None:
@@ -166,8 +250,8 @@ def test_models_are_compared_on_the_same_problems(run_folder: Path, tmp_path: Pa
     adapted.save_pretrained(run_folder / "adapter")
     models = ("model", "adapter")
     script.main(words(run_folder, tmp_path, "--limit", "10", models=models))
-    first, second = find_stores(tmp_path)
-    assert list(first.stored()) == list(second.stored())
+    one, other = (texts(log) for log in sorted(path for path in tmp_path.iterdir() if path.is_dir()))
+    assert one == other and len(one) == 40
     assert "+0.000 [+0.000, +0.000]" in (tmp_path / "table.md").read_text()
     found = results(tmp_path)
     assert found["first_model"] == str(run_folder / "model")
@@ -178,24 +262,16 @@ def test_models_are_compared_on_the_same_problems(run_folder: Path, tmp_path: Pa
     assert results(tmp_path)["first_model"] == str(run_folder / "adapter")
 
 
-def test_a_report_leaves_out_what_is_not_finished(run_folder: Path, tmp_path: Path) -> None:
-    script.main(words(run_folder, tmp_path, "--limit", "3"))
-    store = find_stores(tmp_path)[0]
-    (store.folder / "settings.json").write_text(json.dumps(store.settings | {"samples": 5}))
-    with pytest.raises(SystemExit, match="error: output: no set is finished. Left out, 3 of 15 samples are missing"):
-        script.main(["--report", "--output", str(tmp_path)])
-
-
 def test_a_recipe_is_evaluated_on_its_held_out_set_with_its_rewards(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, temperature=0.8)
     output = tmp_path / "eval"
     script.main(["--config", str(recipe), "--output", str(output)])
-    store = find_stores(output)[0]
-    how = store.settings["sampling"]
-    assert (how["temperature"], how["top_p"], how["max_new_tokens"], store.settings["samples"]) == (0.8, 1.0, 4, 4)
-    assert (len(store.problems), store.set) == (8, "recipe")
+    [log] = find_logs(output)
+    how = log.about["sampling"]
+    assert (how["temperature"], how["top_p"], how["max_new_tokens"], log.about["samples"]) == (0.8, 1.0, 4, 4)
+    assert (len(log.about["problems"]), log.set) == (8, "recipe")
     starts = {f"w{number}" for number in range(0, 60, 2)}
-    right = [bool(starts & set(sample["text"].split()[:1])) for sample in store.samples()]
+    right = [bool(starts & set(sample.output.completion.split()[:1])) for sample in all_samples(output)]
     found = results(output)["models"][str(tmp_path / "model")]["sets"]["recipe"]
     assert 0 < sum(right) < 32
     assert found["estimates"]["pass@1"]["value"] == found["estimates"]["reward"]["value"] == sum(right) / 32
@@ -235,6 +311,10 @@ def test_the_quickstart_is_evaluated_as_it_evaluates_itself(monkeypatch: pytest.
         ("--temperature -1", "temperature: -1.0 is not 0 or more"),
         ("--temperature 0", "samples: with temperature 0 all of them are the same; write --samples 1"),
         ("--samples 0", "samples: 0 is not a number from 1 on"),
+        (
+            "--base_url http://127.0.0.1:9/v1",
+            "base_url: http://127.0.0.1:9/v1 does not answer as a server .*OPENAI_API_KEY",
+        ),
         ("--vllm_gpu_memory_utilization 40", "vllm_gpu_memory_utilization: 40.0 is not a share"),
         pytest.param(
             "--backend vllm",
@@ -254,7 +334,7 @@ def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(
     plain = run_folder / "plain"
     if not plain.exists():
         tiny_model().config.save_pretrained(plain)
-        tokenizer = script.find_model(str(run_folder / "model")).load_tokenizer()
+        tokenizer = find_model(str(run_folder / "model")).load_tokenizer()
         tokenizer.chat_template = None
         tokenizer.save_pretrained(plain)
     output = tmp_path / "out"
@@ -270,9 +350,9 @@ def test_a_base_model_without_chat_template_is_asked_in_plain_text(run_folder: P
     command = words(tmp_path, tmp_path / "out", "--limit", "2", "--prompt_format", "plain", models=("base",))
     command[command.index("--benchmarks") + 1] = str(run_folder / "eval.parquet")
     script.main(command)
-    [store] = find_stores(tmp_path / "out")
-    assert store.problems[1]["prompt"].startswith("Question 1: how much is 1 + 1? Let's think step by step")
-    assert len(store.samples()) == 8
+    samples = all_samples(tmp_path / "out")
+    assert samples[4].input[0].content.startswith("Question 1: how much is 1 + 1? Let's think step by step")
+    assert len(samples) == 8
 
 
 def test_a_misspelt_recipe_is_an_error_that_names_the_nearest() -> None:
@@ -287,7 +367,7 @@ def test_a_report_names_what_it_does_not_have(evaluated: Path) -> None:
 
 def test_weights_that_cannot_be_read_are_named(run_folder: Path, tmp_path: Path) -> None:
     tiny_model().config.save_pretrained(tmp_path / "bare")
-    script.find_model(str(run_folder / "model")).load_tokenizer().save_pretrained(tmp_path / "bare")
+    find_model(str(run_folder / "model")).load_tokenizer().save_pretrained(tmp_path / "bare")
     with pytest.raises(SystemExit, match="error: models: cannot load .*bare: "):
         script.main([*words(run_folder, tmp_path / "out"), "--models", str(tmp_path / "bare")])
-    assert not SampleStore(next(tmp_path.glob("out/*/eval"))).samples()
+    assert not list(tmp_path.glob("out/*/*.eval"))

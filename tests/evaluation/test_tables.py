@@ -1,36 +1,33 @@
 """Numbers and tables of two models on two sets, worked out by hand."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trl_real.evaluation.published import COLUMNS, TABLES
 from trl_real.evaluation.results import Result, average, difference, make_result
-from trl_real.evaluation.sampling.store import SampleStore, prepare_stores
 from trl_real.evaluation.tables import detail_table, difference_table, pass_table
 
 
-def make_store(folder: Path, model: str, name: str, problems: int, question: str = "?") -> SampleStore:
-    settings = {"set": name, "title": name.upper(), "samples": 4, "judge": {}, "sampling": {"model": model, "seed": 0}}
-    rows = [{"problem": n, "prompt": question, "prompt_ids": [n], "columns": {}} for n in range(problems)]
-    return prepare_stores([(folder / model / name, settings, rows)])[0]
+def make_about(model: str, name: str, problems: int, question: str = "?") -> dict[str, Any]:
+    about = {"set": name, "title": name.upper(), "samples": 4, "judge": {}, "sampling": {"model": model, "seed": 0}}
+    return about | {"problems": [f"{question}{number}" for number in range(problems)]}
 
 
 def verdict(problem: int, sample: int, right: bool | None, **more: Any) -> dict[str, Any]:
     return {"problem": problem, "sample": sample, "right": right, "tokens": 10 * sample, "truncated": False} | more
 
 
-def result(folder: Path, model: str, name: str, right: list[int], **options: Any) -> Result:
+def result(model: str, name: str, right: list[int], **options: Any) -> Result:
     """So many of 4 samples right for each problem."""
     verdicts = [verdict(n, k, k < count, answer="1", timeout=False) for n, count in enumerate(right) for k in range(4)]
-    return make_result(make_store(folder, model, name, len(right), **options), verdicts)
+    return make_result(make_about(model, name, len(right), **options), verdicts)
 
 
-def test_the_numbers_of_a_set_are_means_over_its_problems(tmp_path: Path) -> None:
+def test_the_numbers_of_a_set_are_means_over_its_problems() -> None:
     verdicts = [verdict(0, k, k < 2, answer="1", timeout=False) for k in range(4)]
     verdicts += [verdict(1, k, None, answer=None, timeout=k == 0) | {"truncated": k < 3} for k in range(4)]
-    found = make_result(make_store(tmp_path, "m", "s", 2), verdicts)
+    found = make_result(make_about("m", "s", 2), verdicts)
     values = {name: estimate.value for name, estimate in found.estimates.items()}
     # problem 0 has 2 of 4 right, problem 1 none: pass@2 is (5/6 + 0) / 2
     wanted = {"pass@1": 0.25, "pass@2": 5 / 12, "pass@4": 0.5, "truncated": 3 / 8, "tokens": 15, "unjudged": 0.5}
@@ -40,33 +37,33 @@ def test_the_numbers_of_a_set_are_means_over_its_problems(tmp_path: Path) -> Non
     assert (found.estimates["pass@1"].low, found.estimates["pass@1"].high) == (0, 0.5)
 
 
-def test_a_set_that_lacks_a_sample_has_no_numbers(tmp_path: Path) -> None:
+def test_a_set_that_lacks_a_sample_has_no_numbers() -> None:
     verdicts = [verdict(0, k, True) for k in range(3)]
-    with pytest.raises(ValueError, match="output: .* does not have 4 samples of each problem"):
-        make_result(make_store(tmp_path, "m", "s", 1), verdicts)
+    with pytest.raises(ValueError, match="output: there are not 4 samples of each problem of s"):
+        make_result(make_about("m", "s", 1), verdicts)
 
 
-def test_every_set_has_the_same_weight_in_the_average(tmp_path: Path) -> None:
-    large, small = result(tmp_path, "m", "large", [4] * 30), result(tmp_path, "m", "small", [0, 2])
+def test_every_set_has_the_same_weight_in_the_average() -> None:
+    large, small = result("m", "large", [4] * 30), result("m", "small", [0, 2])
     assert average([large, small]).value == pytest.approx((1 + 0.25) / 2)
     assert average([large, small]).low == pytest.approx(0.5)
     assert average([large, small]).high == pytest.approx((1 + 0.5) / 2)
 
 
-def test_the_difference_is_taken_problem_by_problem(tmp_path: Path) -> None:
-    one, other = result(tmp_path, "a", "s", [0, 4, 2, 1]), result(tmp_path, "b", "s", [1, 4, 3, 2])
+def test_the_difference_is_taken_problem_by_problem() -> None:
+    one, other = result("a", "s", [0, 4, 2, 1]), result("b", "s", [1, 4, 3, 2])
     found = difference([one], [other])
     # + 1/4 on three problems, 0 on the second
     assert found.value == pytest.approx(3 / 16)
     assert 0 <= found.low < found.value < found.high == pytest.approx(0.25)
-    assert difference([one], [result(tmp_path, "c", "s", [1, 4, 3, 2], question="another?")]) is None
-    assert difference([one], [result(tmp_path, "d", "s", [1, 4, 3])]) is None
+    assert difference([one], [result("c", "s", [1, 4, 3, 2], question="another?")]) is None
+    assert difference([one], [result("d", "s", [1, 4, 3])]) is None
 
 
-def test_the_tables_have_a_row_for_each_model_and_a_column_for_each_set(tmp_path: Path) -> None:
+def test_the_tables_have_a_row_for_each_model_and_a_column_for_each_set() -> None:
     results = {
-        "a": {"math500": result(tmp_path, "a", "math500", [2, 2]), "aime24": result(tmp_path, "a", "aime24", [0, 0])},
-        "b": {"math500": result(tmp_path, "b", "math500", [3, 3])},
+        "a": {"math500": result("a", "math500", [2, 2]), "aime24": result("a", "aime24", [0, 0])},
+        "b": {"math500": result("b", "math500", [3, 3])},
     }
     assert pass_table(results).splitlines() == [
         "| Pass@1 | AIME24               | MATH500              | Avg.                 |",
@@ -98,20 +95,20 @@ def test_the_tables_have_a_row_for_each_model_and_a_column_for_each_set(tmp_path
     assert difference_table({"a": results["a"]}) == ""
 
 
-def test_the_papers_rows_stand_below_with_the_average_of_the_columns_shown(tmp_path: Path) -> None:
-    sets = {name: result(tmp_path, "a", name, [4]) for name in ("math500", "aime24")}
+def test_the_papers_rows_stand_below_with_the_average_of_the_columns_shown() -> None:
+    sets = {name: result("a", name, [4]) for name in ("math500", "aime24")}
     table = pass_table({"a": sets}, with_paper=True)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     assert ["REAL", "0.406", "0.877", "0.641"] in rows  # its two columns: (0.406 + 0.877) / 2
     assert ["REAL", "0.571", "0.929", "0.750"] in rows
     assert ["OpenAI-o1-Preview*", "0.400", "0.814", "0.607"] in rows
     assert "OpenAI" not in pass_table({"a": sets})
-    own = pass_table({"a": {"own": result(tmp_path, "a", "own", [4])}}, with_paper=True)
+    own = pass_table({"a": {"own": result("a", "own", [4])}}, with_paper=True)
     assert "REAL" not in own and "Avg." not in own
 
 
-def test_with_all_six_the_average_is_the_one_that_the_paper_prints(tmp_path: Path) -> None:
-    sets = {name: result(tmp_path, "a", name, [4]) for name in COLUMNS}
+def test_with_all_six_the_average_is_the_one_that_the_paper_prints() -> None:
+    sets = {name: result("a", name, [4]) for name in COLUMNS}
     table = pass_table({"a": sets}, with_paper=True)
     averages = [line.split("|")[-2].strip() for line in table.splitlines() if line.startswith("| DS-Distill")]
     assert averages == ["0.376", "0.513"]  # the columns of the first give 0.3765

@@ -1,12 +1,12 @@
 """A score on a benchmark that is in a model's training data is marked, as far as anything says what they were."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from trl_real.evaluation.engine.models import ModelSource
 from trl_real.evaluation.report import write_report
-from trl_real.evaluation.sampling.models import ModelSource
-from trl_real.evaluation.sampling.store import SampleStore, SampleWriter, prepare_stores
 from trl_real.evaluation.trained_on import find_training_data, known_overlap, write_note
 
 
@@ -61,23 +61,20 @@ def test_known_overlaps_are_told_by_the_name(
     assert found == (None if count is None else (name, count))
 
 
-def sampled(folder: Path, model: str, name: str, title: str, training_data: list) -> SampleStore:
-    settings = {"set": name, "title": title, "samples": 1, "judge": {"require_think": False}}
+def right(model: str, name: str, title: str, training_data: list) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One problem, answered rightly."""
     how = dict.fromkeys(("temperature", "top_p", "top_k", "max_new_tokens", "dtype", "backend"), 0)
-    settings |= {"training_data": training_data, "sampling": {"model": model, "seed": 0, **how}}
-    problem = {"problem": 0, "prompt": "1+1", "prompt_ids": [1], "columns": {"answer": ["2"]}}
-    [store] = prepare_stores([(folder / model / name, settings, [problem])])
-    writer = SampleWriter(store, 0)
-    writer.write([{"problem": 0, "sample": 0, "text": r"\boxed{2}", "ids": [1], "tokens": 1, "truncated": False}])
-    writer.close()
-    return store
+    about = {"set": name, "title": title, "samples": 1, "judge": {"require_think": False}, "problems": ["1+1"]}
+    about |= {"training_data": training_data, "sampling": {"model": model, "seed": 0, **how}}
+    verdict = {"problem": 0, "sample": 0, "right": True, "answer": "2", "timeout": False, "tokens": 1}
+    return about, [verdict | {"truncated": False}]
 
 
 def test_the_tables_mark_a_score_on_problems_of_the_training_set_and_say_why(tmp_path: Path) -> None:
     trained = [{"dataset_name": DAPO, "decontaminate": []}]
-    stores = [sampled(tmp_path, "base", "amc23", "AMC23", [])]
-    stores += [sampled(tmp_path, "run", name, name.upper(), trained) for name in ("amc23", "aime24")]
-    text = write_report(stores, tmp_path, with_paper=False)
+    finished = [right("base", "amc23", "AMC23", [])]
+    finished += [right("run", name, name.upper(), trained) for name in ("amc23", "aime24")]
+    text = write_report(finished, [], tmp_path, with_paper=False)
     [base, run] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:4]]
     score = "1.000 [1.000, 1.000]"
     assert base[:3] == ["base", "–", score]

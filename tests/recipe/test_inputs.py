@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
-from trl_real.evaluation.sampling.models import ModelSource
+from trl_real.evaluation.engine.models import ModelSource
 from trl_real.evaluation.trained_on import find_training_data
 from trl_real.recipe.held_out import _load_rows
 from trl_real.recipe.inputs import load_inputs

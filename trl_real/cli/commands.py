@@ -14,7 +14,7 @@ from .. import __version__
 # Name: the function that gets the rest of the words, and what it does
 COMMANDS = {
     "train": ("launch:train", "train a model by a recipe, on one or all GPUs"),
-    "evaluate": ("launch:evaluate", "pass@1 of models on the paper's benchmarks or a recipe's questions"),
+    "evaluate": ("evaluate:main", "pass@1 of models on the paper's benchmarks or a recipe's questions"),
     "figures": ("figures:main", "draw the paper's figures from the logs of runs"),
     "data": ("data:main", "find problems of the benchmarks in training data"),
     "recipes": ("recipes:main", "list, show and copy the recipes that come with the package"),

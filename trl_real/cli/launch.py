@@ -1,9 +1,9 @@
 """
-`trl-real train` and `trl-real evaluate`: a program in this process, or in several that Accelerate starts.
+`trl-real train`: the program in this process, or in several that Accelerate starts.
 
 In: the words of a command line, in which options of `accelerate launch` and of the program may be mixed. Out: the
-program has run. Left out: the programs (`train.py`, `evaluate.py` beside this), which any other launcher can start
-too: `torchrun -m trl_real.cli.train`, `accelerate launch -m trl_real.cli.train`.
+program has run. Left out: the program (`train.py` beside this), which any other launcher can start too: `torchrun -m
+trl_real.cli.train`, `accelerate launch -m trl_real.cli.train`.
 """
 
 import os
@@ -28,30 +28,22 @@ BOTH = frozenset({"debug", "gradient_accumulation_steps"})
 # The recipes bring DeepSpeed, which would prevail over what these are chosen for
 WITHOUT_DEEPSPEED = ("ddp", "fsdp2")
 # What needs no second process
-AT_ONCE = ("-h", "--help", "--dry_run", "--report")
+AT_ONCE = ("-h", "--help", "--dry_run")
+PROGRAM = f"{__package__}.train"
 
 
 def train(words: list[str]) -> None:
     """Runs `trl-real train`."""
-    _start("train", words)
-
-
-def evaluate(words: list[str]) -> None:
-    """Runs `trl-real evaluate`."""
-    _start("evaluate", words)
-
-
-def _start(program: str, words: list[str]) -> None:
     given = {word.partition("=")[0] for word in words}
     launch_words, program_words = split_launch(words)
     try:
         if given.intersection(AT_ONCE):
             planned = {"processes": _count_processes(launch_words)} if "--dry_run" in given else {}
-            _run_here(program, program_words, **planned)
+            _run_here(program_words, **planned)
         elif "RANK" in os.environ or not (launch_words or _something_to_launch()):
-            _run_here(program, program_words)
+            _run_here(program_words)
         else:
-            _launch(program, launch_words, program_words)
+            _launch(launch_words, program_words)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
 
@@ -89,10 +81,10 @@ def _something_to_launch() -> bool:
     return torch.accelerator.device_count() > 1 or Path(default_config_file).is_file()
 
 
-def _run_here(program: str, words: list[str], **planned: int) -> None:
+def _run_here(words: list[str], **planned: int) -> None:
     # As with `python -m`: a recipe may name reward functions of the folder it is started in
     sys.path.insert(0, os.getcwd())
-    import_module(f".{program}", __package__).main(words, **planned)
+    import_module(PROGRAM).main(words, **planned)
 
 
 def _count_processes(launch_words: list[str]) -> int:
@@ -100,7 +92,7 @@ def _count_processes(launch_words: list[str]) -> int:
     import torch
 
     with accelerate_words(launch_words) as words:
-        arguments = _parse_launch(words, "train", [])
+        arguments = _parse_launch(words, [])
         config = yaml.safe_load(Path(arguments.config_file).read_text("utf-8")) if arguments.config_file else {}
     return int(arguments.num_processes or config.get("num_processes") or max(1, torch.accelerator.device_count()))
 
@@ -159,27 +151,26 @@ def _configs(folder: Path) -> str:
     return f"Write {', '.join(known)}, or the path of a file that `accelerate config` wrote."
 
 
-def _parse_launch(words: list[str], program: str, program_words: list[str]) -> Namespace:
+def _parse_launch(words: list[str], program_words: list[str]) -> Namespace:
     from accelerate.commands.launch import launch_command_parser
 
-    module = f"{__package__}.{program}"
-    arguments = launch_command_parser().parse_args([*words, "--module", module, *program_words])
-    if arguments.training_script != module:
+    arguments = launch_command_parser().parse_args([*words, "--module", PROGRAM, *program_words])
+    if arguments.training_script != PROGRAM:
         raise ValueError(f"`{arguments.training_script}` on the command line belongs to no option.")
     return arguments
 
 
-def _launch(program: str, launch_words: list[str], program_words: list[str]) -> None:
+def _launch(launch_words: list[str], program_words: list[str]) -> None:
     from accelerate.commands.launch import launch_command
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     _, name = _take_config(launch_words)
     fields = {word.partition("=")[0] for word in program_words}
-    if program == "train" and name in WITHOUT_DEEPSPEED and "--deepspeed" not in fields:
+    if name in WITHOUT_DEEPSPEED and "--deepspeed" not in fields:
         program_words = [*program_words, "--deepspeed", "none"]
     with accelerate_words(launch_words) as words:
         try:
-            launch_command(_parse_launch(words, program, program_words))
+            launch_command(_parse_launch(words, program_words))
         except CalledProcessError:  # the processes have said what was wrong
             sys.exit(1)
         except ChildFailedError as error:
@@ -191,5 +182,5 @@ def _killed(rank: int, exit_code: int) -> str:
     """What a process that was killed could not say; the launcher has ended the others."""
     return (
         f"error: process {rank} was killed ({Signals(-exit_code).name}; the system does so when memory runs out). "
-        "To go on, start again with --resume_from_checkpoint true (train), or with the same line (evaluate)."
+        "To go on, start again with --resume_from_checkpoint true."
     )

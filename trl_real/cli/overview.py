@@ -20,7 +20,7 @@ from ..validation.config import ValidationConfig
 
 WIDTH = 100
 TRAIN_USAGE = "trl-real train --config NAME_OR_PATH [--field value ...] [options of launching]"
-EVALUATE_USAGE = "trl-real evaluate [--config NAME_OR_PATH] [--field value ...] [options of launching]"
+EVALUATE_USAGE = "trl-real evaluate [--config NAME_OR_PATH] [--field value ...]"
 LAUNCHING = """\
 Launching, through Accelerate; without, all GPUs of this machine:
   --accelerate_config       single_gpu, ddp, fsdp2, zero3, multi_node, or a file of `accelerate config`
@@ -50,7 +50,7 @@ def evaluate_help(words: list[str]) -> str | None:
     if wanted == "all":
         return _describe_all([EvaluationArguments], EVALUATE_USAGE)
     text = _describe_fields(EvaluationArguments, [field.name for field in dataclasses.fields(EvaluationArguments)])
-    return f"usage: {EVALUATE_USAGE}\n\nWhat is evaluated, and how:\n{text}\n\n{LAUNCHING}" if wanted else None
+    return f"usage: {EVALUATE_USAGE}\n\nWhat is evaluated, and how:\n{text}" if wanted else None
 
 
 def _wanted(words: list[str]) -> str | None:

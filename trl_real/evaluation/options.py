@@ -33,7 +33,7 @@ class EvaluationArguments:
         data (`str`, *optional*):
             Folder with the files of the six benchmarks. Default: they come from the hub.
         output (`str`, *optional*, defaults to `"runs/eval"`):
-            Folder for the samples and the tables.
+            Folder for the logs and the tables.
         samples (`int`, *optional*):
             Samples for each problem. 16.
         limit (`int`, *optional*):
@@ -43,13 +43,16 @@ class EvaluationArguments:
         max_new_tokens (`int`, *optional*):
             Longest answer. 8192.
         batch_size (`int`, *optional*):
-            Samples that are made at once, and written. 32, with vLLM 512.
+            Samples that are made at once. 32, with vLLM or a server 512.
         seed (`int`, *optional*, defaults to `0`):
             Decides which samples are drawn.
         dtype (`str`, *optional*):
             Precision of the weights. bfloat16, float32 on a CPU.
         backend (`str`, *optional*, defaults to `"auto"`):
             `"vllm"` or `"transformers"`. Default: vLLM where it is installed and there is a GPU.
+        base_url (`str`, *optional*):
+            Address of a server with OpenAI's interface, such as `http://localhost:8000/v1`; `models` are then what it
+            calls them.
         vllm_gpu_memory_utilization (`float`, *optional*):
             Share of the GPU's memory that vLLM takes. vLLM's own default: 0.92.
         prompt_format (`str`, *optional*):
@@ -60,6 +63,10 @@ class EvaluationArguments:
             Whether an answer that is not behind `</think>` is wrong. True, as in the paper's training.
         report (`bool`, *optional*, defaults to `False`):
             Sample nothing; make the tables from what is in `output`, beside the paper's.
+        view (`bool`, *optional*, defaults to `False`):
+            At the end, show the logs in a browser, until Ctrl-C.
+        bundle (`str`, *optional*):
+            At the end, write the same as static pages into this folder.
     """
 
     models: list[str] = field(default_factory=list, metadata={"help": "Hub ids (name@revision) or folders."})
@@ -67,14 +74,14 @@ class EvaluationArguments:
         default_factory=list, metadata={"help": f"{', '.join(BENCHMARKS)}, files, or hub ids (name:split)."}
     )
     data: str | None = _option(None, "Folder with the files of the six benchmarks. Default: the hub.")
-    output: str = _option("runs/eval", "Folder for the samples and the tables.")
+    output: str = _option("runs/eval", "Folder for the logs and the tables.")
     samples: int | None = _option(None, "Samples for each problem. Default: 16, or the recipe's.")
     limit: int | None = _option(None, "Only the first problems of each set.")
     temperature: float | None = _option(None, "Default: 0.6, or the recipe's. 0 takes the likeliest token.")
     top_p: float | None = _option(None, "Default: 0.95, or the recipe's.")
     top_k: int | None = _option(None, "Default: 0 (all tokens), or the recipe's.")
     max_new_tokens: int | None = _option(None, "Longest answer. Default: 8192, or the recipe's.")
-    batch_size: int | None = _option(None, "Samples that are made at once, and written. Default: 32, vLLM 512.")
+    batch_size: int | None = _option(None, "Samples that are made at once. Default: 32, with vLLM or a server 512.")
     seed: int = _option(0, "Decides which samples are drawn.")
     dtype: str | None = _option(
         None,
@@ -83,6 +90,9 @@ class EvaluationArguments:
     )
     backend: str = _option(
         "auto", "Default: vllm where it is installed and there is a GPU.", choices=["auto", "vllm", "transformers"]
+    )
+    base_url: str | None = _option(
+        None, "A server's address, http://HOST:PORT/v1; models are then what it calls them."
     )
     vllm_gpu_memory_utilization: float | None = _option(
         None, "Share of the GPU's memory that vLLM takes, of which as much must be free. Default: vLLM's, 0.92."
@@ -93,6 +103,8 @@ class EvaluationArguments:
     chat_template_kwargs: str | None = _option(None, "JSON for the chat template.")
     require_think: bool | None = _option(None, "Whether an answer must be behind </think>. Default: true.")
     report: bool = _option(False, "Sample nothing; make the tables from what is in output, beside the paper's.")
+    view: bool = _option(False, "At the end, show every sample in a browser, until Ctrl-C.")
+    bundle: str | None = _option(None, "At the end, write the same as static pages into this folder.")
 
     def __post_init__(self) -> None:
         for name in ("samples", "limit", "batch_size"):

@@ -6,9 +6,6 @@ of problems with prompts and with the columns that judge an answer. A benchmark 
 (`trl_real.data.benchmarks`), and what a recipe's rewards say of an answer (`trl_real.evaluation.verdicts`).
 """
 
-import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,7 @@ class ProblemSet:
 
     Args:
         name (`str`):
-            Names it in folders.
+            Names it in logs.
         title (`str`):
             Names it in tables.
         prompts (`list`):
@@ -46,21 +43,26 @@ class ProblemSet:
 
     def plain(self) -> "ProblemSet":
         """The same with the bare text of each prompt."""
-        return replace(self, prompts=[_plain(prompt) for prompt in self.prompts])
-
-    def rows(self, prompt_ids: list[list[int]]) -> list[dict[str, Any]]:
-        """One row for each problem, for a store."""
-        together = zip(self.prompts, prompt_ids, self.columns, strict=True)
-        return [
-            {"problem": number, "prompt": prompt, "prompt_ids": list(ids), "columns": columns}
-            for number, (prompt, ids, columns) in enumerate(together)
-        ]
+        return replace(self, prompts=[plain_text(prompt) for prompt in self.prompts])
 
 
-def problems_digest(rows: Sequence[dict[str, Any]]) -> str:
-    """Equal for stores whose models were asked the same."""
-    asked = [(row["problem"], row["prompt"], row["columns"]) for row in rows]
-    return hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
+@dataclass(frozen=True)
+class HeldOut:
+    """
+    What a recipe says of its evaluation.
+
+    Args:
+        problems (`ProblemSet`):
+            The held-out set.
+        judge (`dict[str, Any]`):
+            As in `trl_real.evaluation.verdicts`.
+        settings (`dict[str, Any]`):
+            Values for fields of `trl_real.evaluation.options.EvaluationArguments`.
+    """
+
+    problems: ProblemSet
+    judge: dict[str, Any]
+    settings: dict[str, Any]
 
 
 def load_benchmark(name: str, folder: Path | None = None) -> ProblemSet:
@@ -83,5 +85,6 @@ def load_benchmark(name: str, folder: Path | None = None) -> ProblemSet:
     )
 
 
-def _plain(prompt: Prompt) -> str:
+def plain_text(prompt: Prompt) -> str:
+    """A prompt's bare text; messages one below the other."""
     return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)

@@ -1,8 +1,8 @@
 """
-From stores of samples to `table.md` and `results.json`.
+From verdicts to `table.md` and `results.json`.
 
-In: stores. Out: the two files, the text of the tables, and in each store `verdicts.jsonl`. A store that lacks samples
-is named and takes no part. Left out: sampling.
+In: what was asked, and the verdicts. Out: the two files, and the text of the tables. What is not finished is named and
+takes no part. Left out: sampling, and the logs (`engine`).
 """
 
 import json
@@ -17,24 +17,28 @@ from typing import Any
 from .estimates import LEVEL, RESAMPLES
 from .published import COLUMNS
 from .results import Result, average, difference, make_result
-from .sampling.store import SampleStore
-from .sampling.writing import write_lines, write_whole
 from .tables import CONTAMINATED, Results, detail_table, difference_table, overlap_of, pass_table, set_titles
-from .verdicts import judge_samples
+from .writing import write_whole
 
 
-PACKAGES = ("trl-real", "trl", "transformers", "torch", "vllm", "peft", "math-verify", "numpy")
+PACKAGES = ("trl-real", "trl", "transformers", "torch", "vllm", "peft", "math-verify", "inspect-ai", "numpy")
 COUNTED_AS_WRONG = ("unjudged", "timeouts")
+Verdicts = Sequence[dict[str, Any]]
 HOW = ("temperature", "top_p", "top_k", "max_new_tokens", "dtype", "backend", "seed")
 
 
-def write_report(stores: Sequence[SampleStore], output: Path, with_paper: bool) -> str:
+def write_report(
+    finished: Sequence[tuple[dict[str, Any], Verdicts]], missing: Sequence[str], output: Path, with_paper: bool
+) -> str:
     """
-    Judges the samples and writes the tables.
+    Writes the tables.
 
     Args:
-        stores (`list[SampleStore]`):
-            The stores; the first model is what the others are compared with.
+        finished (`list[tuple]`):
+            For each model and set what was asked, as [`make_result`] takes it, and the verdicts; the first model is
+            what the others are compared with.
+        missing (`list[str]`):
+            What is to be said of sets that are not finished.
         output (`Path`):
             Folder of `table.md` and `results.json`.
         with_paper (`bool`):
@@ -44,15 +48,10 @@ def write_report(stores: Sequence[SampleStore], output: Path, with_paper: bool) 
         `str`: the content of `table.md`.
     """
     results: Results = {}
-    notes = []
-    for store in stores:
-        lacking = store.lacking()
-        if lacking:
-            notes.append(
-                f"Left out, {len(lacking)} of {len(store.wanted)} samples are missing: {store.model} on {store.set}"
-            )
-        else:
-            results.setdefault(store.model, {})[store.set] = _judge(store)
+    for about, verdicts in finished:
+        result = make_result(about, verdicts)
+        results.setdefault(result.model, {})[result.set] = result
+    notes = [f"Left out: {reason}" for reason in missing]
     if not results:
         raise ValueError("output: no set is finished. " + "; ".join(notes))
     parts = [pass_table(results, with_paper), detail_table(results), difference_table(results)]
@@ -60,12 +59,6 @@ def write_report(stores: Sequence[SampleStore], output: Path, with_paper: bool) 
     write_whole(output / "results.json", json.dumps(_as_json(results), indent=1, ensure_ascii=False) + "\n")
     write_whole(output / "table.md", text)
     return text
-
-
-def _judge(store: SampleStore) -> Result:
-    verdicts = judge_samples(store.samples(), store.problems, store.settings["judge"])
-    write_lines(store.folder / "verdicts.jsonl", verdicts)
-    return make_result(store, verdicts)
 
 
 def _notes(results: Results, with_paper: bool) -> list[str]:

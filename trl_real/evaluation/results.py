@@ -1,8 +1,8 @@
 """
 From the verdicts on the samples of a model to its numbers.
 
-In: stores and verdicts. Out: for each model and set the estimates with their intervals and the resampled means behind
-them, averages over the sets, and the differences between models. Left out: the mathematics
+In: what was asked, and the verdicts. Out: for each model and set the estimates with their intervals and the resampled
+means behind them, averages over the sets, and the differences between models. Left out: the mathematics
 (`estimates.py`) and the tables (`tables.py`).
 """
 
@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 
 from .estimates import Estimate, make_estimate, pass_at_k, pass_powers, resample_means
-from .problems import problems_digest
-from .sampling.store import SampleStore
 
 
 @dataclass
@@ -24,7 +22,7 @@ class Result:
 
     Args:
         settings (`dict[str, Any]`):
-            Those of the store.
+            `set`, `title`, `samples`, `judge`, `sampling`, and `training_data`.
         digest (`str`):
             Equal for models that were asked the same problems.
         samples (`int`):
@@ -54,34 +52,35 @@ class Result:
         return self.settings["set"]
 
 
-def make_result(store: SampleStore, verdicts: Sequence[dict[str, Any]]) -> Result:
+def make_result(about: dict[str, Any], verdicts: Sequence[dict[str, Any]]) -> Result:
     """
     The numbers of one model on one set.
 
     Args:
-        store (`SampleStore`):
-            A store that lacks no sample.
+        about (`dict[str, Any]`):
+            What was asked: the settings of a [`Result`], and a word for each problem in `problems`.
         verdicts (`list[dict]`):
-            One for each of its samples.
+            One for each sample of each problem, as in `verdicts.py`; those of other problems or samples do not count.
 
     Returns:
         `Result`: the numbers.
     """
-    samples = store.settings["samples"]
-    by_problem: dict[int, list[dict[str, Any]]] = {row["problem"]: [] for row in store.problems}
+    samples, problems = about["samples"], about["problems"]
+    groups: list[list[dict[str, Any]]] = [[] for _ in problems]
     for verdict in verdicts:
-        by_problem[verdict["problem"]].append(verdict)
-    groups = list(by_problem.values())
+        if verdict["problem"] < len(problems) and verdict["sample"] < samples:
+            groups[verdict["problem"]].append(verdict)
     if any(len(group) != samples for group in groups):
-        raise ValueError(f"output: {store.folder} does not have {samples} samples of each problem.")
+        raise ValueError(f"output: there are not {samples} samples of each problem of {about['set']}.")
     right = [sum(verdict["right"] is True for verdict in group) for group in groups]
     values = {f"pass@{k}": pass_at_k(right, samples, k) for k in pass_powers(samples)}
     for name, read in _readers(verdicts[0]).items():
         values[name] = np.array([np.mean(list(map(read, group))) for group in groups])
-    resampled = resample_means(np.stack(list(values.values()), axis=1), store.set)
+    resampled = resample_means(np.stack(list(values.values()), axis=1), about["set"])
     means = dict(zip(values, resampled.T, strict=True))
     estimates = {name: make_estimate(values[name].mean(), means[name]) for name in values}
-    return Result(store.settings, problems_digest(store.problems), samples, right, estimates, means)
+    settings = {name: value for name, value in about.items() if name not in ("problems", "prompts")}
+    return Result(settings, " ".join(problems), samples, right, estimates, means)
 
 
 def _readers(verdict: dict[str, Any]) -> dict[str, Any]:

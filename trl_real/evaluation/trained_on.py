@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from ..data.contamination import KNOWN
-from .sampling.models import ModelSource
+from .engine.models import ModelSource
 
 
 NOTE = "training_data.json"

@@ -7,7 +7,6 @@ models it names: the one it starts from and, where it has been run, the one it m
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
 from ..data.loading import EVAL_FIELDS
-from ..evaluation.problems import ProblemSet
+from ..evaluation.problems import HeldOut, ProblemSet
 from ..rewards.functions import MATH_REWARDS, check_inputs, resolve_reward_func
 from .dry_run import planned_config
 from .inputs import load_inputs
@@ -27,25 +26,6 @@ from .reading import build_options, read_method, read_options
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 ON_CPU = {"use_cpu": True, "deepspeed": None, "fsdp": None}  # the training is not run, so no recipe is refused
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """
-    What a recipe says of its evaluation.
-
-    Args:
-        problems (`ProblemSet`):
-            The held-out set.
-        judge (`dict[str, Any]`):
-            As in `trl_real.evaluation.verdicts`.
-        settings (`dict[str, Any]`):
-            Values for fields of `trl_real.evaluation.options.EvaluationArguments`.
-    """
-
-    problems: ProblemSet
-    judge: dict[str, Any]
-    settings: dict[str, Any]
 
 
 def load_held_out(name: str, recipes: Path) -> HeldOut:

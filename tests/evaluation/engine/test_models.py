@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from tests.support.math_run import math_tokenizer
 from tests.support.tiny import tiny_tokenizer
 from tests.support.trainers import save_tiny_model, tiny_llama
-from trl_real.evaluation.sampling.models import encode_prompts, find_model
+from trl_real.evaluation.engine.models import encode_prompts, find_model
 
 
 CHAT = [[{"role": "user", "content": "one"}], [{"role": "user", "content": "one two"}]]
@@ -37,7 +37,7 @@ def test_of_a_large_file_a_slice_of_every_stride_counts(tmp_path: Path, monkeypa
         identities.add(find_model(name).identity)
     assert len(identities) == 4
     for name_of_size, size in {"WHOLE": 1000, "STRIDE": 64, "SLICE": 16}.items():
-        monkeypatch.setattr(f"trl_real.evaluation.sampling.models.{name_of_size}", size)
+        monkeypatch.setattr(f"trl_real.evaluation.engine.models.{name_of_size}", size)
     identities = set()
     for position in (64 * 20 + 5, 64 * 50 + 15, 64 * 50 + 16):  # the last lies behind its slice
         weights.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])

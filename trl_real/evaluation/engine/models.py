@@ -3,7 +3,7 @@ What a name of a model stands for, and how prompts are written for it.
 
 In: a hub id (with `@revision`, if it is not the newest) or a folder: a model, an adapter, or a checkpoint of either.
 Out: where weights and tokenizer come from, a word that tells these weights from others, and prompts as tokens. Left
-out: reading weights (`trl_real.evaluation.sampling.samplers`).
+out: reading weights (`sampler.py`, and vLLM).
 """
 
 import hashlib
