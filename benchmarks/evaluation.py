@@ -2,7 +2,7 @@
 What Inspect costs: `trl-real evaluate` beside the bare loop of its sampler, on the same prompts in batches of the same
 size. The loop's seconds are without reading the weights, the evaluation's with them.
 
-    python benchmarks/evaluation.py --model models/SmolLM2-135M-Instruct --problems ../shared/data/math500.parquet
+    python benchmarks/evaluation.py --model models/SmolLM2-135M-Instruct --problems ../shared/data/math.parquet
 
 Prints the seconds of both, in turns, and their ratio. The loop neither judges nor writes anything.
 """
