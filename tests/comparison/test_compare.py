@@ -214,7 +214,7 @@ def test_the_committed_plans_are_right(name: str) -> None:
 def test_the_committed_tables_are_what_the_committed_records_give(tmp_path: Path) -> None:
     results, studies = ROOT / "docs" / "results", ROOT / "comparison" / "studies"
     text, intervals = " ".join((ROOT / "docs" / "results.md").read_text().split()), set()
-    for name in ("chain5", "smollm2"):
+    for name in ("chain5", "smollm2", "reasoning"):
         words = ["--report", str(results / f"{name}.jsonl"), "--output_dir", str(tmp_path / name)]
         compare.main(["--config", str(studies / f"{name}.yaml"), *words])
         committed = (results / name / "tables.md").read_text()
