@@ -73,7 +73,7 @@ def chain_task(options: dict[str, Any]) -> Task:
 
 
 def language_task(options: dict[str, Any]) -> Task:
-    """Questions of a data set, in the task's own words around them; a training goes over the same ones again."""
+    """Questions, in the task's own words around them; a training goes over the same ones again."""
     source = dict(size=options["training_prompts"], test_size=options["held_out_prompts"])
     generated = options["dataset"].startswith("reasoning_gym:")
     source = source if generated else {}
@@ -81,6 +81,9 @@ def language_task(options: dict[str, Any]) -> Task:
     train, held_out = (
         [dict(row, prompt=in_words(row["prompt"], options["template"])) for row in rows] for rows in sets
     )
+    wanted = options["validation_prompts"] + options["test_prompts"]
+    if len(held_out) < wanted:
+        raise ValueError(f"held_out_prompts: {len(held_out)} are fewer than the {wanted} that scoring takes.")
     random.Random("held out").shuffle(held_out)
     return Task(
         *split(held_out, options),

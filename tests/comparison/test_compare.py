@@ -134,6 +134,28 @@ def test_a_language_task_asks_the_quickstarts_questions_in_its_own_words() -> No
     ) == [1.0, 0.0]
 
 
+def test_a_task_of_reasoning_gym_is_asked_as_it_words_its_questions() -> None:
+    pytest.importorskip("reasoning_gym", reason="needs reasoning-gym")
+    plan = compare_plan.read_plan(ROOT / "comparison" / "studies" / "reasoning.yaml")
+    options = plan["tasks"]["sums"] | plan["scoring"]
+    task, again = tasks.load_task(options), tasks.load_task(options)
+    train = task.draw(0, 8)
+    assert (task.validation, task.test, train) == (again.validation, again.test, again.draw(1, 8))
+    asked = [row["prompt"] for row in [*task.validation, *task.test, *train]]
+    assert len(set(asked)) == len(asked) == 32 + 32 + 500
+    for row in [*task.test, *train]:
+        first, sign, second = re.fullmatch(r"State [a-z ]+: (\d\d) ([+-]) (\d\d) =", row["prompt"]).groups()
+        assert int(row["answer"]) == int(first) + int(f"{sign}{second}")
+    row = task.test[0]
+    columns = {name: [value] * 3 for name, value in row.items() if name != "prompt"}
+    texts = [f" {row['answer']}\n", f" {row['answer']}0", " x"]
+    assert task.reward(prompts=[row["prompt"]] * 3, completions=texts, **columns) == [1.0, 0.0, 0.0]
+    own = tasks.load_task(options | dict(reward="reasoning_gym_reward"))
+    assert own.reward(prompts=[row["prompt"]] * 3, completions=[row["answer"], "7", "x"], **columns)[0] == 1.0
+    with pytest.raises(ValueError, match="held_out_prompts: 63 are fewer than the 64"):
+        tasks.load_task(options | dict(held_out_prompts=63))
+
+
 def test_a_noisy_verifier_errs_at_its_rate_and_always_on_the_same() -> None:
     prompts = [f"{index}+1=" for index in range(2000)]
     texts, answers = ["5"] * 2000, ["5"] * 2000
@@ -183,7 +205,7 @@ def test_a_wrong_plan_is_named_before_anything_is_trained(
     assert not (tmp_path / "chain2").exists()
 
 
-@pytest.mark.parametrize("name", ["chain5", "smollm2"])
+@pytest.mark.parametrize("name", ["chain5", "smollm2", "reasoning"])
 def test_the_committed_plans_are_right(name: str) -> None:
     plan = compare_plan.read_plan(ROOT / "comparison" / "studies" / f"{name}.yaml")
     compare_plan.check_cells([cell for name in plan["studies"] for cell in compare_plan.plan_cells(plan, name)])
@@ -192,7 +214,7 @@ def test_the_committed_plans_are_right(name: str) -> None:
 def test_the_committed_tables_are_what_the_committed_records_give(tmp_path: Path) -> None:
     results, studies = ROOT / "docs" / "results", ROOT / "comparison" / "studies"
     text, intervals = " ".join((ROOT / "docs" / "results.md").read_text().split()), set()
-    for name in ("chain5", "smollm2"):
+    for name in ("chain5", "smollm2", "reasoning"):
         words = ["--report", str(results / f"{name}.jsonl"), "--output_dir", str(tmp_path / name)]
         compare.main(["--config", str(studies / f"{name}.yaml"), *words])
         committed = (results / name / "tables.md").read_text()

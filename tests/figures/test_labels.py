@@ -9,6 +9,7 @@ pytest.importorskip("matplotlib", reason="needs the extra `plots`")
 from matplotlib import rc_context  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from tests.support.tiny import prompts_dataset  # noqa: E402
 from tests.support.trainers import config, trainer  # noqa: E402
 from trl_real.figures import main  # noqa: E402
 from trl_real.figures.labels import draw_labels, read_completions, reward_column  # noqa: E402
@@ -36,6 +37,17 @@ def test_every_rollout_is_read_once_though_each_of_two_steps_wrote_it(run: Path)
     assert len(list(run.glob("completions/*.parquet"))) == 4
     rollouts = read_completions(run)
     assert rollouts.groupby("step").size().to_dict() == {1: 16, 3: 16}
+
+
+def test_the_rollouts_of_an_evaluation_are_no_generation(tmp_path: Path) -> None:
+    options = dict(label_rule="group_quantile", log_completions=True, max_steps=4)
+    options |= dict(eval_strategy="steps", eval_steps=2, eval_on_start=True, num_generations_eval=2)
+    run = trainer(tmp_path, args=config(tmp_path, **options), reward_funcs=even_share, eval_dataset=prompts_dataset(4))
+    run.train()
+    folder = tmp_path / "run"
+    assert read_completions(folder)["step"].unique().tolist() == [1, 2, 3, 4]  # without a log, but for the first
+    run.save_state()
+    assert read_completions(folder).groupby("step").size().to_dict() == {1: 16, 3: 16}
 
 
 def test_bars_are_the_shares_of_the_labels_and_the_histogram_holds_every_rollout(run: Path) -> None:

@@ -5,6 +5,7 @@ In: the tables of completions that a run of REALTrainer writes with `log_complet
 over the run, and the rewards of each. Left out: the groups, whose mixture `training.py` shows.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .run_log import read_run
 from .style import BLUE, PALE, VERMILLION
 
 
@@ -22,7 +24,8 @@ BINS = 21
 
 def read_completions(run: Path) -> pd.DataFrame:
     """
-    The rollouts of all generations of a run, each once, with the first step that was logged with it.
+    The rollouts of all generations of a run, each once, with the first step that was logged with it. Those of an
+    evaluation, which TRL writes in place of the step's, are left out.
 
     Raises:
         `FileNotFoundError`: If the run wrote no tables.
@@ -37,7 +40,19 @@ def read_completions(run: Path) -> pd.DataFrame:
             raise ValueError(f"{run}: its completions have no labels. REALTrainer writes them; GRPOTrainer has none.")
         if not tables or not table.drop(columns="step").equals(tables[-1].drop(columns="step")):
             tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    evaluated = evaluated_steps(run)
+    sampled = [table for table in tables if not set(table["step"]) <= evaluated]
+    if not sampled:
+        raise ValueError(f"{run}: its tables of completions are all of evaluations; train for more steps.")
+    return pd.concat(sampled, ignore_index=True)
+
+
+def evaluated_steps(run: Path) -> set[int]:
+    """The steps after which a run was evaluated; that before the training alone, if it left no log."""
+    log = []
+    with suppress(FileNotFoundError):
+        log = read_run(run).log
+    return {0} | {record["step"] for record in log if any(name.startswith("eval_") for name in record)}
 
 
 def reward_column(rollouts: pd.DataFrame, name: str | None) -> str:
