@@ -65,6 +65,8 @@ def evaluated(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_the_tables_say_what_the_samples_are(run_folder: Path, evaluated: Path) -> None:
     samples = all_samples(evaluated)
     assert [(sample.id, sample.epoch) for sample in samples] == [(n, k) for n in range(1, 31) for k in range(1, 5)]
+    kinds = [len({each.output.completion for each in samples[start : start + 4]}) for start in range(0, 120, 4)]
+    assert max(kinds) == 4 and sum(kinds) > 60  # each sample of a problem draws for itself
     # the questions' answers are 1 and 2 in turn
     answers = [sample.output.completion.split("</think>", 1)[1:] for sample in samples]
     wanted = [str((sample.id - 1) % 2 + 1) for sample in samples]
@@ -314,6 +316,12 @@ def test_the_quickstart_is_evaluated_as_it_evaluates_itself(monkeypatch: pytest.
         (
             "--base_url http://127.0.0.1:9/v1",
             "base_url: http://127.0.0.1:9/v1 does not answer as a server .*OPENAI_API_KEY",
+        ),
+        ("--base_url http://127.0.0.1:9/v1 --dtype float32", "dtype: with base_url the server decides that"),
+        ("--base_url http://127.0.0.1:9/v1 --backend vllm", "backend: with base_url the server is the backend"),
+        (
+            "--backend transformers --vllm_gpu_memory_utilization 0.5",
+            "vllm_gpu_memory_utilization: the backend is trans",
         ),
         ("--vllm_gpu_memory_utilization 40", "vllm_gpu_memory_utilization: 40.0 is not a share"),
         pytest.param(

@@ -114,6 +114,11 @@ class EvaluationArguments:
         share = self.vllm_gpu_memory_utilization
         if share is not None and not 0 < share <= 1:
             raise ValueError(f"vllm_gpu_memory_utilization: {share} is not a share above 0 and up to 1.")
+        for name in ("dtype", "vllm_gpu_memory_utilization", "chat_template_kwargs"):
+            if self.base_url is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name}: with base_url the server decides that when it is started; leave it out.")
+        if self.base_url is not None and self.backend != "auto":
+            raise ValueError("backend: with base_url the server is the backend; leave it out.")
         for name in ("models", "benchmarks"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

@@ -14,6 +14,7 @@ from trl_real.evaluation.engine.models import find_model
 from trl_real.evaluation.engine.provider import TransformersAPI
 from trl_real.evaluation.engine.sampler import TransformersSampler
 from trl_real.evaluation.engine.settings import SamplingSettings
+from trl_real.evaluation.engine.tasks import Sampling
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,26 @@ def test_copies_of_the_model_share_the_requests_and_end_when_it_is_closed(folder
     assert sum(batches) == 9 and max(batches) == 2
     assert len({output.completion for output in outputs}) == 1
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_every_setting_of_sampling_reaches_the_engine_and_the_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SamplingSettings(0.7, 0.8, 5, 0.05, 1.1, 4)
+    config = Sampling(settings, seed=0, end_tokens=[1, 3]).config()
+    sent = {"top_k": 5, "min_p": 0.05, "repetition_penalty": 1.1, "stop_token_ids": [1, 3]}
+    assert (config.temperature, config.top_p, config.max_tokens, config.extra_body) == (0.7, 0.8, 4, sent)
+    assert Sampling(SamplingSettings(1.0, 1.0, 0, None, 1.0, 4), 0).config().extra_body is None
+    seen, sample = [], TransformersSampler.sample
+
+    def spy(self: TransformersSampler, prompts: list, *others: Any) -> list:
+        seen.append(others)
+        return sample(self, prompts, *others)
+
+    monkeypatch.setattr(TransformersSampler, "sample", spy)
+    with make_model(folder) as model:
+        ask(model, [prompt(5)], config.merge(GenerateConfig(seed=9)))
+    assert seen == [(settings, [9])]
 
 
 def test_messages_are_written_by_the_models_template(folder: Path) -> None:

@@ -154,13 +154,22 @@ def _make_engine(arguments: EvaluationArguments, questions: Questions) -> Engine
         plain = arguments.prompt_format == "plain"
         return Engine("server", None, arguments.batch_size, arguments.base_url, plain=plain)
     backend, dtype = pick_backend(arguments.backend), arguments.dtype or default_dtype()
-    return Engine(backend, dtype, arguments.batch_size, None, arguments.vllm_gpu_memory_utilization, reads_ids)
+    memory = arguments.vllm_gpu_memory_utilization
+    if memory is not None and backend != "vllm":
+        raise ValueError(
+            f"vllm_gpu_memory_utilization: the backend is {backend}; leave it out, or write --backend vllm."
+        )
+    return Engine(backend, dtype, arguments.batch_size, None, memory, reads_ids)
 
 
 def _respondents(arguments: EvaluationArguments, values: dict[str, Any]) -> list[Respondent]:
     if not values["models"]:
         raise ValueError("models: name at least one, by its hub id or its folder.")
     if arguments.base_url:
+        if values["chat_template_kwargs"]:
+            raise ValueError(
+                "chat_template_kwargs: of the recipe; a server writes prompts by itself, name the folder."
+            )
         check_served(arguments.base_url, values["models"])
     found = []
     for name in values["models"]:

@@ -41,8 +41,8 @@ class Engine:
     Args:
         backend (`str`):
             `"transformers"`, `"vllm"`, or `"server"`.
-        dtype (`str`):
-            Precision of the weights.
+        dtype (`str`, *optional*):
+            Precision of the weights; not for a server.
         batch_size (`int`, *optional*):
             Answers at a time.
         base_url (`str`, *optional*):
@@ -56,7 +56,7 @@ class Engine:
     """
 
     backend: str
-    dtype: str
+    dtype: str | None
     batch_size: int | None = None
     base_url: str | None = None
     memory: float | None = None
