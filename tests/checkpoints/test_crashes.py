@@ -38,10 +38,10 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(tm
         pytest.importorskip("deepspeed", reason="needs the extra `deepspeed`")
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
     rank, moments = KILLS[setup]
-    assert not any(start(setup, undisturbed)), (undisturbed / "said-0.txt").read_text()[-3000:]
+    assert not any(start(setup, undisturbed)), (undisturbed / "said.txt").read_text()[-3000:]
     for moment in moments:
         assert -9 in start(setup, folder, moment, rank), moment
-    assert not any(start(setup, folder)), (folder / "said-0.txt").read_text()[-3000:]
+    assert not any(start(setup, folder)), (folder / "said.txt").read_text()[-3000:]
     assert differences(folder, undisturbed) == []
     assert not (folder / "run" / ASIDE).exists()
     if setup != "LoRA":

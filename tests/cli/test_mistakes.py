@@ -50,6 +50,7 @@ MISTAKES = {
     "train R --world_size 2": "world_size: it only plans, with --dry_run",
     # the model
     "train R --model_name_or_path nowhere": "model_name_or_path: nowhere is no model folder .* Write a folder",
+    "train R --model_name_or_path models/SmolLM2-135M-Instruct": "model_name_or_path: .* not there yet .*recipes",
     "train R --model_name_or_path empty": "model_name_or_path: empty cannot be read: .* Write the folder",
     "train R --attn_implementation flash": "attn_implementation: flash cannot be used .* Write sdpa or eager",
     "train R --use_peft --lora_target_modules query": "lora_target_modules: .*query.* Write all-linear, .*q_proj",

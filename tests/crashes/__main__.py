@@ -103,7 +103,7 @@ def main() -> int:
         for setup in (setup for setup in PLAN if options.only in setup):
             undisturbed = Path(name, setup)
             if any(codes := start(setup, undisturbed)):
-                raise SystemExit(f"{setup}: the undisturbed run ended with {codes}; see {undisturbed}/said-0.txt")
+                raise SystemExit(f"{setup}: the undisturbed run ended with {codes}; see {undisturbed}/said.txt")
             for case in cases(setup):
                 begin = time.perf_counter()
                 folder = Path(name, f"{setup} {case.kind} {case.number}")

@@ -82,7 +82,7 @@ class Steps(TrainerCallback):
             self.doom.event("step")
 
 
-def live(setup: str, folder: Path, moment: Moment | None, silent: bool = True) -> None:
+def live(setup: str, folder: Path, moment: Moment | None) -> None:
     """
     Trains from the newest checkpoint on, to the end or to the moment of the kill.
 
@@ -93,14 +93,8 @@ def live(setup: str, folder: Path, moment: Moment | None, silent: bool = True) -
             Of the run, the same for every part of it.
         moment (`tuple`, *optional*):
             At which this process ends.
-        silent (`bool`):
-            Whether what it says goes into a file.
     """
     rank = int(os.environ.get("RANK", "0"))
-    if silent:
-        said = os.open(folder / f"said-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
     processes, options, arguments = SETUPS[setup]
     if setup.startswith("FSDP2"):
         use_fsdp()

@@ -58,7 +58,7 @@ def test_without_a_hub_what_could_not_be_had_is_named_at_once(hub: str) -> None:
             load_prompts("no/where", fields=fields)
     with pytest.raises(ValueError, match=f"^models: there is no folder no/where .*{hub}. does not answer"):
         find_model("no/where")
-    assert time.monotonic() - start < 10  # the client by itself asks for 20 s and more, each time
+    assert time.monotonic() - start < 30  # the client by itself asks for 20 s and more, each of the three times
     assert not constants.HF_HUB_OFFLINE and not datasets.config.HF_HUB_OFFLINE
 
 

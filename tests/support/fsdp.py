@@ -1,7 +1,7 @@
-"""FSDP2 on CPUs, where accelerate leaves it out without a word. As a script, under torchrun: the cuts of `cuts.py`."""
+"""FSDP2 on CPUs, where accelerate leaves it out without a word, and the cuts of `cuts.py` under it."""
 
 import os
-import sys
+from pathlib import Path
 from typing import Any
 
 from accelerate.state import AcceleratorState, PartialState
@@ -49,6 +49,7 @@ class Sharded(REALTrainer):
         return super().training_step(*args, **kwargs)
 
 
-if __name__ == "__main__":
+def main(cuts_file: Path, output_file: Path) -> None:
+    """As that of `cuts.py`."""
     use_fsdp()
-    cuts.main(*sys.argv[1:], Sharded)
+    cuts.main(cuts_file, output_file, Sharded)

@@ -1,8 +1,8 @@
-"""Evaluates sets of every small size under several batches. As a script, under torchrun: the same on its processes."""
+"""Evaluates sets of every small size under several batches. `main`: the same on the processes of a launcher."""
 
 import os
-import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,7 +55,8 @@ def metrics(
     return found
 
 
-def main(output: str) -> None:
+def main(output: Path) -> None:
+    """The main process saves the results."""
     processes = int(os.environ["WORLD_SIZE"])
     results = {
         (build.__name__, samples): metrics(build(samples, processes), samples, SIZES, batches, processes)
@@ -66,7 +67,3 @@ def main(output: str) -> None:
         torch.save(results, output)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

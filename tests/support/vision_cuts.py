@@ -1,8 +1,6 @@
-"""Trains fixed rollouts with images under a given batch cut. As a script, under torchrun: one cut, saved."""
+"""Trains fixed rollouts with images under a given batch cut. `main`: the same on the processes of a launcher."""
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +75,8 @@ def train(folder: Path, kind: str, counts: list[int], batch: int, **options: Any
     return weights(model)
 
 
-if __name__ == "__main__":
-    target, cut = Path(sys.argv[1]), json.loads(sys.argv[2])
+def main(target: Path, cut: dict[str, Any]) -> None:
+    """The main process saves the parameters."""
     result = train(target.parent, **cut)
     if os.environ.get("RANK", "0") == "0":
         torch.save(result, target)

@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.support.cuts import train_cut
+from tests.support.cuts import main, train_cut
+from tests.support.processes import together
 from tests.trainer.test_exactness import TOLERANCE, check_histograms, distance, losses
 
 
@@ -45,7 +47,6 @@ WIDE_CASES: dict[str, tuple[dict[str, Any], int]] = {
     "lora, groups larger than a micro-step": (dict(lora=True, options=dict(num_generations=16)), 2),
     "evaluation": (dict(eval=7, options=EVALUATION), 2),
 }
-TORCHRUN = "-m torch.distributed.run --standalone --nproc_per_node 2"
 ACCELERATE = "-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 4 --mixed_precision no"
 ZERO3 = dict(
     train_micro_batch_size_per_gpu="auto",
@@ -60,12 +61,19 @@ ZERO3 = dict(
 )
 
 
-def launch(cuts: list[dict[str, Any]], folder: Path, launcher: str = TORCHRUN, script: str = "cuts") -> list[tuple]:
-    """Train every cut in the processes of a launcher; parameters and log of each."""
+def train_together(cuts: list[dict[str, Any]], folder: Path, program: Callable = main) -> list[tuple]:
+    """Train every cut in two processes; parameters and log of each."""
     (folder / "cuts.json").write_text(json.dumps(cuts))
-    program = [f"tests/support/{script}.py", str(folder / "cuts.json"), str(folder / "results.pt")]
+    together(program, folder / "cuts.json", folder / "results.pt", said=folder / "said.txt")
+    return torch.load(folder / "results.pt", weights_only=False)
+
+
+def train_launched(cuts: list[dict[str, Any]], folder: Path, launcher: str) -> list[tuple]:
+    """The same in the processes of a launcher."""
+    (folder / "cuts.json").write_text(json.dumps(cuts))
+    program = ["tests/support/cuts.py", str(folder / "cuts.json"), str(folder / "results.pt")]
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     command = [sys.executable, *launcher.split(), *program]
-    environment = os.environ | dict(PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-6000:]
     return torch.load(folder / "results.pt", weights_only=False)
@@ -93,7 +101,7 @@ def gloo(tmp_path_factory) -> dict[tuple[str, int], tuple]:
     """All cuts in one launch: starting processes costs more than training."""
     keys = [(name, batch) for name, (_, batches) in CASES.items() for batch in batches]
     cuts = [dict(steps=4) | CASES[name][0] | dict(batch=batch) for name, batch in keys]
-    return dict(zip(keys, launch(cuts, tmp_path_factory.mktemp("gloo")), strict=True))
+    return dict(zip(keys, train_together(cuts, tmp_path_factory.mktemp("gloo")), strict=True))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -106,7 +114,7 @@ def test_two_processes_train_what_one_does(name, gloo):
 
 def test_four_processes_of_accelerate_launch_train_what_one_does(tmp_path):
     cuts = [dict(steps=4) | feature | dict(batch=batch) for feature, batch in WIDE_CASES.values()]
-    for (feature, _), result in zip(WIDE_CASES.values(), launch(cuts, tmp_path, ACCELERATE), strict=True):
+    for (feature, _), result in zip(WIDE_CASES.values(), train_launched(cuts, tmp_path, ACCELERATE), strict=True):
         check(result, one_process(dict(steps=4) | feature))
 
 
@@ -122,5 +130,5 @@ def test_zero3_trains_what_one_process_does(tmp_path):
         feature | dict(batch=batch, options=feature.get("options", {}) | dict(deepspeed=ZERO3))
         for feature, batch in zip(features, [8, 2, 4, 4], strict=True)
     ]
-    for feature, result in zip(features, launch(cuts, tmp_path), strict=True):
+    for feature, result in zip(features, train_together(cuts, tmp_path), strict=True):
         check(result, one_process(feature))

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support.cuts import train_cut
+from tests.support.fsdp import main
 from tests.support.tiny import tiny_model
-from tests.trainer.test_distributed import launch, losses
+from tests.trainer.test_distributed import losses, train_together
 
 
 # Without clipping and Adam, so that the scale of a gradient shows: the parameters move by `RATE` times it
@@ -38,9 +39,9 @@ def cuts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def sharded(cuts: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple]:
-    """Under FSDP2; the script asserts that every parameter is a shard."""
+    """Under FSDP2; the processes assert that every parameter is a shard."""
     folder = tmp_path_factory.mktemp("fsdp")
-    results = launch([cut | dict(batch=4) for cut in cuts.values()], folder, script="fsdp")
+    results = train_together([cut | dict(batch=4) for cut in cuts.values()], folder, main)
     return dict(zip(cuts, results, strict=True))
 
 

@@ -1,33 +1,21 @@
 """What processes must do alike, beyond the gradient: as many forwards each, and one way to lay out the rows."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.cuts import trainer_for
-from tests.trainer.two_processes import SGD, flat_parameters
-
-
-ROOT = Path(__file__).parents[2]
+from tests.support.processes import start
+from tests.trainer.two_processes import SGD, flat_parameters, main
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """What both processes wrote, by what was run; a scenario that a process did not finish is missing."""
     folder = tmp_path_factory.mktemp("seen")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    command += ["tests/trainer/two_processes.py", str(folder)]
-    try:
-        subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
-    except subprocess.TimeoutExpired:
-        pass
-    names = {path.stem[:-2] for path in folder.iterdir()}
+    start(main, [(folder,)] * 2, folder / "said.txt")
+    names = {path.stem[:-2] for path in folder.glob("*.json")}
     files = {name: [folder / f"{name}-{rank}.json" for rank in (0, 1)] for name in names}
     return {
         name: [json.loads(path.read_text()) for path in paths]

@@ -1,9 +1,8 @@
-"""Under torchrun: what two processes must do alike. Every process writes what it saw."""
+"""What two processes must do alike. Every process writes what it saw."""
 
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +82,13 @@ def leak_on_one_process() -> dict[str, Any]:
     return dict(said=said)
 
 
-def main(folder: str) -> None:
+def main(folder: Path) -> None:
+    """One thing after another; where one fails, what follows is not written."""
     for name, run in {
         "steps_of_sgd": steps_of_sgd,
         "forward_counts": forward_counts,
         "leak_on_one_process": leak_on_one_process,
     }.items():
-        Path(folder, f"{name}-{os.environ['RANK']}.json").write_text(json.dumps(run()))
+        (folder / f"{name}-{os.environ['RANK']}.json").write_text(json.dumps(run()))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

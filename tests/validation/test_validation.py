@@ -1,9 +1,6 @@
 """Validation: exact by hand, in any batch and on two processes; its own sampling; the baselines are validated too."""
 
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,16 +12,16 @@ from hypothesis import strategies as st
 from trl import GRPOConfig, GRPOTrainer
 
 from tests.support.cuts import trainer_for
+from tests.support.processes import together
 from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_tokenizer
 from tests.support.trainers import config, even_start, logged, moved, trainer, weights
-from tests.support.validation_runs import BATCHES, SIZES, TIMES, baseline, metrics, real
+from tests.support.validation_runs import BATCHES, SIZES, TIMES, baseline, main, metrics, real
 from trl_real import REALConfig, REALTrainer
 from trl_real.validation.config import ValidationConfig
 from trl_real.validation.trainer import ValidatingTrainer
 from trl_real.validation.whole_set import deal_batches
 
 
-ROOT = Path(__file__).parents[2]
 END = 1  # end-of-sequence token
 WHOLE_SET = ("eval_avg@", "eval_pass@", "eval_groups/", "eval_reward", "eval_frac", "eval_completions/")
 
@@ -148,14 +145,10 @@ def test_a_rollout_cut_off_is_not_right_where_it_has_no_label(tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def on_two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Any]:
-    """All sets in one launch: starting processes costs more than evaluating."""
-    output = tmp_path_factory.mktemp("gloo") / "results.pt"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    command += ["tests/support/validation_runs.py", str(output)]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
-    assert run.returncode == 0, run.stderr[-6000:]
-    return torch.load(output, weights_only=False)
+    """All sets at once: starting processes costs more than evaluating."""
+    folder = tmp_path_factory.mktemp("gloo")
+    together(main, folder / "results.pt", said=folder / "said.txt")
+    return torch.load(folder / "results.pt", weights_only=False)
 
 
 @pytest.mark.parametrize("samples", BATCHES)

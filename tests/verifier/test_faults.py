@@ -99,13 +99,13 @@ def test_a_server_killed_twice_costs_no_verdict_and_three_times_is_an_error(pool
     assert len(kills) == 2
     threading.Thread(target=kill, args=(3,)).start()
     with pytest.raises(RuntimeError, match="stopped 3 times"):
-        pool.judge(HANGS, 5.0, 60.0)
+        pool.judge(HANGS, 3.0, 60.0)
     assert pool.judge(PAIRS[:30], 5.0, 60.0) == RIGHT[:30]
 
 
 def test_slow_answers_cost_no_other_answer_its_verdict_wherever_they_stand() -> None:
     pool = VerifierPool(workers=1)
-    verdicts = pool.judge(HANGS[:6] + PAIRS[:50] + HANGS[6:], 5.0, 10.0)
+    verdicts = pool.judge(HANGS[:6] + PAIRS[:50] + HANGS[6:], 2.0, 5.0)
     pool.close()
     assert verdicts == ["killed"] * 6 + RIGHT[:50] + ["killed"] * 6
 
@@ -114,7 +114,7 @@ def test_what_had_no_turn_is_unjudged_and_not_wrong(pool: VerifierPool) -> None:
     many: list[Pair] = [(("1/3",), rf"\binom{{{10**8 + n}}}{{50000000}}") for n in range(40)]
     start = time.monotonic()
     verdicts = pool.judge(many, 5.0, 1.0)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 30  # 100 without the bound of the batch
     assert set(verdicts) == {"killed", "unjudged"}
     assert pool.judge(PAIRS[:30], 5.0, 60.0) == RIGHT[:30]
 
@@ -198,9 +198,9 @@ def test_eight_threads_get_their_own_verdicts(pool: VerifierPool) -> None:
 
 
 def test_finding_an_answer_takes_no_time_however_many_braces_there_are() -> None:
-    start = time.monotonic()
+    start = time.process_time()
     final_answer(r"\boxed{" + "{" * 20_000 + "1" + "}" * 20_000 + "}")
     assert final_answer(r"\boxed{" + "{" * 900 + "1" + "}" * 900 + "}") == "1"
     assert final_answer(r"\boxed{{ {1}2 }}") == "{1}2"
     assert final_answer(r"\boxed{{1}{2}}") == "{1}{2}"
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 10  # a step for each pair of braces would take a minute
