@@ -26,7 +26,7 @@ quickstart: $(VENV)/.quickstart ## Train SmolLM2-135M with REAL on arithmetic, o
 	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python recipes/train.py --config quickstart.yaml
 
 test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKERS=4)
-	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-vllm: $(VLLM_VENV)/.vllm ## Run the tests with the real vLLM, on CPUs, in an environment of its own (Linux, x86-64)
 	$(TEST_ENV) $(VLLM_VENV)/bin/python -m pytest $(PYTEST_ARGS) tests_vllm

@@ -1,12 +1,25 @@
-"""For all tests: one thread per process, and what was imported is kept out of garbage collections."""
+"""
+For all tests: one thread per process, what was imported is kept out of garbage collections, and files that take long
+come first, so that no process ends with one alone.
+"""
 
 import gc
 import os
+from collections.abc import Iterator
+
+import pytest
 
 
+LONG = ("test_launch", "test_faults", "test_distributed", "test_tutorial", "test_exactness", "test_script")
 # Runs that are killed are forked from a process that has imported PyTorch; with several threads a fork may hang
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.disable()  # imports take a quarter less
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--no-loadscope-reorder` the processes take files in this order."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
 def pytest_collection_finish() -> None:
@@ -14,3 +27,14 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def same_compiler() -> Iterator[None]:
+    """PEFT's BOFT leaves these set where it cannot compile, and DeepSpeed would compile its operator once more."""
+    names = ("CC", "CXX")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    yield
+    for name in names:
+        os.environ.pop(name, None)
+    os.environ |= before

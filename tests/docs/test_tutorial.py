@@ -26,7 +26,7 @@ def test_the_tutorial_runs_from_the_prompts_to_the_adapter(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = written_once(tmp_path_factory.getbasetemp())
-    small = {"MODEL": str(model), "OUTPUT": "out", "STEPS": "2", "ROLLOUTS": "8", "HELD_OUT": "1"}
+    small = {"MODEL": str(model), "OUTPUT": "out", "STEPS": "2", "ROLLOUTS": "4", "HELD_OUT": "1"}
     for name, value in small.items():
         monkeypatch.setenv(f"TUTORIAL_{name}", value)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -48,12 +48,18 @@ def run(
     return trained, recorder.prompts
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[REALTrainer, Any]]:
+    """Runs with a checkpoint after every step, by whether rollouts are generated."""
+    return {generated: run(tmp_path_factory.mktemp("whole"), generated) for generated in (False, True)}
+
+
 @pytest.mark.parametrize("generated", [False, True])
 @pytest.mark.parametrize("step", [2, 4, 6])
 def test_resuming_between_generations_repeats_the_uninterrupted_run(
-    tmp_path: Path, step: int, generated: bool
+    tmp_path: Path, step: int, generated: bool, uninterrupted: dict
 ) -> None:
-    whole, prompts = run(tmp_path, generated)
+    whole, prompts = uninterrupted[generated]
     assert len(prompts) == 4 and prompts[:2] != prompts[2:]
     checkpoint = f"{whole.args.output_dir}/checkpoint-{step}"
     resumed, later_prompts = run(tmp_path / "resumed", generated, resume=checkpoint)
@@ -64,8 +70,10 @@ def test_resuming_between_generations_repeats_the_uninterrupted_run(
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
-def test_resuming_within_a_generation_generates_its_prompts_again(tmp_path: Path, step: int) -> None:
-    whole, prompts = run(tmp_path)
+def test_resuming_within_a_generation_generates_its_prompts_again(
+    tmp_path: Path, step: int, uninterrupted: dict
+) -> None:
+    whole, prompts = uninterrupted[False]
     _, later_prompts = run(tmp_path / "resumed", resume=f"{whole.args.output_dir}/checkpoint-{step}")
     assert later_prompts == prompts[step // 2 :]
 

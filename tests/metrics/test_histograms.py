@@ -67,7 +67,7 @@ def test_rounding_does_not_move_the_weights_of_an_on_policy_step(rounding: float
 
 
 def test_the_counts_add_up_to_the_rollouts_that_are_trained_on() -> None:
-    _, log = train_cut(dict(batch=4, steps=4))
+    _, log = train_cut(dict(batch=4, steps=4, max_steps=8))
     records, shares = counted(log), [entry["trained/rollouts"] for entry in log if "trained/rollouts" in entry]
     assert len(records) == 8 and len(shares) == 2
     for kind in ("scores", "weights"):
@@ -88,8 +88,8 @@ def test_a_record_has_the_sum_of_its_steps() -> None:
 
 def test_evaluation_is_not_counted() -> None:
     options = dict(eval_strategy="steps", eval_steps=2, per_device_eval_batch_size=8, logging_steps=4)
-    _, log = train_cut(dict(batch=8, steps=4, eval=4, options=options))
-    _, without = train_cut(dict(batch=8, steps=4, options=dict(logging_steps=4)))
+    _, log = train_cut(dict(batch=8, steps=4, eval=4, max_steps=8, options=options))
+    _, without = train_cut(dict(batch=8, steps=4, max_steps=8, options=dict(logging_steps=4)))
     assert sum("eval_loss" in entry for entry in log) == 4
     assert counted(log) == counted(without)
     assert not any(HISTOGRAMS[0] in entry for entry in log if "eval_loss" in entry)

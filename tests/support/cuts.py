@@ -41,7 +41,7 @@ def trainer_for(
         gradient_accumulation_steps=accumulation,
         num_generations=GROUP,
         steps_per_generation=cut.get("per_generation", accumulation * cut.get("steps", 4)),
-        max_steps=cut.get("max_steps", 8),
+        max_steps=cut.get("max_steps", 6),  # with 4 per generation: into the second one
         learning_rate=1e-2,
         adam_epsilon=1e-5,  # a gradient of rounding noise must not become a full step
         lr_scheduler_type="constant",

@@ -103,7 +103,7 @@ def test_the_clip_reaches_the_objective():
 
 
 def test_the_widest_cut_is_the_paper_in_a_plain_loop():
-    cut = dict(batch=ROWS, steps=4)
+    cut = dict(batch=ROWS, steps=4, max_steps=8)
     tokenizer, dataset = tiny_tokenizer(), prompts_dataset(32)
     # 16 prompts per generation, each GROUP times in a row; the sampler repeats the 64 rows for every micro-step
     rows = list(trainer_for(cut)._get_train_sampler())
