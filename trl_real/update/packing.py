@@ -161,7 +161,8 @@ def packed_attention(model: nn.Module, shared: bool = False) -> Iterator[None]:
 def row_boundaries(model: nn.Module, row_lengths: list[int], device: torch.device) -> dict[str, Any]:
     """What the attention and the other layers of this model read to keep the rows apart."""
     config = model.config.get_text_config()
-    flash, to_kernels = config._attn_implementation.startswith(FLASH), config.model_type in ENDS_TO_KERNELS
+    flash = config._attn_implementation.removeprefix(PREFIXED).startswith(FLASH)
+    to_kernels = config.model_type in ENDS_TO_KERNELS
     boundaries: dict[str, Any] = {} if flash else {"row_lengths": row_lengths}
     if flash or to_kernels:
         ends = torch.tensor([0, *row_lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(device)

@@ -106,6 +106,7 @@ def flash_behind_prefixes(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
+    cu_seq_lens_q: torch.Tensor,
     prefixes: Prefixes | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -116,9 +117,11 @@ def flash_behind_prefixes(
 
     Args:
         query, key, value (`torch.Tensor` of shape `(1, heads, N, head_dim)`):
-            Of all segments, one after another; `kwargs` say where each ends.
+            Of all segments, one after another.
         attention_mask (`torch.Tensor`, *optional*):
             Unused: every segment is causal and without padding.
+        cu_seq_lens_q (`torch.Tensor`):
+            Where each segment ends, beginning with 0; without it Transformers would guess from positions.
         prefixes ([`Prefixes`], *optional*):
             The segments, adding up to N tokens; without them every row is whole.
 
@@ -132,6 +135,6 @@ def flash_behind_prefixes(
     config, named = module.config, module.config._attn_implementation
     config._attn_implementation = named.removeprefix(PREFIXED)
     try:
-        return flash_attention_forward(module, query, key, value, None, **kwargs)
+        return flash_attention_forward(module, query, key, value, None, cu_seq_lens_q=cu_seq_lens_q, **kwargs)
     finally:
         config._attn_implementation = named
