@@ -9,6 +9,7 @@ from .contract import check_contract
 
 check_contract()
 
+from transformers.integrations.flash_attention import flash_attention_forward  # noqa: E402
 from transformers.integrations.sdpa_attention import sdpa_attention_forward  # noqa: E402
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
 from transformers.trainer_utils import rotate_checkpoints  # noqa: E402
@@ -27,6 +28,7 @@ from trl.trainer.utils import (  # noqa: E402
 
 __all__ = [
     "disable_gradient_checkpointing",
+    "flash_attention_forward",
     "get_callable_name",
     "get_config_model_id",
     "is_async_callable",

@@ -335,6 +335,12 @@ MUTANTS = [
         f"{PREFIXES} -k as_if_alone",
     ),
     update(
+        "FlashAttention gets the keys of a prefix behind those of its rollout",
+        "[parts[of], parts[at]]",
+        "[parts[at], parts[of]]",
+        "tests/update/test_flash.py -k as_if_alone",
+    ),
+    update(
         "the balance loss of a rollout leaves out its prefix",
         "torch.cat([*begin, parts[at]])",
         "parts[at]",

@@ -200,6 +200,11 @@ CONTRACT: tuple[Clause, ...] = (
         ("module", "query", "key", "value", "attention_mask"),
     ),
     Takes(
+        "transformers.integrations.flash_attention:flash_attention_forward",
+        "rows that begin with a prompt computed once",
+        ("module", "query", "key", "value", "attention_mask"),
+    ),
+    Takes(
         "transformers.models.mixtral.modeling_mixtral:load_balancing_loss_func",
         "the balance loss of a single rollout",
         ("gate_logits", "num_experts", "top_k"),

@@ -87,7 +87,7 @@ class Forwards:
 
     def attention(self, micro_step: MicroStepBatch) -> AbstractContextManager[None]:
         """Must hold a backward, which may recompute the forwards."""
-        return _attention(self.trainer.model, micro_step.batches[0])
+        return self._attention(self.trainer.model, micro_step.batches[0])
 
     def for_loss(self, model: Any, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Log-probabilities and entropies (B, C); with an auxiliary loss, the balance loss of every rollout (B,)."""
@@ -124,9 +124,13 @@ class Forwards:
             options |= row_boundaries(plain, batch.row_lengths, batch.input_ids.device)
         if isinstance(batch, SharedBatch):
             options["prefixes"] = Prefixes(batch.row_lengths, batch.prefix_of)
-        with _attention(plain, batch), trainer.accelerator.autocast():
+        with self._attention(plain, batch), trainer.accelerator.autocast():
             output = model(**batch.model_inputs, fused_lm_head=True, **options)
         return batch.unpack(output.log_probs), batch.unpack(output.entropy) if compute_entropy else None
+
+    def _attention(self, model: Any, batch: MicroBatch) -> AbstractContextManager[None]:
+        may_share = self.prompts.shared is not False  # `None` in the trial
+        return packed_attention(model, may_share) if isinstance(batch, PackedBatch) else nullcontext()
 
     def _check_lengths_at_start(self) -> None:
         limit, trainer = self.position_limit, self.trainer
@@ -241,10 +245,6 @@ class Forwards:
 
     def _logps(self, layout: Callable[..., MicroBatch], rollouts: list[Rollout]) -> torch.Tensor:
         return self.policy_logps(self._lay_out(rollouts, layout))
-
-
-def _attention(model: Any, batch: MicroBatch) -> AbstractContextManager[None]:
-    return packed_attention(model) if isinstance(batch, PackedBatch) else nullcontext()
 
 
 def _has_images(rollout: Rollout) -> bool:

@@ -18,13 +18,15 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedConfig
 
 from ..compat import sdpa_attention_forward
-from .prefix_attention import Prefixes, behind_prefixes
+from .prefix_attention import PREFIXED, Prefixes, behind_prefixes, flash_behind_prefixes
 from .rollouts import Rollout
 
 
 ROW_BY_ROW, EAGER_ROW_BY_ROW = "trl_real_row_by_row", "trl_real_eager_row_by_row"
 BY_ROW = {"sdpa": ROW_BY_ROW, "eager": EAGER_ROW_BY_ROW}  # what stands in for an implementation while rows are packed
 FLASH = "flash_attention"  # flash_attention_2 and later
+# As above, where prompts are shared
+BEHIND_PREFIXES = {name: f"{PREFIXED}{name}" for name in (f"{FLASH}_2", f"{FLASH}_3", f"{FLASH}_4")}
 ATTENTION = frozenset({"full_attention", "sliding_attention"})  # kinds of layers whose rows are kept apart here
 # Models whose other layers hand the ends of rows to their kernels, or fail where a kernel is not installed; each was
 # tried (tests/zoo)
@@ -131,14 +133,25 @@ def _own_attention(module: nn.Module) -> Callable[..., tuple[torch.Tensor, Any]]
 # Registered without a mask function, so that Transformers builds no (N, N) mask for them
 AttentionInterface.register(ROW_BY_ROW, row_by_row)
 AttentionInterface.register(EAGER_ROW_BY_ROW, eager_row_by_row)
+for name in BEHIND_PREFIXES.values():
+    AttentionInterface.register(name, flash_behind_prefixes)
 
 
 @contextmanager
-def packed_attention(model: nn.Module) -> Iterator[None]:
-    """Run attention row by row inside this context; it must also hold a backward that recomputes activations."""
+def packed_attention(model: nn.Module, shared: bool = False) -> Iterator[None]:
+    """
+    Run attention row by row inside this context; it must also hold a backward that recomputes activations.
+
+    Args:
+        model (`nn.Module`):
+            The one that is run.
+        shared (`bool`):
+            Whether any of its forwards may be told of [`Prefixes`].
+    """
     config = model.config.get_text_config()
     implementation = config._attn_implementation
-    config._attn_implementation = BY_ROW.get(implementation, implementation)
+    stand_ins = BY_ROW | BEHIND_PREFIXES if shared else BY_ROW
+    config._attn_implementation = stand_ins.get(implementation, implementation)
     try:
         yield
     finally:
@@ -148,7 +161,8 @@ def packed_attention(model: nn.Module) -> Iterator[None]:
 def row_boundaries(model: nn.Module, row_lengths: list[int], device: torch.device) -> dict[str, Any]:
     """What the attention and the other layers of this model read to keep the rows apart."""
     config = model.config.get_text_config()
-    flash, to_kernels = config._attn_implementation.startswith(FLASH), config.model_type in ENDS_TO_KERNELS
+    flash = config._attn_implementation.removeprefix(PREFIXED).startswith(FLASH)
+    to_kernels = config.model_type in ENDS_TO_KERNELS
     boundaries: dict[str, Any] = {} if flash else {"row_lengths": row_lengths}
     if flash or to_kernels:
         ends = torch.tensor([0, *row_lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(device)

@@ -1,17 +1,24 @@
 """Attention of rows that begin with the tokens of another one, which are computed once.
 
 In: queries, keys and values of all segments of a forward, one after another. Out: each segment, which attends to its
-own tokens and, where it continues a prefix, to all of that. Left out: which rollouts share a prefix (`prefixes.py`).
+own tokens and, where it continues a prefix, to all of that: under SDPA one segment after another, under FlashAttention
+all in one call. Left out: which rollouts share a prefix (`prefixes.py`).
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention.bias import causal_lower_right
 
-from ..compat import sdpa_attention_forward
+from ..compat import flash_attention_forward, sdpa_attention_forward
+
+
+# What FlashAttention's name begins with while prefixes are shared; behind it, Transformers finds the kernel
+PREFIXED = "trl_real_"
 
 
 @dataclass(eq=False)
@@ -30,6 +37,18 @@ class Prefixes:
     of: list[int]
     _mask: torch.Tensor | None = field(default=None, init=False)
     _longest: int = field(default=0, init=False)  # prefix, in tokens
+
+    @cached_property
+    def seen(self) -> list[int]:
+        """Keys that the last token of every segment sees: those of its prefix, and its own."""
+        pairs = zip(self.lengths, self.of, strict=True)
+        return [length + (self.lengths[of] if of != at else 0) for at, (length, of) in enumerate(pairs)]
+
+    def put_before(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Keys or values `(1, heads, N, head_dim)` of every segment behind those of its prefix, one after another."""
+        parts = tensor.split(self.lengths, dim=2)
+        pairs = ([parts[of], parts[at]] if of != at else [parts[at]] for at, of in enumerate(self.of))
+        return torch.cat([part for pair in pairs for part in pair], dim=2)
 
     def mask(self, segment: int, query: torch.Tensor) -> torch.Tensor:
         """
@@ -78,3 +97,44 @@ def behind_prefixes(
             mask = prefixes.mask(segment, query)
         outputs.append(sdpa_attention_forward(module, queries[segment], *row, mask, **kwargs)[0])
     return torch.cat(outputs, dim=1), None
+
+
+def flash_behind_prefixes(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    cu_seq_lens_q: torch.Tensor,
+    prefixes: Prefixes | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """
+    Transformers' FlashAttention on all segments at once, with more keys than queries where there is a prefix.
+
+    Since FlashAttention 2.1 its causal mask lets the last query see the last key, which is what a segment needs.
+
+    Args:
+        query, key, value (`torch.Tensor` of shape `(1, heads, N, head_dim)`):
+            Of all segments, one after another.
+        attention_mask (`torch.Tensor`, *optional*):
+            Unused: every segment is causal and without padding.
+        cu_seq_lens_q (`torch.Tensor`):
+            Where each segment ends, beginning with 0; without it Transformers would guess from positions.
+        prefixes ([`Prefixes`], *optional*):
+            The segments, adding up to N tokens; without them every row is whole.
+
+    Returns:
+        `tuple`: output of shape `(1, N, heads, head_dim)`, and no attention weights.
+    """
+    if prefixes is not None:
+        ends = torch.tensor([0, *accumulate(prefixes.seen)], dtype=torch.int32).to(query.device)
+        kwargs |= dict(cu_seq_lens_k=ends, max_length_k=max(prefixes.seen))
+        key, value = (prefixes.put_before(tensor) for tensor in (key, value))
+    config, named = module.config, module.config._attn_implementation
+    config._attn_implementation = named.removeprefix(PREFIXED)
+    try:
+        return flash_attention_forward(module, query, key, value, None, cu_seq_lens_q=cu_seq_lens_q, **kwargs)
+    finally:
+        config._attn_implementation = named

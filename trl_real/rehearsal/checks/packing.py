@@ -1,4 +1,7 @@
-"""Rollouts packed one after another have the log-probabilities that each has alone, for each kind of attention."""
+"""
+Rollouts packed one after another, and behind a prompt computed once, have the log-probabilities that each has alone,
+for each kind of attention.
+"""
 
 from pathlib import Path
 
@@ -6,6 +9,7 @@ import torch
 
 from ...trainer.forwards import Forwards
 from ...update.micro_batches import pack_rollouts, pad_rollouts
+from ...update.prefixes import share_prompts
 from ...update.rollouts import Rollout
 from ..machine import gpus
 from ..models import LARGE, SMALL, Size
@@ -35,11 +39,11 @@ def compare(folder: Path, attention: str) -> Outcome:
     trainer.model.to(trainer.accelerator.device).eval()
     rows = rollouts(size, trainer.accelerator.device)
     forwards = Forwards(trainer)
-    packed = forwards.policy_logps(pack_rollouts(rows, pad_token_id=0))
+    layouts = [forwards.policy_logps(layout(rows, pad_token_id=0)) for layout in (pack_rollouts, share_prompts)]
     gaps = []
-    for row, together in zip(rows, packed, strict=True):
+    for row, *together in zip(rows, *layouts, strict=True):
         alone = forwards.policy_logps(pad_rollouts([row], pad_token_id=0))[0]
-        gaps.append((alone - together[: len(alone)]).abs())
+        gaps += [(alone - logps[: len(alone)]).abs() for logps in together]
     gap, mean = torch.cat(gaps).max().item(), torch.cat(gaps).mean().item()
     precision = torch.bfloat16 if trainer.args.bf16 else torch.float32
     said = f"{gap:.1e} nats apart (at most {TOLERANCE[precision]:.0e} in {str(precision).removeprefix('torch.')})"
@@ -47,12 +51,16 @@ def compare(folder: Path, attention: str) -> Outcome:
 
 
 def rollouts(size: Size, device: torch.device) -> list[Rollout]:
-    """Random tokens, of lengths up to the longest."""
+    """Random tokens, of lengths up to the longest, two behind every prompt."""
     generator = torch.Generator().manual_seed(0)
-    found = []
-    for row in range(ROWS):
-        lengths = [max(1, part * (row + 1) // ROWS) for part in (size.prompt, size.completion)]
-        prompt, completion = (torch.randint(2, size.vocabulary, (length,), generator=generator) for length in lengths)
-        ones = torch.ones_like(completion, device=device)
-        found.append(Rollout(row, prompt.to(device), completion.to(device), ones, prompt_key=row))
-    return found
+
+    def draw(longest: int, row: int) -> torch.Tensor:
+        length = max(1, longest * (row + 1) // ROWS)
+        return torch.randint(2, size.vocabulary, (length,), generator=generator).to(device)
+
+    prompts = [draw(size.prompt, row) for row in range(1, ROWS, 2)]
+    completions = [draw(size.completion, row) for row in range(ROWS)]
+    return [
+        Rollout(row, prompts[row // 2], completion, torch.ones_like(completion), prompt_key=row // 2)
+        for row, completion in enumerate(completions)
+    ]
