@@ -254,7 +254,7 @@ MUTANTS = [
     ),
     trainer(
         "attention of the recomputed forward is over all rows",
-        "return _attention(self.trainer.model, micro_step.batches[0])",
+        "return self._attention(self.trainer.model, micro_step.batches[0])",
         "return nullcontext()",
         f"{PACKING} -k recomputes",
     ),
