@@ -37,12 +37,19 @@ class Prefixes:
     of: list[int]
     _mask: torch.Tensor | None = field(default=None, init=False)
     _longest: int = field(default=0, init=False)  # prefix, in tokens
+    _ends: torch.Tensor | None = field(default=None, init=False)
 
     @cached_property
     def seen(self) -> list[int]:
         """Keys that the last token of every segment sees: those of its prefix, and its own."""
         pairs = zip(self.lengths, self.of, strict=True)
         return [length + (self.lengths[of] if of != at else 0) for at, (length, of) in enumerate(pairs)]
+
+    def ends(self, device: torch.device) -> torch.Tensor:
+        """Where the keys of every segment end, beginning with 0, as FlashAttention takes them; once for all layers."""
+        if self._ends is None or self._ends.device != device:
+            self._ends = torch.tensor([0, *accumulate(self.seen)], dtype=torch.int32).to(device)
+        return self._ends
 
     def put_before(self, tensor: torch.Tensor) -> torch.Tensor:
         """Keys or values `(1, heads, N, head_dim)` of every segment behind those of its prefix, one after another."""
@@ -129,8 +136,7 @@ def flash_behind_prefixes(
         `tuple`: output of shape `(1, N, heads, head_dim)`, and no attention weights.
     """
     if prefixes is not None:
-        ends = torch.tensor([0, *accumulate(prefixes.seen)], dtype=torch.int32).to(query.device)
-        kwargs |= dict(cu_seq_lens_k=ends, max_length_k=max(prefixes.seen))
+        kwargs |= dict(cu_seq_lens_k=prefixes.ends(query.device), max_length_k=max(prefixes.seen))
         key, value = (prefixes.put_before(tensor) for tensor in (key, value))
     config, named = module.config, module.config._attn_implementation
     config._attn_implementation = named.removeprefix(PREFIXED)
