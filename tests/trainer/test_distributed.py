@@ -125,10 +125,11 @@ def test_zero3_trains_what_one_process_does(tmp_path):
         dict(steps=4, options=dict(share_prompts=True)),
         dict(steps=1),
         dict(steps=4, options=dict(loss_type="bce", kl_limit=1e-4, kl_limit_coef=10.0)),
+        dict(steps=2, options=dict(mismatch_limit=150.0)),
     ]
     cuts = [
         feature | dict(batch=batch, options=feature.get("options", {}) | dict(deepspeed=ZERO3))
-        for feature, batch in zip(features, [8, 2, 4, 4], strict=True)
+        for feature, batch in zip(features, [8, 2, 4, 4, 2], strict=True)
     ]
     for feature, result in zip(features, train_together(cuts, tmp_path), strict=True):
         check(result, one_process(feature))

@@ -21,6 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
     "gradient checkpointing": dict(checkpointing=True),
     "LoRA, KL, gradient checkpointing": dict(lora=True, checkpointing=True, options=dict(beta=0.2)),
     "tied embeddings": dict(model=dict(tie_word_embeddings=True)),
+    "a limit to the mismatch": dict(options=dict(mismatch_limit=150.0)),
 }
 
 
