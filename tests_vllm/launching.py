@@ -42,8 +42,12 @@ PATIENCE = 600  # seconds; on an idle machine a case takes a tenth
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The variables of a process with vLLM; what is running now (pytest) leaves none of its launcher's."""
-    return os.environ | ENVIRONMENT | {"PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGIN}"} | more
+    """
+    The variables of a process with vLLM; what is running now (pytest) leaves none of its launcher's. Without a port of
+    its own a single process would take Accelerate's, as would another test's.
+    """
+    ours = {"PYTHONPATH": f"{ROOT}{os.pathsep}{PLUGIN}", "MASTER_PORT": str(free_port())}
+    return os.environ | ENVIRONMENT | ours | more
 
 
 def free_port() -> int:

@@ -11,6 +11,7 @@ from tests_vllm.launching import read_probes, run
 
 
 LAUNCH = "-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 2 --mixed_precision no".split()
+LAUNCH += ["--main_process_port", "0"]  # a free one
 
 
 def write_run(folder: Path) -> list[str]:

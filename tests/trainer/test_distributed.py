@@ -48,6 +48,7 @@ WIDE_CASES: dict[str, tuple[dict[str, Any], int]] = {
     "evaluation": (dict(eval=7, options=EVALUATION), 2),
 }
 ACCELERATE = "-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 4 --mixed_precision no"
+ACCELERATE += " --main_process_port 0"  # a free one
 ZERO3 = dict(
     train_micro_batch_size_per_gpu="auto",
     gradient_accumulation_steps="auto",
