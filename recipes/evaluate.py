@@ -8,8 +8,8 @@ checkout.
 
 import sys
 
-from trl_real.cli.commands import load
+from trl_real.cli.evaluate import main
 
 
 if __name__ == "__main__":
-    load("evaluate").main(sys.argv[1:])
+    main(sys.argv[1:])
