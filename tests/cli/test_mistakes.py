@@ -10,6 +10,7 @@ from transformers.integrations import get_available_reporting_integrations
 
 from tests.support.scripts import load_script, write_recipe
 from trl_real.cli import main
+from trl_real.cli.recipes import DEFAULT_MODEL
 
 
 CHAT = [{"role": "user", "content": "w1"}]
@@ -50,7 +51,7 @@ MISTAKES = {
     "train R --world_size 2": "world_size: it only plans, with --dry_run",
     # the model
     "train R --model_name_or_path nowhere": "model_name_or_path: nowhere is no model folder .* Write a folder",
-    "train R --model_name_or_path models/SmolLM2-135M-Instruct": "model_name_or_path: .* not there yet .*recipes",
+    f"train R --model_name_or_path {DEFAULT_MODEL}": "model_name_or_path: the .* && trl-real recipes model$",
     "train R --model_name_or_path empty": "model_name_or_path: empty cannot be read: .* Write the folder",
     "train R --attn_implementation flash": "attn_implementation: flash cannot be used .* Write sdpa or eager",
     "train R --use_peft --lora_target_modules query": "lora_target_modules: .*query.* Write all-linear, .*q_proj",

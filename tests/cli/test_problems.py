@@ -31,21 +31,26 @@ def test_other_errors_of_a_run_keep_their_traceback() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-def test_what_accelerate_launches_ends_in_one_line_too(tmp_path: Path) -> None:
-    """A run that it launches is in checkpoints/test_launcher.py."""
+@pytest.mark.parametrize(("more", "status"), [([], 0), (["--dataset_name", "nowhere.jsonl"], 1)])
+def test_accelerate_launches_the_program_and_its_errors_stay_one_line(
+    tmp_path: Path, more: list[str], status: int
+) -> None:
     recipe = write_recipe(tmp_path, eval_strategy="no", eval_on_start=False, save_strategy="no")
-    words = ["train", "--config", str(recipe), "--num_processes", "1", "--dataset_name", "nowhere.jsonl"]
+    words = ["train", "--config", str(recipe), "--num_processes", "1", "--mixed_precision", "no", "--max_steps", "1"]
     run = subprocess.run(
-        [sys.executable, "-m", "trl_real", *words],
+        [sys.executable, "-m", "trl_real", *words, *more],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=280,
     )
-    assert run.returncode == 1, run.stderr[-4000:]
-    assert "error: dataset_name: there is no file or folder nowhere.jsonl" in run.stderr
-    assert "Traceback" not in run.stderr
+    assert run.returncode == status, run.stderr[-4000:]
+    if status == 0:
+        assert (tmp_path / "out" / "model.safetensors").exists()
+    else:
+        assert "error: dataset_name: there is no file or folder nowhere.jsonl" in run.stderr
+        assert "Traceback" not in run.stderr
 
 
 def reads_messages(completions: list, **kwargs: object) -> list[float]:

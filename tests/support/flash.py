@@ -34,6 +34,7 @@ def flash_attn_varlen_func(
 
     `first_to_first` has the mask of FlashAttention before 2.1: j <= i.
     """
+    assert not dropout_p  # it is never shared under dropout
     outputs = []
     queries, keys = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
     assert max_seqlen_q == max(end - start for start, end in zip(queries, queries[1:], strict=False))

@@ -90,9 +90,8 @@ def test_forwards_with_and_without_shared_prompts_are_recomputed_in_one_backward
         return {name: parameter.grad for name, parameter in model.named_parameters()}
 
     expected = gradient(tiny_model(attn_implementation="sdpa"), checkpointing=False)
-    assert (
-        distance(expected, gradient(flash_model(), checkpointing=True)) < 1e-5 < max(map(torch.max, expected.values()))
-    )
+    assert max(value.abs().max() for value in expected.values()) > 0.01
+    assert distance(expected, gradient(flash_model(), checkpointing=True)) < 1e-5
 
 
 def test_a_version_whose_mask_begins_at_the_first_key_is_found_out(

@@ -203,4 +203,4 @@ def test_finding_an_answer_takes_no_time_however_many_braces_there_are() -> None
     assert final_answer(r"\boxed{" + "{" * 900 + "1" + "}" * 900 + "}") == "1"
     assert final_answer(r"\boxed{{ {1}2 }}") == "{1}2"
     assert final_answer(r"\boxed{{1}{2}}") == "{1}{2}"
-    assert time.process_time() - start < 10  # a step for each pair of braces would take a minute
+    assert time.process_time() - start < 1  # it takes 0.03
