@@ -22,6 +22,7 @@ from tests.support.trainers import config, trainer
 from tests.trainer.test_distributed import ZERO3
 from trl_real import REALTrainer
 from trl_real.checkpoints.folders import newest_whole
+from trl_real.recipe.launch import end_processes
 
 
 DEEPSPEED = ZERO3 | dict(
@@ -120,9 +121,7 @@ def live(setup: str, folder: Path, moment: Moment | None) -> None:
         doomed.save_model()
         doomed.save_state()
     (folder / f"events-{rank}.json").write_text(json.dumps(doom.events))
-    if processes > 1:
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    end_processes(doomed.accelerator)
     sys.stdout.flush()
 
 

@@ -25,13 +25,13 @@ train_script = load_script("train")
 SMALL = "--prompts_per_generation 16 --prompts_per_step 4".split()
 
 
-def run_on_processes(processes: int, words: list[str]) -> None:
+def run_on_processes(processes: int, words: list[str], program: str = "recipes/train.py") -> None:
     """The launch line of a recipe, with torchrun where `accelerate launch` would need GPUs."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] * (processes > 1)
     environment = os.environ | dict(
         PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE"
     )
-    command = [sys.executable, *launcher, "recipes/train.py", *words]
+    command = [sys.executable, *launcher, program, *words]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stderr[-6000:]
 
@@ -74,6 +74,10 @@ def test_the_main_recipe_trains_under_zero3_on_two_processes_saves_resumes_and_l
     resumed = weights(tmp_path / "out")
     assert any(not torch.equal(first[name], resumed[name]) for name in first)
     assert all(tensor.isfinite().all() for tensor in resumed.values())
+
+
+def test_a_process_ends_well_while_gloo_still_frees_its_last_tensors() -> None:
+    run_on_processes(2, [], "tests/recipe/ending.py")
 
 
 def test_zero3_needs_no_launcher_for_one_process(tmp_path: Path) -> None:

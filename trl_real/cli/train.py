@@ -29,7 +29,7 @@ from ..checkpoints.folders import check_whole
 from ..data.loading import hub_or_cache, why_not
 from ..recipe.dry_run import dry_run, planned_config
 from ..recipe.inputs import Inputs, load_inputs
-from ..recipe.launch import missing, prepare_deepspeed, prepare_launch
+from ..recipe.launch import end_processes, missing, prepare_deepspeed, prepare_launch
 from ..recipe.memory import read_config
 from ..recipe.methods import METHODS
 from ..recipe.options import RecipeArguments
@@ -166,7 +166,7 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) ->
             print(f"Best checkpoint: {state.best_model_checkpoint} ({best}){loaded}")
     if training.push_to_hub:
         trainer.push_to_hub(dataset_name=recipe.dataset_name)
-    trainer.accelerator.end_training()
+    end_processes(trainer.accelerator)
 
 
 def merge_adapter(folder: Path, dtype: str) -> None:

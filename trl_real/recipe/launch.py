@@ -3,18 +3,20 @@ From what a recipe asks for to what this machine can do, before any weight is re
 
 In: the fields of a recipe as plain values. Out: the fields that follow from the number of processes and from the place
 of the recipe, and a list of what is missing, each with what to install or to write instead. Left out: the checks of
-the fields themselves, which the configuration classes do.
+the fields themselves, which the configuration classes do. At the other end, [`end_processes`] is a run's last line.
 """
 
 import importlib.util
 import os
 import socket
+import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from .batch import derive_batch
 from .methods import check_method
@@ -23,6 +25,7 @@ from .shipped import find_shipped
 
 CPU_OVERRIDES = "--use_cpu true --bf16 false --use_vllm false --deepspeed none"
 NONE_WORDS = ("", "none", "null", "false")
+SECONDS_TO_FREE = 0.5  # gloo's threads need microseconds of the interpreter's lock
 
 
 def launched_processes() -> int:
@@ -144,3 +147,16 @@ def prepare_deepspeed(options: dict[str, Any]) -> None:
 
         # On CPUs Accelerate connects the processes without DeepSpeed's knowledge, which then counts one of them
         deepspeed.init_distributed(dist_backend="gloo")
+
+
+def end_processes(accelerator: Accelerator) -> None:
+    """
+    Ends the trackers and the process groups of a run that is over.
+
+    A thread of gloo frees the tensors of a collective after the collective has returned, and needs the interpreter for
+    it. DeepSpeed keeps the groups, so nothing waits for these threads, and a process whose interpreter ends first
+    aborts, with everything saved and an exit code that says the opposite. The pause lets them.
+    """
+    if accelerator.num_processes > 1:
+        time.sleep(SECONDS_TO_FREE)
+    accelerator.end_training()

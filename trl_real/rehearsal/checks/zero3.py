@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ...recipe.launch import prepare_deepspeed
+from ...recipe.launch import end_processes, prepare_deepspeed
 from ...recipe.shipped import recipes_folder
 from ..machine import gpus
 from ..models import LARGE, SMALL
@@ -24,7 +24,7 @@ def check(folder: Path) -> Outcome:
     norms = [float(entry["grad_norm"]) for entry in trainer.state.log_history if "grad_norm" in entry]
     processes = trainer.accelerator.num_processes
     peaks = {"peak_gigabytes": torch.cuda.max_memory_allocated() / 1e9} if gpus() else {}
-    trainer.accelerator.end_training()
+    end_processes(trainer.accelerator)
     passed = len(norms) == 2 and all(map(math.isfinite, norms)) and max(norms) > 0 and 0 < moved < math.inf
     said = f"{processes} process{'es' * (processes > 1)}: gradient norms {', '.join(f'{norm:.2g}' for norm in norms)}"
     return judged(
