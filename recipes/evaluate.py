@@ -8,8 +8,8 @@ checkout.
 
 import sys
 
-from trl_real.cli.evaluate import main
+from trl_real.cli.commands import load
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    load("evaluate").main(sys.argv[1:])

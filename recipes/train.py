@@ -7,8 +7,8 @@ Trains a language model with REAL on questions whose answers can be checked: `tr
 
 import sys
 
-from trl_real.cli.train import main
+from trl_real.cli.commands import load
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    load("train").main(sys.argv[1:])

@@ -12,7 +12,6 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from signal import Signals
 from subprocess import CalledProcessError
@@ -21,6 +20,7 @@ import yaml
 
 from ..recipe.shipped import find_shipped, recipes_folder
 from ..spelling import nearest
+from .commands import load
 
 
 # Fields of a recipe that `accelerate launch` has an option for, too: the recipe's are meant
@@ -84,7 +84,7 @@ def _something_to_launch() -> bool:
 def _run_here(words: list[str], **planned: int) -> None:
     # As with `python -m`: a recipe may name reward functions of the folder it is started in
     sys.path.insert(0, os.getcwd())
-    import_module(PROGRAM).main(words, **planned)
+    load("train").main(words, **planned)
 
 
 def _count_processes(launch_words: list[str]) -> int:
