@@ -60,7 +60,7 @@ class Scorer:
 
     Args:
         task ([`Task`]):
-            Its reward, and where completions are cut.
+            What is right, and where completions are cut.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
             Pads on the left.
         temperature (`float`):
@@ -83,7 +83,7 @@ class Scorer:
                 completions, logits = self.sample(model, [row["prompt"] for row in batch[::samples]], samples)
                 texts = self.tokenizer.batch_decode(completions, skip_special_tokens=True)
                 columns = {name: [row[name] for row in batch] for name in batch[0]}
-                right += sum(self.task.reward(prompts=columns.pop("prompt"), completions=texts, **columns))
+                right += sum(self.task.right(prompts=columns.pop("prompt"), completions=texts, **columns))
                 ends = completions == self.tokenizer.eos_token_id
                 counted = ends.cumsum(dim=1) - ends.long() == 0  # up to the first end, and that too
                 entropy += (entropies(logits, self.temperature) * counted).sum().item()

@@ -61,18 +61,25 @@ def draw_prompt(length: int, luck: random.Random) -> str:
 
 
 def draw_prompts(length: int, number: int, seed: str, without: set[str] = frozenset()) -> list[dict[str, str]]:
-    """Rows with `prompt` and `answer`; the same seed gives the same rows."""
+    """Rows with `prompt`, its running `values` and the `answer`; the same seed gives the same rows."""
     luck, rows = random.Random(seed), []
     while len(rows) < number:
         prompt = draw_prompt(length, luck)
         if prompt not in without:
-            rows.append({"prompt": prompt, "answer": running_values(prompt)[-1]})
+            values = running_values(prompt)
+            rows.append({"prompt": prompt, "values": values, "answer": values[-1]})
     return rows
 
 
 def last_digit_reward(completions: list[str], answer: list[str], **kwargs: Any) -> list[float]:
     """1 if the last digit of a completion is the answer."""
     return [float(completion.strip()[-1:] == right) for completion, right in zip(completions, answer, strict=True)]
+
+
+def share_right_reward(completions: list[str], values: list[str], **kwargs: Any) -> list[float]:
+    """Share of the running values that stand where they belong: a graded reward, 1 if the whole chain is right."""
+    pairs = zip(completions, values, strict=True)
+    return [sum(map(str.__eq__, completion, right)) / len(right) for completion, right in pairs]
 
 
 def chain_tokenizer() -> PreTrainedTokenizerFast:

@@ -26,6 +26,7 @@ FIGURES = ("methods", "curves", "costs")
 SCORING_FIELDS = ("validation_prompts", "test_prompts", "samples", "probe_prompts", "probe_steps")
 PROBE_FIELDS = ("probe_test", "probe_samples")  # of scoring, not needed: score test prompts, several times each
 CHAIN_FIELDS = ("model", "length", "teacher", "warm_up_steps", "anneal", "reward_noise")
+CHAIN_REWARD = ("graded",)  # not needed: train on the share of a chain that is right; the last digit is scored
 LANGUAGE_FIELDS = ("model", "lora", "dataset", "dataset_config", "training_prompts", "held_out_prompts")
 LANGUAGE_FIELDS += ("template", "reward", "completion_tokens")
 
@@ -44,8 +45,8 @@ def read_plan(path: Path) -> Plan:
         if "trainer" not in method:
             raise ValueError(f"trainer: is missing in method {name}; write real, grpo or grpo_whole_groups.")
     for name, task in plan["tasks"].items():
-        fields = LANGUAGE_FIELDS if "dataset" in task else CHAIN_FIELDS
-        check_names(f"a field of task {name}", task, fields, all_needed=True)
+        fields, optional = (LANGUAGE_FIELDS, ()) if "dataset" in task else (CHAIN_FIELDS, CHAIN_REWARD)
+        check_names(f"a field of task {name}", task, fields, optional, all_needed=True)
     for name, study in plan["studies"].items():
         check_names(f"a field of study {name}", study, STUDY_FIELDS)
         for field in ("methods", "learning_rates", "seeds"):

@@ -29,7 +29,9 @@ class Task:
         validation, test (`list[dict]`):
             Held-out rows with `prompt` and `answer`.
         reward (`Callable`):
-            As TRL calls it.
+            As TRL calls it, in training.
+        right (`Callable`):
+            The same for what is scored: 1 for a right completion, else 0.
         completion_tokens (`int`):
             Where completions are cut.
         draw (`Callable[[int, int], list[dict]]`):
@@ -39,6 +41,7 @@ class Task:
     validation: list[Row]
     test: list[Row]
     reward: Callable[..., list[float]]
+    right: Callable[..., list[float]]
     completion_tokens: int
     draw: Callable[[int, int], list[Row]]
 
@@ -60,7 +63,7 @@ def split(rows: list[Row], options: dict[str, Any]) -> tuple[list[Row], list[Row
 
 
 def chain_task(options: dict[str, Any]) -> Task:
-    """Chains, every prompt of a training another; perhaps with a verifier that errs."""
+    """Chains, every prompt of a training another; perhaps with a verifier that errs, or with graded rewards."""
     length, share = options["length"], options["reward_noise"]
     rows = chain.draw_prompts(length, options["validation_prompts"] + options["test_prompts"], seed="held out")
     without = {row["prompt"] for row in rows}
@@ -69,7 +72,8 @@ def chain_task(options: dict[str, Any]) -> Task:
         return chain.draw_prompts(length, number, f"train {seed}", without)
 
     reward = noisy(chain.last_digit_reward, share) if share else chain.last_digit_reward
-    return Task(*split(rows, options), reward, completion_tokens(options), draw)
+    trained = chain.share_right_reward if options.get("graded") else reward
+    return Task(*split(rows, options), trained, reward, completion_tokens(options), draw)
 
 
 def language_task(options: dict[str, Any]) -> Task:
@@ -85,9 +89,11 @@ def language_task(options: dict[str, Any]) -> Task:
     if len(held_out) < wanted:
         raise ValueError(f"held_out_prompts: {len(held_out)} are fewer than the {wanted} that scoring takes.")
     random.Random("held out").shuffle(held_out)
+    reward = resolve_reward_func(options["reward"])
     return Task(
         *split(held_out, options),
-        resolve_reward_func(options["reward"]),
+        reward,
+        reward,
         completion_tokens(options),
         lambda seed, number: train,
     )

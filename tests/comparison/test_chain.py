@@ -34,6 +34,11 @@ def test_the_reward_looks_at_the_last_digit() -> None:
     assert chain.last_digit_reward(["005", "15", "050", "", "5 "], ["5"] * 5) == [1.0, 1.0, 0.0, 0.0, 1.0]
 
 
+def test_the_graded_reward_is_the_share_of_the_values_that_stand_where_they_belong() -> None:
+    completions = ["005", "015", "05", "5", "", "0051"]
+    assert chain.share_right_reward(completions, ["005"] * 6) == pytest.approx([1, 2 / 3, 1 / 3, 0, 0, 1])
+
+
 def test_a_seed_gives_the_same_prompts_and_leaves_out_what_it_must() -> None:
     rows = chain.draw_prompts(1, 50, "seed")
     assert rows == chain.draw_prompts(1, 50, "seed") != chain.draw_prompts(1, 50, "other seed")

@@ -121,6 +121,18 @@ def test_training_prompts_are_held_out_and_the_same_for_every_method(tmp_path: P
     assert len(set.union(*drawn)) == sum(map(len, drawn)) and task.draw(3, 200) == again.draw(3, 200)
 
 
+def test_graded_chains_train_on_the_share_that_is_right_and_score_the_last_digit() -> None:
+    options = dict(length=3, validation_prompts=2, test_prompts=2, reward_noise=0.0)
+    plain, graded = tasks.load_task(options), tasks.load_task(options | dict(graded=True))
+    assert (plain.test, plain.draw(0, 4)) == (graded.test, graded.draw(0, 4))
+    columns = {name: [value] * 2 for name, value in graded.draw(0, 1)[0].items()}
+    right = columns["values"][0]
+    wrong_start = str((int(right[0]) + 1) % 10) + right[1:]
+    answers = dict(columns, prompts=columns.pop("prompt"), completions=[right, wrong_start])
+    assert graded.reward(**answers) == pytest.approx([1.0, 2 / 3])
+    assert graded.right(**answers) == plain.reward(**answers) == plain.right(**answers) == [1.0, 1.0]
+
+
 def test_a_language_task_asks_the_quickstarts_questions_in_its_own_words() -> None:
     plan = compare_plan.read_plan(ROOT / "comparison" / "studies" / "smollm2.yaml")
     task = tasks.load_task(plan["tasks"]["arithmetic"] | plan["scoring"])
