@@ -47,6 +47,8 @@ def read_plan(path: Path) -> Plan:
     for name, task in plan["tasks"].items():
         fields, optional = (LANGUAGE_FIELDS, ()) if "dataset" in task else (CHAIN_FIELDS, CHAIN_REWARD)
         check_names(f"a field of task {name}", task, fields, optional, all_needed=True)
+        if task.get("graded") and task["reward_noise"]:
+            raise ValueError(f"reward_noise: task {name} has graded rewards, which have no noise; write 0.0.")
     for name, study in plan["studies"].items():
         check_names(f"a field of study {name}", study, STUDY_FIELDS)
         for field in ("methods", "learning_rates", "seeds"):

@@ -205,6 +205,10 @@ def test_a_curve_is_a_mean_over_stretches_of_steps() -> None:
         (dict(methods={"REAL": REAL | dict(tau=-1.0)}), "`tau` must be"),
         (dict(methods={"REAL": dict(trainer="reel")}), "reel: is not a trainer"),
         (dict(methods={"REAL": dict(tau=0.5)}), "trainer: is missing"),
+        (
+            dict(tasks={"chain2": dict.fromkeys(compare_plan.CHAIN_FIELDS, 0.2) | dict(graded=True)}),
+            "reward_noise: task chain2 has graded rewards",
+        ),
         (dict(scoring=dict(samples=2)), "validation_prompts: is missing"),
     ],
 )
