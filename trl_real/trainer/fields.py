@@ -170,7 +170,7 @@ OWN: dict[str, tuple[str, str]] = {
     ),
     "label_rule": (
         "How rewards become labels: `threshold`, or `group_quantile`: the best of a group right, its worst wrong.",
-        "`group_quantile` with graded rewards: tests passed, rubrics.",
+        "`group_quantile` with graded rewards (tests passed, rubrics) that reach no useful threshold.",
     ),
     "label_quantile": (
         "Share of a group on either side with `group_quantile`, rounded down, one at least.",
