@@ -43,11 +43,20 @@ def build_config(method: str, setting: Setting, steps: int, fields: dict[str, An
             Optimizer steps per generation.
         fields (`dict[str, Any]`):
             More fields of the configuration, `max_steps` among them.
+
+    Raises:
+        `ValueError`: If the optimizer steps cannot share the micro-steps of a generation, so that some of its rollouts
+        would not be trained on.
     """
     _, config_class, own = TRAINERS[method]
     if method == "REAL":
         own = own | {"regularize": setting.regularize, "kl_limit": setting.kl_limit}
-    per_generation = setting.rollouts // setting.batch
+    per_generation, rest = divmod(setting.rollouts, setting.batch)
+    if rest or per_generation % steps:
+        raise ValueError(
+            f"--rollouts {setting.rollouts} --batch {setting.batch}: {steps} optimizer steps cannot share "
+            f"{setting.rollouts / setting.batch:g} micro-steps. Make --rollouts a multiple of {setting.batch * steps}."
+        )
     return config_class(
         output_dir=tempfile.gettempdir(),  # nothing is saved
         per_device_train_batch_size=setting.batch,

@@ -3,7 +3,7 @@
     python benchmarks/update_phase.py                    # CPU defaults, under five minutes
     python benchmarks/update_phase.py --scaling true     # how the cost grows
     python benchmarks/update_phase.py --prompt 1024 --longest 512 --mixes early worst   # long prompts
-    python benchmarks/update_phase.py --memory true --hidden 256 --longest 512 --rollouts 80 --group 4 --generations 1
+    python benchmarks/update_phase.py --memory true --hidden 256 --longest 512 --rollouts 96 --group 4 --generations 1
 
 The rollouts are fixed (a share of groups all right, a share all wrong, the rest mixed; lengths log-normal or all at
 the cap) and handed to both trainers through `rollout_func`, so that nothing is generated. The trainers take turns,
@@ -68,7 +68,7 @@ def cases(program: Program, setting: Setting) -> Iterator[Case]:
             for steps in program.steps:
                 yield mix, Rollouts(MIXES[mix], setting, mix == "worst"), setting, steps
         return
-    for factor in (0.5, 1, 2):
+    for factor in (0.4, 1, 2):  # of the 20 micro-steps of the defaults: 4 optimizer steps share 8, 20 and 40
         scaled = replace(setting, rollouts=int(setting.rollouts * factor))
         yield f"{scaled.rollouts} rollouts", Rollouts(MIXES["early"], scaled), scaled, 4
     for factor in (0.5, 1, 2):
