@@ -1,8 +1,8 @@
 """Cost of the update phase: GRPOTrainer and REALTrainer on the same rollouts, side by side in one run.
 
-    python benchmarks/update_phase.py                    # CPU defaults, under five minutes
+    python benchmarks/update_phase.py                    # CPU defaults, some minutes
     python benchmarks/update_phase.py --scaling true     # how the cost grows
-    python benchmarks/update_phase.py --prompt 1024 --longest 512 --mixes early worst   # long prompts
+    python benchmarks/update_phase.py --prompt 1024 --longest 512 --rollouts 64 --steps 4 --mixes early worst
     python benchmarks/update_phase.py --memory true --hidden 256 --longest 512 --rollouts 96 --group 4 --generations 1
 
 The rollouts are fixed (a share of groups all right, a share all wrong, the rest mixed; lengths log-normal or all at

@@ -48,11 +48,11 @@ def test_the_update_phase_is_compared_on_the_same_rollouts(run, tmp_path):
     assert {len(seconds) for seconds in four["seconds"].values()} == {1}
 
 
-def test_a_generation_that_optimizer_steps_cannot_share_is_refused(run):
-    with pytest.raises(
-        ValueError, match="4 optimizer steps cannot share 6 micro-steps. Make --rollouts a multiple of 16"
-    ):
-        run("update_phase", *TINY, "--rollouts", "24", "--mixes", "worst")
+@pytest.mark.parametrize(("rollouts", "micro_steps"), [("24", "6"), ("18", "4.5")])
+def test_a_generation_that_optimizer_steps_cannot_share_is_refused(run, rollouts, micro_steps):
+    message = f"4 optimizer steps cannot share {micro_steps} micro-steps. Make --rollouts a multiple of 16"
+    with pytest.raises(ValueError, match=message):
+        run("update_phase", *TINY, "--rollouts", rollouts, "--mixes", "worst")
 
 
 def test_the_peak_of_memory_is_that_of_both_trainers(run, tmp_path):
