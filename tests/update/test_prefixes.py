@@ -1,7 +1,6 @@
 """Prompts computed once: each rollout as if alone, a model that cannot do so found out, and no prefix but its own."""
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from trl_real.trainer.forwards import Forwards
 from trl_real.update.micro_batches import IGNORED
 from trl_real.update.packing import packed_attention
 from trl_real.update.prefix_attention import Prefixes
-from trl_real.update.prefixes import obstacle, share_prompts, trial_rollouts
+from trl_real.update.prefixes import obstacle, share_prompts
 from trl_real.update.rollouts import Rollout
 
 
@@ -154,15 +153,6 @@ def test_a_model_that_fails_behind_prefixes_runs_without(monkeypatch, capsys):
     assert "prompts not shared (the model cannot be run on shared prompts (RuntimeError: no such kernel))" in (
         capsys.readouterr().out
     )
-
-
-def test_the_trial_has_two_prompts_with_two_rollouts_and_no_copies():
-    short = rollout(3, [5], [6], key=9)
-    rows = trial_rollouts([replace(short, mask=torch.zeros(1)), rollout(4, [7, 8], [1, 2, 3], key=2)])
-    assert [row.prompt_key for row in rows] == [0, 0, 1, 1]
-    assert [row.prompt_ids.tolist() for row in rows] == [[5, 5], [5, 5], [6, 5, 5], [6, 5, 5]]
-    assert [row.completion_ids.tolist() for row in rows] == [[6], [3, 2, 1]] * 2
-    assert all(row.mask.all() for row in rows)
 
 
 def gpt_oss() -> PreTrainedModel:

@@ -7,29 +7,30 @@ rows stay apart (`update/packing.py`), and whether prompts are shared (`prompts.
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
 from accelerate.logging import get_logger
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from trl import GRPOTrainer
 
 from ..compat import disable_gradient_checkpointing, use_adapter
 from ..update.micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
-from ..update.packing import attention_window, obstacle, packed_attention, row_boundaries, rows_are_apart
+from ..update.packing import attention_window, obstacle, packed_attention, row_boundaries
 from ..update.positions import position_limit
 from ..update.prefix_attention import Prefixes
-from ..update.prefixes import SharedBatch, share_prompts, trial_rollouts
+from ..update.prefixes import SharedBatch, share_prompts
 from ..update.prefixes import obstacle as prompt_obstacle
 from ..update.regularizers import balance_losses, capture_router_logits
 from ..update.rollouts import Rollout
+from ..update.trial import compare, packing_rows, passes, sharing_rows
 from .prompts import PromptSharing
 
 
 logger = get_logger(__name__)
 
-TOLERANCE, ROUGH_TOLERANCE = 1e-4, 5e-2  # nats that are rounding, in float32 and in lower precision
+LAYOUT = "trl_real_layout"  # key of a checkpoint's `stateful_callbacks`
 
 
 class Forwards:
@@ -169,9 +170,23 @@ class Forwards:
         reason = obstacle(self.trainer.accelerator.unwrap_model(reference))
         return f"the reference model: {reason}" if reason else None
 
-    def try_out(self, rollouts: list[Rollout]) -> None:
+    def resume(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the layout of a run that is resumed, from its checkpoint's `stateful_callbacks`."""
+        layout = checkpoint.get(LAYOUT, {})
+        if self.packs is None and layout.get("packed") is not None:
+            self.packs = layout["packed"] or None if self.trainer.args.pack_rollouts else layout["packed"]
+            self.why_padded = None if self.packs else layout["why_padded"]
+        if self.prompts.shared is None and layout.get("shared") is False and not self.prompts.asked:
+            self.prompts.refuse(layout["why_not_shared"])
+        elif self.prompts.shared is None and layout.get("shared"):
+            self.prompts.decide(True, None)
+
+    def try_out(self, rollouts: list[Rollout]) -> dict[str, Any]:
         """
         Decides, from the first rollouts, how forwards are laid out; the same on every process.
+
+        Returns:
+            `dict`: The decision, for the `stateful_callbacks` of a checkpoint.
 
         Raises:
             `ValueError`: If `pack_rollouts` is true and a row changes its neighbour, or `share_prompts` and a rollout
@@ -182,35 +197,32 @@ class Forwards:
             self.prompts.refuse(f"forwards are padded: {self.why_padded}")
         elif self.prompts.shared is None:
             reason = self._why_not_shared(rollouts)
-            self.prompts.decide(self._fits_all(reason), reason)
+            self.prompts.decide(reason is None, reason)
+        layout = dict(packed=self.packs, why_padded=self.why_padded)
+        return {LAYOUT: layout | dict(shared=self.prompts.shared, why_not_shared=self.prompts.why_not)}
 
     def _try_packing(self, rollouts: list[Rollout]) -> None:
         if self.packs is not None:
             return
         self.packs = True
-        reason = self._why_not_apart(rollouts)
-        self.packs = self._fits_all(reason)
+        self.why_padded = self._why_not_apart(rollouts)
+        self.packs = self.why_padded is None
         if self.packs:
             return
-        self.why_padded = reason or "another process finds that rows change their neighbours"
         if self.trainer.args.pack_rollouts:
             raise ValueError(f"`pack_rollouts=True` does not work here: {self.why_padded}. Leave it out.")
         logger.warning(f"Every forward is padded, which is slower: {self.why_padded}.")
-
-    def _fits_all(self, reason: str | None) -> bool:
-        """Whether no process has a reason against it."""
-        accelerator = self.trainer.accelerator
-        return accelerator.gather(torch.tensor([reason is None], device=accelerator.device)).all().item()
 
     def _why_not_apart(self, rollouts: list[Rollout]) -> str | None:
         """`None` if the model, run on packed rows without dropout, computes each as if it were alone."""
         if any(map(_has_images, rollouts)):
             return "rollouts with token types or images cannot be packed"
+        window = attention_window(self.trainer.model.config.get_text_config())
 
-        def trial(rows: list[Rollout], tolerance: float, exact: bool) -> bool:
-            layouts = (partial(self._logps, pack_rollouts), partial(self._logps, pad_rollouts))
-            window = attention_window(self.trainer.model.config.get_text_config())
-            return rows_are_apart(*layouts, rows, tolerance, exact, window)
+        def trial(rollouts: list[Rollout]) -> torch.Tensor:
+            rows = packing_rows(rollouts, window)
+            behind = self._logps(pack_rollouts, rows[::-1]).flip(0)
+            return self._compare([self._logps(pack_rollouts, rows), behind], pad_rollouts, rows)
 
         changed = "a row changes its neighbour, or is not computed as if alone"
         return self._why_trial_fails(trial, rollouts, "packed rows", changed)
@@ -218,30 +230,37 @@ class Forwards:
     def _why_not_shared(self, rollouts: list[Rollout]) -> str | None:
         """`None` if rollouts behind one prompt get the log-probabilities that they have behind their own."""
 
-        def trial(rows: list[Rollout], tolerance: float, exact: bool) -> bool:
-            rows = trial_rollouts(rows)
-            change = (self._logps(share_prompts, rows) - self._logps(pack_rollouts, rows)).abs()
-            return bool((change.max() if exact else change.mean()) <= tolerance)
+        def trial(rollouts: list[Rollout]) -> torch.Tensor:
+            rows = sharing_rows(rollouts)
+            return self._compare([self._logps(share_prompts, rows)], pack_rollouts, rows)
 
         changed = "a rollout has other log-probabilities behind a prompt that it shares"
         return self._why_trial_fails(trial, rollouts, "shared prompts", changed)
 
+    def _compare(
+        self, tried: list[torch.Tensor], layout: Callable[..., MicroBatch], rows: list[Rollout]
+    ) -> torch.Tensor:
+        mask, embedding = pad_sequence([row.mask for row in rows], True), self.trainer.model.get_input_embeddings()
+        return compare(tried, lambda: self._logps(layout, rows), mask, embedding)
+
     def _why_trial_fails(
-        self, trial: Callable[[list[Rollout], float, bool], bool], rollouts: list[Rollout], what: str, changed: str
+        self, trial: Callable[[list[Rollout]], torch.Tensor], rollouts: list[Rollout], what: str, changed: str
     ) -> str | None:
-        """`None` if the trial passes; its tolerance holds for every log-probability if the model computes exactly."""
+        """`None` if the trial passes on all processes together; else why, on each."""
         if self.position_limit is not None:  # rows from both sides are never run together
             rollouts = next(rows for rows in self.position_limit.sides(rollouts) if rows)
-        training, model = self.trainer.model.training, self.trainer.model
-        exact = self.trainer.accelerator.mixed_precision == "no" and model.dtype == torch.float32
+        accelerator, model = self.trainer.accelerator, self.trainer.model
+        training, error = model.training, None
+        totals = torch.full((3,), torch.nan)
         model.eval()
         try:
-            passed = trial(rollouts, TOLERANCE if exact else ROUGH_TOLERANCE, exact)
-        except Exception as error:  # whatever a model's own attention makes of rows that it was not written for
-            return f"the model cannot be run on {what} ({type(error).__name__}: {error})"
+            totals = trial(rollouts)
+        except Exception as raised:  # whatever a model's own attention makes of rows that it was not written for
+            error = f"the model cannot be run on {what} ({type(raised).__name__}: {raised})"
         finally:
             model.train(training)
-        return None if passed else changed
+        passed = passes(accelerator.gather(totals.to(accelerator.device)[None]))
+        return None if passed else error or changed
 
     def _logps(self, layout: Callable[..., MicroBatch], rollouts: list[Rollout]) -> torch.Tensor:
         return self.policy_logps(self._lay_out(rollouts, layout))

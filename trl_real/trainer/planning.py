@@ -70,7 +70,7 @@ class GenerationPlanner:
         counts = trainer.accelerator.gather(token_counts(batch))
         if limit := self.forwards.position_limit:
             limit.check(int(counts[:, :2].sum(dim=1).max()))
-        self.forwards.try_out(rollouts)
+        trainer.state.stateful_callbacks.update(self.forwards.try_out(rollouts))  # saved with checkpoints
         rewards = self.label_rule.rewards(trainer.rewards_per_func, trainer.reward_weights.to(counts.device))
         if warning := self.label_rule.warning(rewards):
             logger.warning(warning)

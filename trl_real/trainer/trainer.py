@@ -190,6 +190,7 @@ class REALTrainer(ValidatingTrainer):
         """Start training at this micro-step of an epoch, after this many epochs, without rollouts."""
         self._step = micro_step
         self._generation = None
+        self._forwards.resume(self.state.stateful_callbacks)
         skip_permutations(self._train_sampler, epochs)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> Any:

@@ -9,7 +9,6 @@ in `micro_batches.py`.
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from transformers import AttentionInterface, PreTrainedConfig
 
 from ..compat import sdpa_attention_forward
 from .prefix_attention import PREFIXED, Prefixes, behind_prefixes, flash_behind_prefixes
-from .rollouts import Rollout
 
 
 ROW_BY_ROW, EAGER_ROW_BY_ROW = "trl_real_row_by_row", "trl_real_eager_row_by_row"
@@ -209,38 +207,3 @@ def attention_window(config: PreTrainedConfig) -> int | None:
     """Tokens that the layers of this text model look back, if any of them looks back a fixed number only."""
     kinds = getattr(config, "layer_types", None)
     return getattr(config, "sliding_window", None) if kinds is None or "sliding_attention" in kinds else None
-
-
-def rows_are_apart(
-    packed: Callable[[list[Rollout]], torch.Tensor],
-    alone: Callable[[list[Rollout]], torch.Tensor],
-    rollouts: list[Rollout],
-    tolerance: float,
-    exact: bool,
-    window: int | None = None,
-) -> bool:
-    """
-    Whether a rollout gets the same log-probabilities behind another one as in front of it, and as alone.
-
-    Args:
-        packed, alone (`Callable`):
-            Log-probabilities `(B, C)` of packed rollouts under the model, and of padded ones.
-        rollouts (`list[Rollout]`):
-            Any; two are run, with a window the longest, since a shorter one may not show it.
-        tolerance (`float`):
-            Largest difference, in nats, that is rounding.
-        exact (`bool`):
-            Whether it is for every token; else alone, where the kernels see other shapes, for their mean.
-        window (`int`, *optional*):
-            Tokens that a layer looks back.
-    """
-    counted = [replace(rollout, mask=torch.ones_like(rollout.mask)) for rollout in rollouts]
-    counted.sort(key=lambda rollout: rollout.length)
-    slides = window is not None and counted[-1].length > window
-    probe, other = (counted[-1], counted[0]) if slides else (counted[0], counted[:2][-1])  # may be one and the same
-    # Backwards, since a rollout that sees its own copy may not notice
-    other = replace(other, prompt_ids=other.prompt_ids.flip(0), completion_ids=other.completion_ids.flip(0))
-    tokens = len(probe.completion_ids)
-    behind, ahead = packed([other, probe])[1, :tokens], packed([probe, other])[0, :tokens]
-    leak, change = (behind - ahead).abs(), (behind - alone([probe])[0, :tokens]).abs()
-    return bool(leak.max() <= tolerance and (change.max() if exact else change.mean()) <= tolerance)

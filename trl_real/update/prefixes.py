@@ -1,9 +1,9 @@
 """Prompts computed once: the rollouts of one prompt lie behind it in a packed forward and attend to it.
 
 In: rollouts, of which some have the same prompt. Out: `SharedBatch`, in which a prompt but for its last token is one
-segment and each of its rollouts another that continues it; why a model cannot be run so; and whether it computes the
-same as on whole rows. A rollout forks one token before its prompt ends, since the last one predicts another token in
-each. Left out: the attention (`prefix_attention.py`), when it pays (`sharing.py`).
+segment and each of its rollouts another that continues it; and why a model cannot be run so. A rollout forks one
+token before its prompt ends, since the last one predicts another token in each. Left out: the attention
+(`prefix_attention.py`), when it pays (`sharing.py`).
 """
 
 from dataclasses import dataclass, replace
@@ -94,18 +94,3 @@ def obstacle(model: nn.Module, attention_dropout: bool = False) -> str | None:
     if any(name.endswith("sinks") for name, _ in model.named_parameters()):
         return "it has attention sinks"
     return "dropout would be the same for all rollouts of a prompt" if attention_dropout else None
-
-
-def trial_rollouts(rollouts: list[Rollout]) -> list[Rollout]:
-    """Two rollouts of each of two prompts, made from the two shortest, in which no row is another's copy."""
-    counted = [replace(rollout, mask=torch.ones_like(rollout.mask)) for rollout in rollouts]
-    shortest = sorted(counted, key=lambda rollout: rollout.length)[:2]
-    first, other = shortest[0], shortest[-1]  # the same where a process has only one
-    prompt = first.prompt_ids if len(first.prompt_ids) > 1 else first.prompt_ids.repeat(2)  # one token is no prefix
-    backwards = other.completion_ids.flip(0)
-    prompts = {0: prompt, 1: torch.cat([prompt, first.completion_ids[:1]]).flip(0)}
-    return [
-        replace(row, prompt_key=key, prompt_ids=ids, completion_ids=completion)
-        for key, ids in prompts.items()
-        for row, completion in ((first, first.completion_ids), (other, backwards))
-    ]
