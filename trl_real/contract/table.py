@@ -182,7 +182,7 @@ CONTRACT: tuple[Clause, ...] = (
         CONFIG,
         "an option of REAL, which would have two meanings",
         ("tau", "degenerate_groups", "score_clip", "label_threshold", "label_reward_func", "kl_target")
-        + ("label_rule", "label_quantile", "label_gap", "regularize", "kl_limit", "kl_limit_coef", "mismatch_limit")
+        + ("label_func", "regularize", "mismatch_limit")
         + ("pack_rollouts", "share_prompts", "eval_temperature", "eval_top_p"),
     ),
     Has(f"{UTILS}:RepeatSampler", "resuming in a later epoch", ("shuffle", "num_samples", "generator")),

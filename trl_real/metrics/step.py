@@ -23,7 +23,6 @@ MEANS = {
     "scores/negative_mean": ("negative_scores", "negatives"),
     "weights/mean": ("weights", "labelled"),
     "aux_loss": ("aux_loss", "rollouts"),
-    "kl_limit/kl": ("trained_kl", "trained"),
 } | mismatch.MEANS
 MAXIMA = {"weights/max": ("weights_max", "labelled")} | mismatch.MAXIMA  # maximum -> (value, count)
 _LARGEST = {value for value, _ in MAXIMA.values()}

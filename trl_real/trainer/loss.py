@@ -14,10 +14,11 @@ from trl import GRPOTrainer
 from ..metrics.mismatch import mismatch_sums
 from ..metrics.step import score_sums
 from ..objective.losses import sequence_scores
-from ..update.generation import Generation, Objective, StepWeights
+from ..objective.objective import Objective
+from ..update.generation import Generation, StepWeights
 from ..update.micro_batches import MicroBatch, MicroStepBatch
 from ..update.mismatch import sequence_log_ratios, token_log_ratios
-from ..update.regularizers import KLLimit, Regularizers, per_token_kl, rollout_means
+from ..update.regularizers import Regularizers, per_token_kl
 from ..update.rollouts import Rollout
 from .entropy import entropy_weight
 from .forwards import Forwards
@@ -40,8 +41,6 @@ class StepLoss:
             What is added.
         record ([`StepRecord`]):
             Takes what is logged.
-        kl_limit ([`KLLimit`], *optional*):
-            Trust region around the policy that generated.
     """
 
     trainer: GRPOTrainer
@@ -49,34 +48,29 @@ class StepLoss:
     objective: Objective
     regularizers: Regularizers
     record: StepRecord
-    kl_limit: KLLimit | None
     step: StepWeights = field(init=False)
 
     def start_step(self, generation: Generation, step: int) -> None:
         """
         Weights of an optimizer step: closed form on policy, else of the scores.
 
-        A forward without gradient over the whole step gives the scores if a group is spread over micro-steps, and the
-        KL of the step if there is a limit to it and the step has more than one micro-step.
+        A forward without gradient over the complete step gives the scores if a group is spread over micro-steps.
         """
         on_policy, plan = self.trainer.state.global_step == generation.policy_version, generation.plans[step]
         self.step = generation.step_weights(step, on_policy)
         if on_policy:
             self._weigh(torch.zeros_like(self.step.labels))
-        elif not plan.whole_groups or (self.kl_limit and not plan.in_one_micro_step):
+        elif not plan.whole_groups:
             self._score(generation.forwards(step))
 
     def _score(self, forwards: list[list[Rollout]]) -> None:
-        """Weights and KL of the step from its scores under the policy as it is."""
-        kl, scores = self.step.labels.new_zeros(1), torch.zeros_like(self.step.labels)
+        """Weights of the step from its scores under the policy as it is."""
+        scores = torch.zeros_like(self.step.labels)
         for rollouts in forwards:
             batch = self.forwards.collate(rollouts)
             logps, old_logps = self.forwards.policy_logps(batch), batch.padded("old_per_token_logps")
             scores += self.step.spread(batch.rows, sequence_scores(logps, old_logps, batch.mask))
-            kl += rollout_means(per_token_kl(old_logps, logps), batch.mask).sum()
-        known = self.trainer.accelerator.reduce(torch.cat([kl, scores.flatten()]), reduction="sum")
-        self.step.kl = known[0] / max(self.step.trained, 1)
-        self._weigh(known[1:].view(scores.shape))
+        self._weigh(self.trainer.accelerator.reduce(scores, reduction="sum"))
 
     def start_evaluation_batch(self, labels: torch.Tensor) -> None:
         """Whole groups with these labels (P, G), sampled just now, so that every score is 0."""
@@ -90,14 +84,12 @@ class StepLoss:
         """The objective's value, with the gradient of the weighted scores; times the processes, which average."""
         step, rows, num_groups = self.step, inputs.rows, self._groups_in_step()
         forwards = [self._scores_and_terms(model, batch) for batch in inputs.batches]
-        scores = torch.cat([scores for scores, _, _ in forwards])  # (B,)
-        terms = torch.stack([terms for _, terms, _ in forwards]).sum()
+        scores = torch.cat([scores for scores, _ in forwards])  # (B,)
+        terms = torch.stack([terms for _, terms in forwards]).sum()
         weights, shares = self._weights_of(rows, scores)
         surrogate = (weights * scores).sum()
         value = surrogate - surrogate.detach() + shares.sum()
         loss = (value + terms / step.labels.size(1)) / num_groups
-        if self.kl_limit:
-            loss = loss + self._penalty(rows, torch.stack([kl for _, _, kl in forwards]).sum())
         self.record.add(
             loss=loss,
             policy_loss=shares.sum() / num_groups,
@@ -105,23 +97,22 @@ class StepLoss:
         )
         return loss * self.trainer.accelerator.num_processes
 
-    def _scores_and_terms(self, model: Any, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """One forward: scores (B,), and sums over its rollouts of what was added to the objective, and of their KL."""
+    def _scores_and_terms(self, model: Any, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """One forward: scores (B,), and the sum over its rollouts of what is added to the objective."""
         logps, entropies, balance = self.forwards.for_loss(model, batch)
         old_logps = logps.detach() if self.step.on_policy else batch.padded("old_per_token_logps")
         if self.step.on_policy and self.trainer.num_iterations > 1 and self.trainer.model.training:
             batch.store("old_per_token_logps", logps)
         weight = entropy_weight(self.trainer)
         terms, sums = self.regularizers.terms(batch, logps, old_logps, entropies, balance, weight)
-        kl = per_token_kl(old_logps, logps)
         self.record.add(
-            kl_old=kl.sum(),
+            kl_old=per_token_kl(old_logps, logps).sum(),
             entropy=entropies.sum(),
             tokens=batch.mask.sum(),
             **sums,
             **self._mismatch(batch, old_logps),
         )
-        return sequence_scores(logps, old_logps, batch.mask), terms, rollout_means(kl, batch.mask).sum()
+        return sequence_scores(logps, old_logps, batch.mask), terms
 
     def _mismatch(self, batch: MicroBatch, old_logps: torch.Tensor) -> dict[str, torch.Tensor]:
         """Sums over how far the sampler was from the policy that generated, where both are known in training."""
@@ -130,19 +121,6 @@ class StepLoss:
             return {}
         ratios, known = token_log_ratios(old_logps, batch.padded("sampling_per_token_logps"), batch.mask)
         return mismatch_sums(ratios, known, sequence_log_ratios(ratios, known))
-
-    def _penalty(self, rows: list[int | None], kl: torch.Tensor) -> torch.Tensor:
-        """This micro-step's share of the penalty, with the gradient of the KL of its rollouts (their sum)."""
-        step, run = self.step, len(rows) - rows.count(None)
-        self.record.add(trained_kl=kl, trained=torch.tensor(run, device=kl.device))
-        if step.on_policy:
-            return kl.new_zeros(())
-        trained = max(step.trained, 1)
-        known = step.kl
-        if known is None:  # the step has one micro-step
-            known = self.trainer.accelerator.reduce(kl.detach(), reduction="sum") / trained
-        value, slope = self.kl_limit.penalty(known)
-        return (slope * (kl - kl.detach()) + value * run) / trained
 
     def _weights_of(self, rows: list[int | None], scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights and loss shares (B,) of these rows."""

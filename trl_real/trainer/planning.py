@@ -17,7 +17,8 @@ from trl import GRPOTrainer
 from ..metrics.completions import Mark, Pull
 from ..metrics.mixed import MixedWatch
 from ..objective.labels import LabelRule, group_shares
-from ..update.generation import Generation, Objective
+from ..objective.objective import Objective
+from ..update.generation import Generation
 from ..update.micro_batches import MicroBatch
 from ..update.mismatch import beyond, sequence_log_ratios, token_log_ratios
 from ..update.plan import Capacity, StepPlan, plan_generation

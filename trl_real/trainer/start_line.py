@@ -7,7 +7,8 @@ below.
 import trl
 from trl import GRPOTrainer
 
-from ..objective.labels import GroupQuantileRule, LabelRule
+from ..objective.labels import LabelRule
+from ..objective.own import name_of
 from ..update.sharing import Sharing
 from .forwards import Forwards
 
@@ -53,6 +54,6 @@ def _right(trainer: GRPOTrainer, rule: LabelRule) -> str:
         weights = trainer.reward_weights.tolist()
         named = zip(trainer.reward_func_names, weights, strict=True)
         reward = " + ".join(name if weight == 1 else f"{weight:g} × {name}" for name, weight in named)
-    if isinstance(rule, GroupQuantileRule):
-        return f"best {rule.share:.0%} of a group by {reward}, worst {rule.share:.0%} wrong"
+    if rule.label_func is not None:
+        return f"{name_of(rule.label_func)} of {reward}"
     return f"{reward} > {rule.threshold:g}"

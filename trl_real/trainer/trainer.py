@@ -21,6 +21,7 @@ What differs from the paper, from its code, or from GRPOTrainer:
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,15 +34,16 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from ..compat import get_config_model_id
 from ..metrics.drift import DriftWatch
 from ..metrics.trackers import send_histograms
-from ..objective.labels import GroupQuantileRule, make_label_rule
-from ..update.generation import Generation, Objective
+from ..objective.labels import make_label_rule
+from ..objective.objective import make_objective
+from ..update.generation import Generation
 from ..update.micro_batches import MicroStepBatch
-from ..update.regularizers import KLLimit, Regularizers
+from ..update.regularizers import Regularizers
 from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
 from .checks.adapters import check_adapters
 from .checks.advice import advice
-from .checks.arguments import check_arguments
+from .checks.arguments import check_arguments, label_function
 from .checks.dropout import disable_functional_dropout
 from .config import REALConfig
 from .entropy import adapt_entropy_coef
@@ -154,10 +156,10 @@ class REALTrainer(ValidatingTrainer):
             args.beta = beta
         if args.disable_dropout:
             disable_functional_dropout(self.model)
-        by_threshold = args.label_rule == "threshold"
-        self._label_rule = make_label_rule(  # what is right in evaluation, whatever labels training takes
-            self.reward_func_names, args.label_threshold, args.label_reward_func, needs_threshold=by_threshold
+        self._train_rule = make_label_rule(
+            self.reward_func_names, args.label_threshold, args.label_reward_func, label_function(args)
         )
+        self._label_rule = replace(self._train_rule, label_func=None)  # evaluation keeps the threshold
         self._assemble()
         self._generation: Generation | None = None
         self._train_sampler = None
@@ -169,20 +171,16 @@ class REALTrainer(ValidatingTrainer):
         """The parts that stand in place of GRPOTrainer's loss, in the order in which a generation meets them."""
         args, balance_coef = self.args, self.router_aux_loss_coef if self.aux_loss_enabled else 0.0
         regularized = args.beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
-        objective = Objective(args.tau, args.loss_type, args.degenerate_groups, args.score_clip)
+        objective = make_objective(args.tau, args.loss_type, args.degenerate_groups, args.score_clip)
         regularizers = Regularizers(args.beta, args.kl_target, args.use_bias_correction_kl, balance_coef)
         drift_watch = DriftWatch(args.tau) if args.score_clip is None else None
         self._forwards = Forwards(self)
-        self._record = StepRecord(self, drift_watch, regularized or args.kl_limit is not None)
+        self._record = StepRecord(self, drift_watch, regularized)
         if args.regularize == "trained" and not regularized:
             logger.warning("`regularize='trained'` has no effect: there is no KL term, entropy bonus or balance loss.")
         trains_all = regularized and args.regularize == "all"
-        rule = self._label_rule
-        if args.label_rule == "group_quantile":
-            rule = GroupQuantileRule(rule.threshold, rule.column, share=args.label_quantile, gap=args.label_gap)
-        self._planner = GenerationPlanner(self, self._forwards, objective, rule, trains_all)
-        limit = KLLimit(args.kl_limit, args.kl_limit_coef) if args.kl_limit is not None else None
-        self._loss = StepLoss(self, self._forwards, objective, regularizers, self._record, limit)
+        self._planner = GenerationPlanner(self, self._forwards, objective, self._train_rule, trains_all)
+        self._loss = StepLoss(self, self._forwards, objective, regularizers, self._record)
 
     # ---- position in the run ----------------------------------------------------------------------------------------
 

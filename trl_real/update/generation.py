@@ -9,40 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..objective.losses import group_losses, score_weights
 from .plan import StepPlan
 from .rollouts import Rollout
-
-
-@dataclass(frozen=True)
-class Objective:
-    """The options of the objective; see `objective.losses`."""
-
-    tau: float
-    loss_type: str
-    degenerate_groups: str
-    score_clip: float | None = None
-
-    def informative(self, labels: torch.Tensor) -> torch.Tensor:
-        """Which rollouts (N, G) have a gradient from the objective: those whose weight at score 0 is not 0."""
-        return self.weigh(torch.zeros_like(labels), labels)[0] != 0
-
-    def weigh(self, scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Weight of every rollout, and its share of the loss of its group.
-
-        Args:
-            scores (`torch.Tensor` of shape `(N, G)`), labels (`torch.Tensor` of shape `(N, G)`):
-                As in `objective.losses`.
-
-        Returns:
-            `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of
-            the group; both are 0 for a rollout without a label.
-        """
-        options = (self.tau, self.loss_type, self.degenerate_groups, self.score_clip)
-        labelled = ~labels.isnan()
-        shares = group_losses(scores, labels, *options) / labelled.sum(dim=1).clamp(min=1)
-        return score_weights(scores, labels, *options), shares[:, None] * labelled
 
 
 @dataclass
@@ -61,8 +29,6 @@ class StepWeights:
             Rollouts of the step that are run, on all processes.
         weights, shares (`torch.Tensor` of shape `(N, G)`, *optional*):
             From [`Objective.weigh`]; `None` while the scores are not known.
-        kl (`torch.Tensor`, *optional*):
-            Mean over the trained rollouts of each one's KL from the policy that generated; `None` while not known.
     """
 
     labels: torch.Tensor
@@ -71,7 +37,6 @@ class StepWeights:
     trained: int
     weights: torch.Tensor | None = None
     shares: torch.Tensor | None = None
-    kl: torch.Tensor | None = None
 
     def spread(self, rows: list[int | None], scores: torch.Tensor) -> torch.Tensor:
         """The scores (B,) of these rows at their place among all rollouts of the step (N, G); zero elsewhere."""

@@ -86,27 +86,6 @@ class Regularizers:
         return terms, sums
 
 
-@dataclass(frozen=True)
-class KLLimit:
-    """
-    The trust region of DisCO (arXiv 2505.12366) as a penalty: coef · max(KL − limit, 0)².
-
-    Args:
-        limit (`float`):
-            KL from the policy that generated to the one that is trained, in nats per token, that costs nothing.
-        coef (`float`):
-            Weight of the squared excess.
-    """
-
-    limit: float
-    coef: float
-
-    def penalty(self, kl: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Value of the penalty at the KL of a whole optimizer step, and its derivative."""
-        excess = (kl - self.limit).clamp(min=0)
-        return self.coef * excess**2, 2 * self.coef * excess
-
-
 @contextmanager
 def capture_router_logits(model: nn.Module) -> Iterator[list[tuple[torch.Tensor, ...]]]:
     """Collect the router logits that a Mixture-of-Experts model returns inside this context, one entry per forward."""

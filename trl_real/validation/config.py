@@ -26,10 +26,17 @@ class ValidationConfig(GRPOConfig):
 
     eval_temperature: float | None = field(
         default=None,
-        metadata={"help": "Sampling temperature in evaluation, 0 for greedy answers. As in training by default."},
+        metadata={
+            "help": "Sampling temperature in evaluation, 0 for greedy answers. As in training by default.",
+            "when": "to evaluate as the model will be used.",
+        },
     )
     eval_top_p: float | None = field(
-        default=None, metadata={"help": "Nucleus sampling in evaluation. As in training by default."}
+        default=None,
+        metadata={
+            "help": "Nucleus sampling in evaluation. As in training by default.",
+            "when": "to evaluate as the model will be used.",
+        },
     )
 
     def __post_init__(self):

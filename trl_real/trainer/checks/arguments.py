@@ -16,6 +16,7 @@ from trl import GRPOConfig
 
 from ...compat import get_callable_name, get_config_model_id
 from ...objective.labels import make_label_rule
+from ...objective.own import GroupFunction, load_function
 from ...spelling import nearest
 from ..config import REALConfig
 
@@ -69,13 +70,17 @@ def check_trackers(report_to: Iterable[str]) -> None:
 def check_rewards(args: GRPOConfig, names: list[str]) -> None:
     """Raises `ValueError` if nothing says which reward function decides, or if there are not as many weights."""
     if isinstance(args, REALConfig):
-        by_threshold = args.label_rule == "threshold"
-        make_label_rule(names, args.label_threshold, args.label_reward_func, needs_threshold=by_threshold)
+        make_label_rule(names, args.label_threshold, args.label_reward_func, label_function(args))
     if args.reward_weights is not None and len(args.reward_weights) != len(names):
         raise ValueError(
             f"reward_weights: {len(args.reward_weights)} weights for {len(names)} reward functions "
             f"({', '.join(names)}); write one for each, or leave it out."
         )
+
+
+def label_function(args: REALConfig) -> GroupFunction | None:
+    """The user's own labels, if there are any."""
+    return None if args.label_func is None else load_function("label_func", args.label_func)
 
 
 def reward_names(reward_funcs: Any) -> list[str]:
