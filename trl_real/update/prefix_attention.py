@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention.bias import causal_lower_right
+from transformers import AttentionInterface
 
-from ..compat import flash_attention_forward, sdpa_attention_forward
+from ..compat import sdpa_attention_forward
 
 
 # What FlashAttention's name begins with while prefixes are shared; behind it, Transformers finds the kernel
@@ -144,8 +145,10 @@ def flash_behind_prefixes(
         kwargs |= dict(cu_seq_lens_k=prefixes.ends(query.device), max_length_k=max(prefixes.seen))
         key, value = (prefixes.put_before(tensor) for tensor in (key, value))
     config, named = module.config, module.config._attn_implementation
-    config._attn_implementation = named.removeprefix(PREFIXED)
+    kernel = named.removeprefix(PREFIXED)
+    attend = AttentionInterface()[kernel]
+    config._attn_implementation = kernel
     try:
-        return flash_attention_forward(module, query, key, value, None, cu_seq_lens_q=cu_seq_lens_q, **kwargs)
+        return attend(module, query, key, value, None, cu_seq_lens_q=cu_seq_lens_q, **kwargs)
     finally:
         config._attn_implementation = named
