@@ -34,19 +34,23 @@ def use_fsdp() -> None:
         initialize(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
         if self.distributed_type == DistributedType.MULTI_CPU:
             self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+            if self.mixed_precision != "no":
+                fsdp_plugin.set_mixed_precision(self.mixed_precision)
             self.fsdp_plugin = fsdp_plugin
 
     AcceleratorState.__init__ = with_fsdp
 
 
 class Sharded(REALTrainer):
-    """Makes sure that it is."""
+    """Makes sure that it is, and that prompts are shared where the cut asks for it."""
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         # Later, after a micro-step without rollouts, no backward may have sharded again what a forward gathered
         if self._step == 0:
             assert all(isinstance(parameter, DTensor) for parameter in self.model.parameters())
-        return super().training_step(*args, **kwargs)
+        loss = super().training_step(*args, **kwargs)
+        assert self._forwards.prompts.shared is True or not self.args.share_prompts
+        return loss
 
 
 def main(cuts_file: Path, output_file: Path) -> None:

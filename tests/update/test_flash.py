@@ -12,7 +12,7 @@ from tests.support.cuts import ROWS, train_cut
 from tests.support.flash import NAME, flash_attn_varlen_func, flash_model, install
 from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE, distance
-from tests.update.test_prefixes import rollout
+from tests.update.test_prefixes import outputs_and_gradient, rollout
 from trl_real.update.micro_batches import PackedBatch, pack_rollouts
 from trl_real.update.packing import packed_attention, row_boundaries
 from trl_real.update.prefix_attention import PREFIXED, Prefixes, flash_behind_prefixes
@@ -53,6 +53,13 @@ def test_a_rollout_is_computed_as_if_alone(layout: Any) -> None:
         ids = torch.cat([row.prompt_ids, row.completion_ids])[None]
         for alone in (flash_model(), tiny_model(attn_implementation="sdpa")):
             assert (alone(ids).logits[0] - found).abs().max() < 1e-5
+
+
+def test_under_autocast_the_kernel_gets_tensors_of_one_precision() -> None:
+    """Of layers with weights in float32, where positions leave queries and keys in float32 too."""
+    whole, shared = (outputs_and_gradient(flash_model(), layout, True) for layout in (pack_rollouts, share_prompts))
+    for expected, found in zip(whole, shared, strict=True):
+        assert (found - expected).norm() <= 0.01 * expected.norm()
 
 
 FEATURES = [{}, dict(checkpointing=True, lora=True), dict(options=dict(beta=0.2, kl_target="old"))]
@@ -124,3 +131,10 @@ def test_the_name_comes_back_where_the_kernel_fails(monkeypatch: pytest.MonkeyPa
 
 def test_its_settings_say_nothing_against_sharing() -> None:
     assert obstacle(flash_model()) is None
+
+
+def test_its_stand_in_stays_where_it_stands_already() -> None:
+    """A forward inside of the context that holds its backward."""
+    model = flash_model()
+    with packed_attention(model, shared=True), packed_attention(model, shared=True):
+        assert model.config._attn_implementation == PREFIXED + NAME

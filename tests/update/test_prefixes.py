@@ -22,8 +22,9 @@ from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.update.test_packing import build, without
 from tests.zoo import architectures
 from trl_real.trainer.forwards import Forwards
-from trl_real.update.micro_batches import IGNORED
-from trl_real.update.packing import packed_attention
+from trl_real.update import prefix_attention
+from trl_real.update.micro_batches import IGNORED, pack_rollouts
+from trl_real.update.packing import packed_attention, row_boundaries
 from trl_real.update.prefix_attention import Prefixes
 from trl_real.update.prefixes import obstacle, share_prompts
 from trl_real.update.rollouts import Rollout
@@ -79,26 +80,83 @@ def logits(model: PreTrainedModel, batch: Any, prefix_of: list[int]) -> list[tor
     return batch.split(output.logits[0])
 
 
-@pytest.mark.parametrize("name", ["qwen2", "llama", "mixture of experts", "absolute positions"])
-def test_rollouts_behind_a_prompt_are_computed_as_if_alone(name):
-    """Two prompts with rollouts of several lengths; with another prompt's prefix they would be others."""
-    model = build(name)
-    assert obstacle(model) is None
+def two_families() -> list[Rollout]:
+    """Two prompts with rollouts of several lengths."""
     generator = torch.Generator().manual_seed(0)
     draw = [torch.randint(63, (length,), generator=generator).tolist() for length in (7, 3, 1, 5, 4, 4, 5, 2)]
     prompts, completions = (draw[0], draw[5]), (draw[1:5], draw[6:])
-    rollouts = [rollout(0, prompts[key], ids, key) for key in (0, 1) for ids in completions[key]]
+    return [rollout(0, prompts[key], ids, key) for key in (0, 1) for ids in completions[key]]
+
+
+def with_prefixes_swapped(prefix_of: list[int]) -> list[int]:
+    """Each of two families behind the prompt of the other."""
+    first, second = sorted({prefix for at, prefix in enumerate(prefix_of) if prefix != at})
+    swap = {first: second, second: first}
+    return [prefix if prefix == at else swap[prefix] for at, prefix in enumerate(prefix_of)]
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama", "mixture of experts", "absolute positions"])
+def test_rollouts_behind_a_prompt_are_computed_as_if_alone(name):
+    """With another prompt's prefix they would be others."""
+    model = build(name)
+    assert obstacle(model) is None
+    rollouts = two_families()
     batch = share_prompts(rollouts, pad_token_id=0)
     with torch.no_grad():
         shared = logits(model, batch, batch.prefix_of)
-        first, second = sorted({prefix for at, prefix in enumerate(batch.prefix_of) if prefix != at})
-        swap = {first: second, second: first}
-        crossed = [prefix if prefix == at else swap[prefix] for at, prefix in enumerate(batch.prefix_of)]
-        wrong = logits(model, batch, crossed)
+        wrong = logits(model, batch, with_prefixes_swapped(batch.prefix_of))
         for row, got, other in zip(rollouts, shared, wrong, strict=True):
             alone = model(torch.cat([row.prompt_ids, row.completion_ids])[None]).logits[0]
             assert (alone - got).abs().max() < 1e-5
             assert (alone - other)[len(row.prompt_ids) :].abs().max() > 0.01
+
+
+def outputs_and_gradient(
+    model: PreTrainedModel, layout: Any, autocast: bool, swapped: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the two families, and the gradient of some of them, each as one vector."""
+    batch = layout(two_families(), pad_token_id=0)
+    inputs = row_boundaries(model, batch.row_lengths, batch.input_ids.device)
+    if layout is share_prompts:
+        prefix_of = with_prefixes_swapped(batch.prefix_of) if swapped else batch.prefix_of
+        inputs["prefixes"] = Prefixes(batch.row_lengths, prefix_of)
+    model.zero_grad()
+    with packed_attention(model, shared=True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            output = model(batch.input_ids, position_ids=batch.position_ids, use_cache=False, **inputs).logits[0]
+        logps = [part.float().log_softmax(-1) for part in batch.split(output)]
+        sum(part[-1, 5] for part in logps).backward()
+    gradient = torch.cat([parameter.grad.float().flatten() for parameter in model.parameters()])
+    return torch.cat(logps).detach().flatten(), gradient
+
+
+# Precision of the weights, whether under autocast, and how far apart sums in another order may be
+PRECISIONS = {
+    "float32": (torch.float32, False, 1e-6),
+    "bfloat16 weights": (torch.bfloat16, False, 0.01),
+    "float32 weights under autocast": (torch.float32, True, 0.01),
+}
+
+
+@pytest.mark.parametrize("on_cuda", [False, True], ids=["mask in memory", "as on CUDA"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_outputs_and_gradient_are_those_of_whole_rows(precision, on_cuda, monkeypatch):
+    monkeypatch.setattr(prefix_attention, "has_causal_kernels", lambda device: on_cuda)
+    dtype, autocast, tolerance = PRECISIONS[precision]
+    model = build("qwen2").to(dtype)
+    whole = outputs_and_gradient(model, pack_rollouts, autocast)
+    shared = outputs_and_gradient(model, share_prompts, autocast)
+    wrong = outputs_and_gradient(model, share_prompts, autocast, swapped=True)
+    for expected, found, other in zip(whole, shared, wrong, strict=True):
+        assert (found - expected).norm() <= tolerance * expected.norm()
+        assert (other - expected).norm() > 0.1 * expected.norm()
+
+
+def test_prompts_are_shared_under_autocast_as_on_cuda(monkeypatch):
+    monkeypatch.setattr(prefix_attention, "has_causal_kernels", lambda device: True)
+    trainer = trainer_for(dict(batch=8, steps=2, max_steps=1, options=dict(bf16=True, num_generations=8)))
+    trainer.train()
+    assert trainer._forwards.prompts.shared, trainer._forwards.prompts.why_not
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, mask: Any) -> None:

@@ -200,9 +200,9 @@ CONTRACT: tuple[Clause, ...] = (
         ("module", "query", "key", "value", "attention_mask"),
     ),
     Takes(
-        "transformers.integrations.flash_attention:flash_attention_forward",
-        "rows that begin with a prompt computed once",
-        ("module", "query", "key", "value", "attention_mask"),
+        "transformers.utils.generic:is_flash_attention_requested",
+        "packed rows under FlashAttention",
+        ("config", "requested_attention_implementation"),
     ),
     Takes(
         "transformers.models.mixtral.modeling_mixtral:load_balancing_loss_func",

@@ -16,15 +16,12 @@ from peft import PeftConfig, PeftType
 from torch import nn
 from transformers import AttentionInterface, PreTrainedConfig
 
-from ..compat import sdpa_attention_forward
+from ..compat import is_flash_attention_requested, sdpa_attention_forward
 from .prefix_attention import PREFIXED, Prefixes, behind_prefixes, flash_behind_prefixes
 
 
 ROW_BY_ROW, EAGER_ROW_BY_ROW = "trl_real_row_by_row", "trl_real_eager_row_by_row"
 BY_ROW = {"sdpa": ROW_BY_ROW, "eager": EAGER_ROW_BY_ROW}  # what stands in for an implementation while rows are packed
-FLASH = "flash_attention"  # flash_attention_2 and later
-# As above, where prompts are shared
-BEHIND_PREFIXES = {name: f"{PREFIXED}{name}" for name in (f"{FLASH}_2", f"{FLASH}_3", f"{FLASH}_4")}
 ATTENTION = frozenset({"full_attention", "sliding_attention"})  # kinds of layers whose rows are kept apart here
 # Models whose other layers hand the ends of rows to their kernels, or fail where a kernel is not installed; each was
 # tried (tests/zoo)
@@ -131,8 +128,11 @@ def _own_attention(module: nn.Module) -> Callable[..., tuple[torch.Tensor, Any]]
 # Registered without a mask function, so that Transformers builds no (N, N) mask for them
 AttentionInterface.register(ROW_BY_ROW, row_by_row)
 AttentionInterface.register(EAGER_ROW_BY_ROW, eager_row_by_row)
-for name in BEHIND_PREFIXES.values():
-    AttentionInterface.register(name, flash_behind_prefixes)
+
+
+def is_flash(implementation: str | None) -> bool:
+    """Whether this is FlashAttention, of a package or a kernel of the hub: it takes the ends of rows."""
+    return is_flash_attention_requested(requested_attention_implementation=implementation)
 
 
 @contextmanager
@@ -148,18 +148,26 @@ def packed_attention(model: nn.Module, shared: bool = False) -> Iterator[None]:
     """
     config = model.config.get_text_config()
     implementation = config._attn_implementation
-    stand_ins = BY_ROW | BEHIND_PREFIXES if shared else BY_ROW
-    config._attn_implementation = stand_ins.get(implementation, implementation)
+    config._attn_implementation = _stand_in(implementation, shared)
     try:
         yield
     finally:
         config._attn_implementation = implementation
 
 
+def _stand_in(implementation: str, shared: bool) -> str:
+    """What is called in place of this attention while rows are packed."""
+    if not (shared and is_flash(implementation)):
+        return BY_ROW.get(implementation, implementation)
+    name = PREFIXED + implementation.removeprefix(PREFIXED)  # it may stand there already
+    AttentionInterface.register(name, flash_behind_prefixes)
+    return name
+
+
 def row_boundaries(model: nn.Module, row_lengths: list[int], device: torch.device) -> dict[str, Any]:
     """What the attention and the other layers of this model read to keep the rows apart."""
     config = model.config.get_text_config()
-    flash = config._attn_implementation.removeprefix(PREFIXED).startswith(FLASH)
+    flash = is_flash(config._attn_implementation)
     to_kernels = config.model_type in ENDS_TO_KERNELS
     boundaries: dict[str, Any] = {} if flash else {"row_lengths": row_lengths}
     if flash or to_kernels:
@@ -188,8 +196,8 @@ def obstacle(model: nn.Module, torch_compile: bool = False) -> str | None:
             return f"its layers of the kind {min(others)} do not keep rows apart"
     if torch_compile:
         return "torch_compile would compile anew for every set of row lengths"
-    if implementation not in BY_ROW and not (implementation or "").startswith(FLASH):
-        return f"attn_implementation is {implementation}, not sdpa, eager or {FLASH}_2"
+    if implementation not in BY_ROW and not is_flash(implementation):
+        return f"attn_implementation is {implementation}, not sdpa, eager or flash_attention_2"
     return None
 
 

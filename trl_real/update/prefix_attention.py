@@ -5,7 +5,6 @@ own tokens and, where it continues a prefix, to all of that: under SDPA one segm
 all in one call. Left out: which rollouts share a prefix (`prefixes.py`).
 """
 
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -13,18 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.attention.bias import causal_lower_right
+from transformers import AttentionInterface
 
-from ..compat import flash_attention_forward, sdpa_attention_forward
+from ..compat import sdpa_attention_forward
 
 
 # What FlashAttention's name begins with while prefixes are shared; behind it, Transformers finds the kernel
 PREFIXED = "trl_real_"
 
 
-@dataclass(eq=False)
 class Prefixes:
     """
-    The segments of a forward.
+    The segments of a forward; not a dataclass, of which FSDP would hand every layer a copy of its own.
 
     Args:
         lengths (`list[int]`):
@@ -33,11 +32,11 @@ class Prefixes:
             The segment that each one continues, itself where it continues none.
     """
 
-    lengths: list[int]
-    of: list[int]
-    _mask: torch.Tensor | None = field(default=None, init=False)
-    _longest: int = field(default=0, init=False)  # prefix, in tokens
-    _ends: torch.Tensor | None = field(default=None, init=False)
+    def __init__(self, lengths: list[int], of: list[int]):
+        self.lengths, self.of = lengths, of
+        self._mask: torch.Tensor | None = None
+        self._longest = 0  # prefix, in tokens
+        self._ends: torch.Tensor | None = None
 
     @cached_property
     def seen(self) -> list[int]:
@@ -64,7 +63,7 @@ class Prefixes:
         SDPA's own causal mask lets the first query see the first key alone; here it sees the whole prefix.
         """
         length, prefix = self.lengths[segment], self.lengths[self.of[segment]]
-        if query.is_cuda:  # kernels that need no mask in memory
+        if has_causal_kernels(query.device):
             return causal_lower_right(length, prefix + length)
         if self._mask is None or self._mask.dtype != query.dtype:  # one for all layers and segments
             continued = [(at, of) for at, of in enumerate(self.of) if at != of]
@@ -73,6 +72,11 @@ class Prefixes:
             hidden = torch.ones(rows, self._longest + rows, dtype=torch.bool).triu(self._longest + 1)
             self._mask = torch.zeros(hidden.shape, dtype=query.dtype).masked_fill(hidden, -torch.inf)
         return self._mask[:length, self._longest - prefix : self._longest + length]
+
+
+def has_causal_kernels(device: torch.device) -> bool:
+    """Whether SDPA has kernels there that need no mask in memory."""
+    return device.type == "cuda"
 
 
 def behind_prefixes(
@@ -95,6 +99,8 @@ def behind_prefixes(
     Returns:
         `tuple`: output of shape `(1, N, heads, head_dim)`, and no attention weights.
     """
+    if torch.is_autocast_enabled(kind := query.device.type):  # which does not reach SDPA behind `causal_lower_right`
+        query, key, value = (tensor.to(torch.get_autocast_dtype(kind)) for tensor in (query, key, value))
     queries, keys, values = (tensor.split(prefixes.lengths, dim=2) for tensor in (query, key, value))
     outputs = []
     for segment, prefix in enumerate(prefixes.of):
@@ -139,8 +145,10 @@ def flash_behind_prefixes(
         kwargs |= dict(cu_seq_lens_k=prefixes.ends(query.device), max_length_k=max(prefixes.seen))
         key, value = (prefixes.put_before(tensor) for tensor in (key, value))
     config, named = module.config, module.config._attn_implementation
-    config._attn_implementation = named.removeprefix(PREFIXED)
+    kernel = named.removeprefix(PREFIXED)
+    attend = AttentionInterface()[kernel]
+    config._attn_implementation = kernel
     try:
-        return flash_attention_forward(module, query, key, value, None, cu_seq_lens_q=cu_seq_lens_q, **kwargs)
+        return attend(module, query, key, value, None, cu_seq_lens_q=cu_seq_lens_q, **kwargs)
     finally:
         config._attn_implementation = named

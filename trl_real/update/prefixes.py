@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .micro_batches import PackedBatch, pack_rollouts
-from .packing import BEHIND_PREFIXES, FLASH
+from .packing import is_flash
 from .rollouts import Rollout
 from .sharing import by_prompt
 
@@ -83,8 +83,8 @@ def obstacle(model: nn.Module, attention_dropout: bool = False) -> str | None:
     config = model.config.get_text_config()
     if config is not model.config:
         return "the model also reads images"
-    if (implementation := config._attn_implementation) not in ("sdpa", *BEHIND_PREFIXES):
-        return f"attn_implementation is {implementation}, not sdpa or {FLASH}_2"
+    if (implementation := config._attn_implementation) != "sdpa" and not is_flash(implementation):
+        return f"attn_implementation is {implementation}, not sdpa or flash_attention_2"
     if getattr(model, "_is_stateful", False):
         return "it carries a state from token to token"
     kinds = getattr(config, "layer_types", None)
