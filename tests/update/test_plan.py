@@ -24,6 +24,7 @@ def generations(draw) -> dict:
     capacity = Capacity(
         processes, rows, draw(lengths), draw(lengths), draw(st.booleans()), draw(st.sampled_from([None, 3, 40]))
     )
+    capacity = replace(capacity, one_per_backward=draw(st.booleans()))
     if capacity.packed and draw(st.booleans()):
         # As groups have them; now and then two groups have the same
         keys = [row // group % draw(st.sampled_from([3, 1000])) for row in range(count)]
@@ -107,13 +108,25 @@ def test_processes_run_the_same_forwards_within_the_memory_of_the_users_batch(cu
 def test_whole_groups_are_whole(cut):
     group, capacity = cut["num_generations"], cut["capacity"]
     for step, plan in enumerate(plan_generation(**cut)):
-        of_group: dict[int, set[int]] = {}
-        for index, micro_step in enumerate(plan.micro_steps):
-            for row in rows_of(micro_step):
-                of_group.setdefault(row // group, set()).add(index)
-        assert not plan.whole_groups or all(len(micro_steps) == 1 for micro_steps in of_group.values())
-        if capacity.rows * capacity.processes % group == 0 and step != cut["on_policy_step"]:
+        backwards = [[forward] for micro_step in plan.micro_steps for forward in micro_step]
+        if not capacity.one_per_backward:
+            backwards = list(filter(None, plan.micro_steps))
+        assert plan.in_one_micro_step == (len(backwards) <= 1)
+        of_group = Counter(g for forwards in backwards for g in {row // group for row in rows_of(forwards)})
+        assert not plan.whole_groups or set(of_group.values()) <= {1}
+        apart = capacity.one_per_backward and capacity.position_limit is not None
+        if capacity.rows * capacity.processes % group == 0 and step != cut["on_policy_step"] and not apart:
             assert plan.whole_groups  # groups fit into micro-steps, so no scoring pass is ever needed
+
+
+@settings(max_examples=200, deadline=None)
+@given(generations())
+def test_a_micro_step_has_no_more_forwards_than_it_must_if_each_needs_a_backward(cut):
+    capacity = replace(cut["capacity"], one_per_backward=True)
+    limit = capacity.position_limit or max(capacity.lengths)
+    for plan in plan_generation(**dict(cut, capacity=capacity)):
+        for micro_step in plan.micro_steps:
+            assert len(micro_step) == len({capacity.lengths[row] > limit for row in rows_of(micro_step)})
 
 
 @settings(max_examples=100, deadline=None)
@@ -126,7 +139,9 @@ def test_the_step_of_a_group_does_not_depend_on_processes_or_batch(cut):
 
 
 def plan_one(lengths: list[int], group: int, micro_steps: int, rows: int, keep: bool = True, **options) -> StepPlan:
-    capacity = Capacity(options.pop("processes", 1), rows, [1] * len(lengths), lengths, options.pop("packed", False))
+    names = {"processes", "packed", "position_limit", "one_per_backward"} & options.keys()
+    held = dict(processes=1) | {name: options.pop(name) for name in names}
+    capacity = Capacity(rows=rows, prompts=[1] * len(lengths), completions=lengths, **held)
     return plan_generation(capacity, [keep] * len(lengths), group, 1, micro_steps, **options)[0]
 
 
@@ -140,6 +155,22 @@ def test_rows_of_like_length_share_a_forward():
     # Two groups, each with a long and a short rollout: one micro-step, two forwards
     plan = plan_one([90, 10, 12, 80], 2, 1, 4)
     assert [[sorted(forward[0]) for forward in micro_step] for micro_step in plan.micro_steps] == [[[0, 3], [1, 2]]]
+
+
+def test_padded_rows_share_a_forward_where_each_needs_a_backward():
+    plan = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True)
+    assert plan.micro_steps == ((((0, 3, 2, 1),),),) and plan.whole_groups and plan.in_one_micro_step
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_group_on_both_sides_of_a_limit_is_whole_only_if_they_share_a_backward(packed):
+    options = dict(packed=packed, position_limit=50)
+    torn = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True, **options)
+    assert not torn.whole_groups and not torn.in_one_micro_step
+    shared = plan_one([90, 10, 12, 80], 2, 1, 4, **options)
+    assert shared.whole_groups and shared.in_one_micro_step and shared.micro_steps == torn.micro_steps
+    kept = plan_one([90, 80, 12, 10], 2, 1, 4, one_per_backward=True, **options)
+    assert kept.whole_groups and not kept.in_one_micro_step  # a group on each side
 
 
 def test_short_rollouts_share_the_memory_that_long_ones_would_take():

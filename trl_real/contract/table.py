@@ -222,6 +222,11 @@ CONTRACT: tuple[Clause, ...] = (
         ("_is_stateful", "_supports_attention_backend"),
     ),
     Has(
+        "transformers:PreTrainedModel",
+        "whether checkpointing is reentrant",
+        ("gradient_checkpointing", "_gradient_checkpointing_func"),
+    ),
+    Has(
         "transformers.modeling_flash_attention_utils:FlashAttentionKwargs",
         "where a packed row ends",
         ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k"),

@@ -62,10 +62,10 @@ class Forwards:
             layout = share_prompts if self.prompts.pay(rollouts) else pack_rollouts
         return self._lay_out(rollouts, layout)
 
-    def collate_micro_step(self, forwards: list[list[Rollout]]) -> MicroStepBatch:
-        """The forwards before one backward, all of the same layout."""
+    def collate_micro_step(self, forwards: list[list[Rollout]], one_per_backward: bool) -> MicroStepBatch:
+        """The forwards of a micro-step, all of the same layout."""
         every = [rollout for rollouts in forwards for rollout in rollouts]
-        return MicroStepBatch([self.collate(rollouts, beside=every) for rollouts in forwards])
+        return MicroStepBatch([self.collate(rollouts, beside=every) for rollouts in forwards], one_per_backward)
 
     def packs_all(self, rollouts: list[Rollout]) -> bool:
         """Whether a generation with these rollouts on this process is packed; the same on every process."""

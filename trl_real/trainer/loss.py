@@ -6,11 +6,13 @@ gradient of the weighted scores. The mathematics is in `objective`, what a user 
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
 
+from ..engines.backwards import backward_without_sync
 from ..metrics.mismatch import mismatch_sums
 from ..metrics.step import score_sums
 from ..objective.losses import sequence_scores
@@ -81,7 +83,18 @@ class StepLoss:
         self.step.weights, self.step.shares = self.objective.weigh(scores, self.step.labels)
 
     def __call__(self, model: Any, inputs: MicroStepBatch) -> torch.Tensor:
-        """The objective's value, with the gradient of the weighted scores; times the processes, which average."""
+        """
+        The objective's value, with the gradient of the weighted scores; times the processes, which average.
+
+        Where forwards need backwards of their own, all but the last have had theirs.
+        """
+        *others, last = inputs.backwards
+        accelerator = self.trainer.accelerator
+        done = [backward_without_sync(accelerator, model, partial(self._loss, model, part)) for part in others]
+        return sum(done, self._loss(model, last))
+
+    def _loss(self, model: Any, inputs: MicroStepBatch) -> torch.Tensor:
+        """The loss of forwards that share a backward."""
         step, rows, num_groups = self.step, inputs.rows, self._groups_in_step()
         forwards = [self._scores_and_terms(model, batch) for batch in inputs.batches]
         scores = torch.cat([scores for scores, _ in forwards])  # (B,)

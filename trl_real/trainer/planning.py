@@ -14,6 +14,7 @@ import torch
 from accelerate.logging import get_logger
 from trl import GRPOTrainer
 
+from ..engines.backwards import one_forward_per_backward
 from ..metrics.completions import Mark, Pull
 from ..metrics.mixed import MixedWatch
 from ..objective.labels import LabelRule, group_shares
@@ -190,6 +191,7 @@ class GenerationPlanner:
             packed,
             limit.length if limit else None,
             self._sharing(rollouts, counts) if packed else None,
+            one_forward_per_backward(self.trainer.accelerator, self.trainer.model),
         )
 
     def _plans(self, keep: torch.Tensor, capacity: Capacity, first_step: int) -> list[StepPlan]:

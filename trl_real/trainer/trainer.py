@@ -237,7 +237,8 @@ class REALTrainer(ValidatingTrainer):
         forwards = self._generation.micro_step(step, micro_step)
         if not forwards and self.accelerator.sync_gradients:
             forwards = [[self._generation.filler]]  # the last backward of a step reduces all processes' gradients
-        return self._forwards.collate_micro_step(forwards) if forwards else None
+        one_each = self._generation.plans[step].one_per_backward
+        return self._forwards.collate_micro_step(forwards, one_each) if forwards else None
 
     def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroStepBatch:
         """An evaluation batch in one piece; prompts that fill up are left out."""

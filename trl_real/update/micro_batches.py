@@ -133,9 +133,23 @@ class PackedBatch(MicroBatch):
 
 @dataclass
 class MicroStepBatch:
-    """The forwards that a process runs before one backward."""
+    """
+    The forwards that a process runs in one micro-step.
+
+    Args:
+        batches (`list[MicroBatch]`):
+            What they read.
+        one_per_backward (`bool`, *optional*, defaults to `False`):
+            Whether each has a backward of its own.
+    """
 
     batches: list[MicroBatch]
+    one_per_backward: bool = False
+
+    @property
+    def backwards(self) -> list["MicroStepBatch"]:
+        """The forwards before each backward."""
+        return [MicroStepBatch([batch]) for batch in self.batches] if self.one_per_backward else [self]
 
     @property
     def rows(self) -> list[int | None]:

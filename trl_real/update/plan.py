@@ -6,7 +6,7 @@ gradient are run. A micro-step holds whole groups where that is possible, since 
 as many as fit the memory of `rows_per_process` rollouts of the longest kind. Packed rows go into one forward, or into
 two where their positions ask for it; where they share prompts (`sharing.py`), those of a group stay together if that
 is less work for the slowest process. Padded rows go into forwards of like length, so that little is padded, with one
-backward.
+backward; into a single forward where a backward may have no more.
 
 Legend: P prompts (groups), G rollouts per group, row = index of a rollout in the generation, group = row // G.
 """
@@ -39,13 +39,16 @@ class StepPlan:
         micro_steps (`tuple` of `MicroStep`):
             Forwards of every micro-step; one without any is skipped. Those come first.
         whole_groups (`bool`):
-            Whether the kept rows of each group lie in one micro-step. If not, a step that is off policy needs a
-            scoring pass before its first micro-step.
+            Whether the kept rows of each group run before the same backward. If not, a step that is off policy needs
+            a scoring pass before its first micro-step.
+        one_per_backward (`bool`, *optional*, defaults to `False`):
+            Whether every forward has a backward of its own; else a micro-step has one.
     """
 
     groups: range
     micro_steps: tuple[MicroStep, ...]
     whole_groups: bool
+    one_per_backward: bool = False
 
     @property
     def trained(self) -> int:
@@ -55,7 +58,7 @@ class StepPlan:
     @property
     def in_one_micro_step(self) -> bool:
         """Whether all rows run before the same backward."""
-        return sum(map(bool, self.micro_steps)) <= 1
+        return sum(len(step) if self.one_per_backward else bool(step) for step in self.micro_steps) <= 1
 
     def rows(self, process: int) -> list[int]:
         """The rows that a process runs in this step."""
@@ -80,6 +83,8 @@ class Capacity:
             Rows of more tokens share no forward with others, since that would change the positions of those.
         sharing ([`Sharing`], *optional*):
             Of packed rows that have one prompt, which is then computed once in a forward.
+        one_per_backward (`bool`, *optional*, defaults to `False`):
+            Whether every forward needs a backward of its own, so that no micro-step has more of them than it must.
     """
 
     processes: int
@@ -89,6 +94,7 @@ class Capacity:
     packed: bool = False
     position_limit: int | None = None
     sharing: Sharing | None = None
+    one_per_backward: bool = False
 
     @property
     def tokens(self) -> int:
@@ -164,12 +170,12 @@ class Capacity:
         return sum(map(self.sharing.cost, self._sides(rows)))
 
     def _padded_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
-        """Forwards of like length, longest first, dealt round the processes."""
+        """Forwards of like length, longest first, dealt round the processes; as few as possible if told so."""
         starts, processes = [0], range(self.processes)
         for index, row in enumerate(rows):
             longest, count = self.lengths[rows[starts[-1]]], index - starts[-1]
             enough = count >= self.processes and count * longest * SPLIT_SHARE >= budget * self.processes
-            shorter = enough and self.lengths[row] < SPLIT_RATIO * longest
+            shorter = enough and self.lengths[row] < SPLIT_RATIO * longest and not self.one_per_backward
             if shorter or self._is_long(row) != self._is_long(rows[starts[-1]]):
                 starts.append(index)
         # A row's process depends on its rank among all, so that no process has two rows more than another
@@ -234,8 +240,18 @@ def plan_generation(
         if not whole:  # single rows always fit: `rows_per_process` of the longest do
             packed = _pack([[row] for members in kept for row in members], capacity)
         empty = [()] * (micro_steps_per_step - len(packed))
-        plans.append(StepPlan(groups, (*empty, *packed), whole or len(packed) <= 1))
+        whole = whole or len(packed) <= 1
+        if capacity.one_per_backward:
+            whole = _in_one_forward_each(packed, num_generations)
+        plans.append(StepPlan(groups, (*empty, *packed), whole, capacity.one_per_backward))
     return plans
+
+
+def _in_one_forward_each(micro_steps: list[MicroStep], num_generations: int) -> bool:
+    """Whether no group has rows in two forwards."""
+    forwards = (forward for micro_step in micro_steps for forward in micro_step)
+    groups = [{row // num_generations for rows in forward for row in rows} for forward in forwards]
+    return sum(map(len, groups)) == len(set().union(*groups))
 
 
 def _pack(units: list[list[int]], capacity: Capacity) -> list[MicroStep] | None:
