@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
@@ -34,19 +35,30 @@ def use_fsdp() -> None:
         initialize(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
         if self.distributed_type == DistributedType.MULTI_CPU:
             self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+            if self.mixed_precision != "no":
+                fsdp_plugin.set_mixed_precision(self.mixed_precision)
             self.fsdp_plugin = fsdp_plugin
 
     AcceleratorState.__init__ = with_fsdp
 
 
 class Sharded(REALTrainer):
-    """Makes sure that it is."""
+    """Makes sure that it is, and that neither log-probabilities nor reduced gradients are rounded to bfloat16."""
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         # Later, after a micro-step without rollouts, no backward may have sharded again what a forward gathered
         if self._step == 0:
             assert all(isinstance(parameter, DTensor) for parameter in self.model.parameters())
-        return super().training_step(*args, **kwargs)
+            self.model.register_forward_hook(_check_log_probs)  # called after FSDP's, which casts
+        loss = super().training_step(*args, **kwargs)
+        if self.args.gradient_accumulation_steps == 1:
+            gradients = [p.grad.to_local() for p in self.model.parameters() if p.grad is not None]
+            assert any((gradient != gradient.bfloat16()).any() for gradient in gradients), "reduced in bfloat16"
+        return loss
+
+
+def _check_log_probs(model: torch.nn.Module, inputs: tuple, output: Any) -> None:
+    assert output.log_probs.dtype == torch.float32, output.log_probs.dtype
 
 
 def main(cuts_file: Path, output_file: Path) -> None:

@@ -1,5 +1,6 @@
 """The law under FSDP2: two processes that share the parameters have the gradient of one."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,9 @@ CASES: dict[str, dict[str, Any]] = {
     "tied embeddings": dict(model=dict(tie_word_embeddings=True)),
     "a limit to the mismatch": dict(options=dict(mismatch_limit=150.0)),
 }
+BF16 = dict(
+    batch=8, options=dict(bf16=True, share_prompts=False)
+)  # one micro-step, of which the gradient is looked at
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +58,13 @@ def test_fsdp2_has_the_gradient_of_one_process(name: str, cuts: dict, sharded: d
     for parameter, value in expected.items():
         assert (parameters[parameter] - value).abs().max() <= RATE * TOLERANCE, parameter
     assert losses(log) == pytest.approx(losses(expected_log), abs=1e-5)
+
+
+def test_fsdp2_in_bfloat16_keeps_log_probabilities_and_gradients_in_float32(cuts: dict, tmp_path: Path) -> None:
+    """Which the processes assert; the numbers are those of one process, to the rounding of the model itself."""
+    cut = cuts["KL to the reference"]
+    cut = cut | BF16 | dict(options=cut["options"] | BF16["options"])
+    [(_, log)] = train_together([cut], tmp_path, main)
+    _, expected = train_cut(cut | dict(batch=16))
+    for name in ("loss", "kl", "kl_old", "scores/abs_mean", "scores/positive_mean", "grad_norm"):
+        assert log[1][name] == pytest.approx(expected[1][name], rel=0.1), name

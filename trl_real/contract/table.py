@@ -62,6 +62,7 @@ CONTRACT: tuple[Clause, ...] = (
     Takes(f"{UTILS}:use_adapter", "the reference policy of a LoRA run", ("model", "adapter_name")),
     # ---- TRL: methods of the trainer that are replaced --------------------------------------------------------------
     Overrides(f"{TRAINER}.__init__", "adds the state of REAL", None),
+    Overrides(f"{TRAINER}.create_accelerator_and_postprocess", "FSDP rounds nothing", ("self",)),
     Overrides(f"{TRAINER}._get_train_sampler", "remembers the sampler, to resume", ("self", "dataset")),
     Overrides(
         f"{TRAINER}.training_step",
