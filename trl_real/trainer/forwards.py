@@ -15,7 +15,7 @@ from accelerate.logging import get_logger
 from torch import nn
 from trl import GRPOTrainer
 
-from ..compat import disable_gradient_checkpointing, use_adapter
+from ..compat import use_adapter
 from ..update.micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
 from ..update.packing import attention_window, obstacle, packed_attention, row_boundaries, rows_are_apart
 from ..update.positions import position_limit
@@ -101,9 +101,7 @@ class Forwards:
     @torch.no_grad()
     def policy_logps(self, batch: MicroBatch) -> torch.Tensor:
         """Log-probabilities (B, C) under the policy as it is, without gradient."""
-        trainer = self.trainer
-        with disable_gradient_checkpointing(trainer.model, trainer.args.gradient_checkpointing_kwargs):
-            return self._run(trainer.model, batch)[0]
+        return self._run(self.trainer.model, batch)[0]
 
     @torch.no_grad()
     def reference_logps(self, batch: MicroBatch) -> torch.Tensor:

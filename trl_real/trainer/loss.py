@@ -19,6 +19,7 @@ from ..update.micro_batches import MicroBatch, MicroStepBatch
 from ..update.mismatch import sequence_log_ratios, token_log_ratios
 from ..update.regularizers import KLLimit, Regularizers, per_token_kl, rollout_means
 from ..update.rollouts import Rollout
+from .checkpointing import without_checkpointing
 from .entropy import entropy_weight
 from .forwards import Forwards
 from .record import StepRecord
@@ -64,7 +65,8 @@ class StepLoss:
         if on_policy:
             self._weigh(torch.zeros_like(self.step.labels))
         elif not plan.whole_groups or (self.kl_limit and not plan.in_one_micro_step):
-            self._score(generation.forwards(step))
+            with without_checkpointing(self.trainer.model):
+                self._score(generation.forwards(step))
 
     def _score(self, forwards: list[list[Rollout]]) -> None:
         """Weights and KL of the step from its scores under the policy as it is."""

@@ -39,6 +39,7 @@ from ..update.micro_batches import MicroStepBatch
 from ..update.regularizers import KLLimit, Regularizers
 from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
+from .checkpointing import without_checkpointing
 from .checks.adapters import check_adapters
 from .checks.advice import advice
 from .checks.arguments import check_arguments
@@ -228,11 +229,13 @@ class REALTrainer(ValidatingTrainer):
         if isinstance(generation_batch, MicroStepBatch):
             return generation_batch  # prepared by `training_step`
         if not self.model.training:
-            return self._evaluation_batch(generation_batch)
+            with without_checkpointing(self.model):
+                return self._evaluation_batch(generation_batch)
         slot = self._step % self.args.steps_per_generation
         step, micro_step = divmod(slot, micro_steps_per_step(self.args))
         if self._generation is None or self._step % (self.args.steps_per_generation * self.num_iterations) == 0:
-            self._generation = self._planner.plan(generation_batch, first_step=step)
+            with without_checkpointing(self.model):
+                self._generation = self._planner.plan(generation_batch, first_step=step)
         if micro_step == 0:
             self._loss.start_step(self._generation, step)
         forwards = self._generation.micro_step(step, micro_step)
