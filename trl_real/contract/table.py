@@ -187,6 +187,8 @@ CONTRACT: tuple[Clause, ...] = (
         "what vLLM is sent, and its precision",
         ("model", "accelerator", "mode", "llm", "_dist", "_iter_named_params", "_fix_param_name_to_vllm"),
     ),
+    Has("trl.generation.vllm_generation:VLLMGeneration", "the server's log-probabilities", ("vllm_client",)),
+    Has("trl.generation.vllm_client:VLLMClient", "whether they are processed", ("get_server_info",)),
     Behaves(f"{UTILS}:add_fused_lm_head", "log-probabilities of packed rows", head_scores_labels),
     # ---- Transformers -----------------------------------------------------------------------------------------------
     Takes(

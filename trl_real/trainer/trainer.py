@@ -31,6 +31,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..compat import get_config_model_id
+from ..engines.precision import other_logprobs
 from ..metrics.drift import DriftWatch
 from ..metrics.trackers import send_histograms
 from ..objective.labels import GroupQuantileRule, make_label_rule
@@ -88,8 +89,8 @@ class REALTrainer(ValidatingTrainer):
     Raises:
         `TypeError`: If `args` is not a [`REALConfig`].
         `ValueError`: If there are several reward functions and `args` does not say which reward decides, if a tracker
-        is not installed, if `train_dataset` is smaller than one generation, or if `pack_rollouts` is true for a model
-        that cannot be run so.
+        is not installed, if `train_dataset` is smaller than one generation, if `pack_rollouts` is true for a model
+        that cannot be run so, or if `mismatch_limit` meets a vLLM server that gives other log-probabilities.
     """
 
     _tag_names = ["trl", "real"]
@@ -153,6 +154,10 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
+        if self.use_vllm and (sentence := other_logprobs(self.vllm_generation)):
+            if args.mismatch_limit is not None:
+                raise ValueError(f"`mismatch_limit`: {sentence} Or leave `mismatch_limit` out.")
+            logger.warning(f"{sentence} Until then the metrics `mismatch/...` say nothing.")
         if args.disable_dropout:
             disable_functional_dropout(self.model)
         by_threshold = args.label_rule == "threshold"
