@@ -186,7 +186,8 @@ class Forwards:
         if self.packs is not None:
             return
         self.packs = True
-        reason = self._why_not_apart(rollouts)
+        images = not self.packs_all(rollouts)  # anywhere: every process has to join the forwards of the trial, or none
+        reason = "rollouts with token types or images cannot be packed" if images else self._why_not_apart(rollouts)
         self.packs = self._fits_all(reason)
         if self.packs:
             return
@@ -202,8 +203,6 @@ class Forwards:
 
     def _why_not_apart(self, rollouts: list[Rollout]) -> str | None:
         """`None` if the model, run on packed rows without dropout, computes each as if it were alone."""
-        if any(map(_has_images, rollouts)):
-            return "rollouts with token types or images cannot be packed"
 
         def trial(rows: list[Rollout], tolerance: float, exact: bool) -> bool:
             layouts = (partial(self._logps, pack_rollouts), partial(self._logps, pad_rollouts))
