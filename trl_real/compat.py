@@ -13,7 +13,6 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward  # n
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
 from transformers.trainer_utils import rotate_checkpoints  # noqa: E402
 from transformers.utils.generic import is_flash_attention_requested  # noqa: E402
-from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
 from trl.trainer.utils import (  # noqa: E402
     get_callable_name,
     get_config_model_id,
@@ -27,7 +26,6 @@ from trl.trainer.utils import (  # noqa: E402
 
 
 __all__ = [
-    "disable_gradient_checkpointing",
     "get_callable_name",
     "get_config_model_id",
     "is_async_callable",

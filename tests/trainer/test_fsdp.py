@@ -1,5 +1,6 @@
 """The law under FSDP2: two processes that share the parameters have the gradient of one."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +25,6 @@ CASES: dict[str, dict[str, Any]] = {
     "tied embeddings": dict(model=dict(tie_word_embeddings=True)),
     "a limit to the mismatch": dict(options=dict(mismatch_limit=150.0)),
 }
-
-
 BF16 = dict(bf16=True, share_prompts=True)  # weights, gradients and what passes between layers are rounded
 
 
@@ -72,3 +71,14 @@ def test_fsdp2_in_bf16_shares_prompts_and_has_the_gradient_of_one_process_but_fo
         for values, other in ((expected, before), (parameters, expected))
     )
     assert apart <= 0.1 * moved
+
+
+def test_fsdp2_in_bfloat16_keeps_log_probabilities_and_gradients_in_float32(cuts: dict, tmp_path: Path) -> None:
+    """Which the processes assert; the numbers are those of one process, to the rounding of the model itself."""
+    cut = cuts["KL to the reference"]
+    # One micro-step, whose gradient is looked at
+    cut = cut | dict(batch=8, options=cut["options"] | dict(bf16=True, share_prompts=False))
+    [(_, log)] = train_together([cut], tmp_path, main)
+    _, expected = train_cut(cut | dict(batch=16))
+    for name in ("loss", "kl", "kl_old", "scores/abs_mean", "scores/positive_mean", "grad_norm"):
+        assert log[1][name] == pytest.approx(expected[1][name], rel=0.1), name

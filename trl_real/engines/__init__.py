@@ -1,6 +1,6 @@
 """
-What vLLM, DeepSpeed and DDP need beside TRL: weights that are handed over without a trace, gradients that add up.
+What engines need beside TRL: vLLM gets weights that leave no trace, DeepSpeed, DDP and FSDP keep gradients right.
 
-In: TRL's `VLLMGeneration`, made by its trainer; the accelerator. Out: the same, which hands vLLM merged copies of an
-adapter's layers; sentences for the log; backwards. Left out: generation itself, and vLLM, which need not be installed.
+In: what the trainer has made of them: TRL's `VLLMGeneration`, the accelerator. Out: the same, mended; sentences for
+the log; backwards. Left out: generation itself, and vLLM, which need not be installed.
 """

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from trl import GRPOTrainer
 
-from ..compat import disable_gradient_checkpointing, use_adapter
+from ..compat import use_adapter
 from ..update.micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
 from ..update.packing import attention_window, obstacle, packed_attention, row_boundaries
 from ..update.positions import position_limit
@@ -102,9 +102,7 @@ class Forwards:
     @torch.no_grad()
     def policy_logps(self, batch: MicroBatch) -> torch.Tensor:
         """Log-probabilities (B, C) under the policy as it is, without gradient."""
-        trainer = self.trainer
-        with disable_gradient_checkpointing(trainer.model, trainer.args.gradient_checkpointing_kwargs):
-            return self._run(trainer.model, batch)[0]
+        return self._run(self.trainer.model, batch)[0]
 
     @torch.no_grad()
     def reference_logps(self, batch: MicroBatch) -> torch.Tensor:
@@ -205,7 +203,10 @@ class Forwards:
         if self.packs is not None:
             return
         self.packs = True
-        self.why_padded = self._why_not_apart(rollouts)
+        images = not self.packs_all(rollouts)  # anywhere: every process has to join the forwards of the trial, or none
+        self.why_padded = (
+            "rollouts with token types or images cannot be packed" if images else self._why_not_apart(rollouts)
+        )
         self.packs = self.why_padded is None
         if self.packs:
             return
@@ -215,8 +216,6 @@ class Forwards:
 
     def _why_not_apart(self, rollouts: list[Rollout]) -> str | None:
         """`None` if the model, run on packed rows without dropout, computes each as if it were alone."""
-        if any(map(_has_images, rollouts)):
-            return "rollouts with token types or images cannot be packed"
         window = attention_window(self.trainer.model.config.get_text_config())
 
         def trial(rollouts: list[Rollout]) -> torch.Tensor:

@@ -22,6 +22,7 @@ from ..update.micro_batches import MicroBatch, MicroStepBatch
 from ..update.mismatch import sequence_log_ratios, token_log_ratios
 from ..update.regularizers import Regularizers, per_token_kl
 from ..update.rollouts import Rollout
+from .checkpointing import without_checkpointing
 from .entropy import entropy_weight
 from .forwards import Forwards
 from .record import StepRecord
@@ -63,7 +64,8 @@ class StepLoss:
         if on_policy:
             self._weigh(torch.zeros_like(self.step.labels))
         elif not plan.whole_groups:
-            self._score(generation.forwards(step))
+            with without_checkpointing(self.trainer.model):
+                self._score(generation.forwards(step))
 
     def _score(self, forwards: list[list[Rollout]]) -> None:
         """Weights of the step from its scores under the policy as it is."""

@@ -14,7 +14,6 @@ import torch
 from accelerate.logging import get_logger
 from trl import GRPOTrainer
 
-from ..engines.backwards import one_forward_per_backward
 from ..metrics.completions import Mark, Pull
 from ..metrics.mixed import MixedWatch
 from ..objective.labels import LabelRule, group_shares
@@ -92,10 +91,10 @@ class GenerationPlanner:
         if mode == "train" and (warning := self.mixed_watch.warning(shares, len(labels))):
             logger.warning(warning)
 
-    def plan(self, inputs: list[dict[str, Any]], first_step: int) -> Generation:
+    def plan(self, inputs: list[dict[str, Any]], first_step: int, one_per_backward: bool) -> Generation:
         """Rollouts, labels and plan of a generation, with the log-probabilities that its later steps compare with."""
         rollouts, labels, counts = self.read(inputs)
-        capacity = self._capacity(rollouts, counts)
+        capacity = self._capacity(rollouts, counts, one_per_backward)
         if not self._started:
             line = start_line(self.trainer, self.forwards, self.label_rule, capacity.sharing)
             self.trainer.accelerator.print(line)
@@ -179,7 +178,7 @@ class GenerationPlanner:
         metrics["mismatch/dropped"].append(dropped.sum().item() / max(asked, 1))
         return labels.masked_fill(dropped, torch.nan)
 
-    def _capacity(self, rollouts: list[Rollout], counts: torch.Tensor) -> Capacity:
+    def _capacity(self, rollouts: list[Rollout], counts: torch.Tensor, one_per_backward: bool) -> Capacity:
         """What a micro-step holds, and how its forwards are laid out; the same on every process."""
         packed, limit = self.forwards.packs_all(rollouts), self.forwards.position_limit
         prompts, completions, _ = counts.T.tolist()
@@ -191,7 +190,7 @@ class GenerationPlanner:
             packed,
             limit.length if limit else None,
             self._sharing(rollouts, counts) if packed else None,
-            one_forward_per_backward(self.trainer.accelerator, self.trainer.model),
+            one_per_backward,
         )
 
     def _plans(self, keep: torch.Tensor, capacity: Capacity, first_step: int) -> list[StepPlan]:

@@ -32,6 +32,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..compat import get_config_model_id
+from ..engines.backwards import one_forward_per_backward
+from ..engines.precision import other_logprobs
 from ..metrics.drift import DriftWatch
 from ..metrics.trackers import send_histograms
 from ..objective.labels import make_label_rule
@@ -41,6 +43,7 @@ from ..update.micro_batches import MicroStepBatch
 from ..update.regularizers import Regularizers
 from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
+from .checkpointing import without_checkpointing
 from .checks.adapters import check_adapters
 from .checks.advice import advice
 from .checks.arguments import check_arguments, label_function
@@ -89,8 +92,8 @@ class REALTrainer(ValidatingTrainer):
     Raises:
         `TypeError`: If `args` is not a [`REALConfig`].
         `ValueError`: If there are several reward functions and `args` does not say which reward decides, if a tracker
-        is not installed, if `train_dataset` is smaller than one generation, or if `pack_rollouts` is true for a model
-        that cannot be run so.
+        is not installed, if `train_dataset` is smaller than one generation, if `pack_rollouts` is true for a model
+        that cannot be run so, or if `mismatch_limit` meets a vLLM server that gives other log-probabilities.
     """
 
     _tag_names = ["trl", "real"]
@@ -154,6 +157,10 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
+        if self.use_vllm and (sentence := other_logprobs(self.vllm_generation)):
+            if args.mismatch_limit is not None:
+                raise ValueError(f"`mismatch_limit`: {sentence} Or leave `mismatch_limit` out.")
+            logger.warning(f"{sentence} Until then the metrics `mismatch/...` say nothing.")
         if args.disable_dropout:
             disable_functional_dropout(self.model)
         self._train_rule = make_label_rule(
@@ -227,11 +234,14 @@ class REALTrainer(ValidatingTrainer):
         if isinstance(generation_batch, MicroStepBatch):
             return generation_batch  # prepared by `training_step`
         if not self.model.training:
-            return self._evaluation_batch(generation_batch)
+            with without_checkpointing(self.model):
+                return self._evaluation_batch(generation_batch)
         slot = self._step % self.args.steps_per_generation
         step, micro_step = divmod(slot, micro_steps_per_step(self.args))
         if self._generation is None or self._step % (self.args.steps_per_generation * self.num_iterations) == 0:
-            self._generation = self._planner.plan(generation_batch, first_step=step)
+            one_each = one_forward_per_backward(self.accelerator, self.model)
+            with without_checkpointing(self.model):
+                self._generation = self._planner.plan(generation_batch, step, one_each)
         if micro_step == 0:
             self._loss.start_step(self._generation, step)
         forwards = self._generation.micro_step(step, micro_step)
