@@ -54,7 +54,7 @@ class Sharded(REALTrainer):
         if self.args.bf16 and not self.args.share_prompts:  # one micro-step, in which both processes have rollouts
             gradients = [p.grad.to_local() for p in self.model.parameters() if p.grad is not None]
             assert any((gradient != gradient.bfloat16()).any() for gradient in gradients), "reduced in bfloat16"
-        assert self._forwards.prompts.shared is True or not self.args.share_prompts
+        assert self._phase.choice.shared is True or not self.args.share_prompts
         return loss
 
 

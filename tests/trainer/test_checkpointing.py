@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from tests.support.tiny import prompts_dataset, tiny_model
 from tests.support.trainers import config, trainer
-from trl_real.trainer.checkpointing import without_checkpointing
+from trl_real.step.forwards import without_checkpointing
 
 
 class CountHooks(TrainerCallback):

@@ -9,7 +9,7 @@ from tests.support.cuts import ROWS, trainer_for
 from tests.support.tiny import fixed_reward, prompts_dataset, tiny_model, tiny_tokenizer
 from tests.support.trainers import config
 from trl_real import REALConfig, REALTrainer
-from trl_real.update.mismatch import beyond, sequence_log_ratios, token_log_ratios
+from trl_real.step.mismatch import beyond, sequence_log_ratios, token_log_ratios
 
 
 NAN = math.nan

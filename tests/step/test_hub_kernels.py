@@ -7,14 +7,14 @@ import pytest
 import torch
 from transformers import AttentionInterface
 
+from tests.step.test_prefixes import outputs_and_gradient
 from tests.support.cuts import ROWS, train_cut
 from tests.support.flash import install_from_hub
 from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE, distance
-from tests.update.test_prefixes import outputs_and_gradient
 from trl_real.compat import sdpa_attention_forward
-from trl_real.update import packing, prefixes
-from trl_real.update.micro_batches import pack_rollouts
+from trl_real.step import attention as packing
+from trl_real.step.layouts import pack_rollouts
 
 
 # What is asked for, and the repository where Transformers finds it
@@ -31,7 +31,7 @@ def test_a_kernel_of_the_hub_trains_what_sdpa_trains_packed_and_behind_prompts(
 ) -> None:
     asked = install_from_hub(monkeypatch)
     model = tiny_model(attn_implementation=name)
-    assert packing.obstacle(model) is None and prefixes.obstacle(model) is None
+    assert packing.packing_obstacle(model) is None and packing.sharing_obstacle(model) is None
 
     def train(attention: str, **options: Any) -> dict[str, torch.Tensor]:
         build = partial(tiny_model, attn_implementation=attention)

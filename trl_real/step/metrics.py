@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from . import mismatch
-from .histograms import HISTOGRAMS, count_bins
+from ..metrics.histograms import HISTOGRAMS, count_bins
 
 
 # mean -> (sum, count) of the accumulated quantities
@@ -23,8 +22,14 @@ MEANS = {
     "scores/negative_mean": ("negative_scores", "negatives"),
     "weights/mean": ("weights", "labelled"),
     "aux_loss": ("aux_loss", "rollouts"),
-} | mismatch.MEANS
-MAXIMA = {"weights/max": ("weights_max", "labelled")} | mismatch.MAXIMA  # maximum -> (value, count)
+    "mismatch/token_mean": ("mismatch", "mismatch_tokens"),
+    "mismatch/sequence_mean": ("mismatch_ratio", "mismatch_rollouts"),
+}
+MAXIMA = {  # maximum -> (value, count)
+    "weights/max": ("weights_max", "labelled"),
+    "mismatch/token_worst": ("mismatch_token_max", "mismatch_tokens"),
+    "mismatch/sequence_worst": ("mismatch_ratio_max", "mismatch_rollouts"),
+}
 _LARGEST = {value for value, _ in MAXIMA.values()}
 LOSSES = ("loss", "policy_loss")  # shares of a mean already
 
@@ -85,4 +90,27 @@ def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
         "weights_max": size.max(),
         "labelled": (positive | negative).sum(),
         **count_bins(scores, labels, weights, tau),
+    }
+
+
+def mismatch_sums(ratios: torch.Tensor, known: torch.Tensor, sequences: torch.Tensor) -> dict[str, torch.Tensor]:
+    """
+    Sums and maxima of a micro-step, without waiting for the device.
+
+    Args:
+        ratios (`torch.Tensor` of shape `(B, C)`):
+            Log-ratio of every token, 0 where it is not known.
+        known (`torch.Tensor` of shape `(B, C)`):
+            Where it is.
+        sequences (`torch.Tensor` of shape `(B,)`):
+            Mean log-ratio of every rollout.
+    """
+    counted = known.any(dim=1)
+    return {
+        "mismatch": ratios.sum(),
+        "mismatch_tokens": known.sum(),
+        "mismatch_token_max": ratios.abs().max(),
+        "mismatch_ratio": (sequences.exp() * counted).sum(),
+        "mismatch_ratio_max": sequences.abs().max().exp(),
+        "mismatch_rollouts": counted.sum(),
     }

@@ -33,8 +33,9 @@ from tests.support.tiny import tiny_model, tiny_moe
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.zoo import architectures
 from trl_real import REALConfig
-from trl_real.update import packing
-from trl_real.update.packing import ROW_BY_ROW, obstacle, packed_attention, row_boundaries
+from trl_real.step import attention as packing
+from trl_real.step.attention import ROW_BY_ROW, packed_attention, row_boundaries
+from trl_real.step.attention import packing_obstacle as obstacle
 
 
 SIZE = dict(vocab_size=63, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
@@ -106,7 +107,7 @@ def leak(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_leak_between_rows_would_break_exactness(monkeypatch):
     base, _ = train_cut(dict(batch=ROWS, steps=4))
     leak(monkeypatch)
-    monkeypatch.setattr("trl_real.trainer.forwards.passes", lambda totals: True)
+    monkeypatch.setattr("trl_real.step.choice.passes", lambda totals: True)
     leaking, _ = train_cut(dict(batch=ROWS, steps=4))
     assert distance(base, leaking) > 100 * TOLERANCE
 
@@ -131,7 +132,7 @@ def test_a_window_that_is_forgotten_is_found_out_by_a_row_that_is_longer(monkeyp
     monkeypatch.setitem(packing.AttentionInterface._global_mapping, ROW_BY_ROW, without_window)
     trainer = trainer_for(dict(batch=ROWS, max_steps=1, build=lambda: architectures.build("mistral, window of 4")))
     trainer.train()
-    assert "not computed as if alone" in trainer._forwards.why_padded
+    assert "not computed as if alone" in trainer._phase.choice.why_padded
 
 
 def test_a_backward_that_recomputes_activations_keeps_the_rows_apart():

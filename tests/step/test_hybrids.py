@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.zoo.architectures import build
-from trl_real.update.packing import ENDS_TO_KERNELS, obstacle, packed_attention, row_boundaries
+from trl_real.step.attention import ENDS_TO_KERNELS, packed_attention, row_boundaries
+from trl_real.step.attention import packing_obstacle as obstacle
 
 
 LENGTHS = [5, 1, 9]

@@ -1,13 +1,14 @@
-"""Rollouts -> what one forward reads: rows packed one after another, or padded where the model needs that.
+"""Rollouts -> what one forward reads: packed one after another, behind prompts computed once, or padded.
 
-In: single rollouts (`rollouts.py`). Out: `PackedBatch` or `PaddedBatch`; what the loss computes with them has the
-shape (B, C) in both. Which of the two a model can run, and its attention, is in `packing.py`.
+In: single rollouts (`rollouts.py`). Out: `PackedBatch`, `SharedBatch` or `PaddedBatch`; what the loss computes with
+them has the shape (B, C) in all three. Left out: which layout a model can run (`choice.py`), and its attention
+(`attention.py`).
 
 Legend: B rollouts, C completion tokens of the longest completion, L tokens of the longest rollout, N tokens of all
 rollouts together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..compat import pad, unsplit_pixel_values_by_grid
 from .rollouts import VISION_COUNTS, Rollout
+from .sharing import by_prompt
 
 
 IGNORED = -100  # label of a position whose next token is not scored
@@ -132,6 +134,30 @@ class PackedBatch(MicroBatch):
 
 
 @dataclass
+class SharedBatch(PackedBatch):
+    """
+    Rollouts without padding, those of one prompt behind it.
+
+    Args:
+        row_lengths (`list[int]`):
+            Tokens of every segment: a prefix, the rest of a rollout, or a whole one.
+        prefix_of (`list[int]`):
+            The segment that each one continues, itself where it continues none.
+        segments (`list[int]`):
+            The last segment of each of the B rollouts.
+    """
+
+    prefix_of: list[int]
+    segments: list[int]
+
+    def split(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """Each rollout's part of `(N, ...)` values, its prefix included."""
+        parts = values.split(self.row_lengths)
+        begins = ([parts[self.prefix_of[at]]] if self.prefix_of[at] != at else [] for at in self.segments)
+        return [torch.cat([*begin, parts[at]]) for begin, at in zip(begins, self.segments, strict=True)]
+
+
+@dataclass
 class MicroStepBatch:
     """
     The forwards that a process runs in one micro-step.
@@ -171,6 +197,43 @@ def pack_rollouts(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of
         position_ids=torch.cat([torch.arange(length) for length in lengths])[None].to(device),
         shift_labels=torch.cat([*labels, torch.full((rest,), IGNORED, device=device)])[None],
         row_lengths=lengths,
+    )
+
+
+def share_prompts(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of: int | None = None) -> SharedBatch:
+    """Put the rollouts behind their prompts, as [`pack_rollouts`] does one after another."""
+    pieces: list[Rollout] = []
+    starts, prefix_of, segments, ordered = [], [], [], []
+    for family in by_prompt(rollouts, lambda rollout: rollout.prompt_key):
+        prompt = family[0].prompt_ids
+        cut = len(prompt) - 1 if len(family) > 1 else 0
+        prefix = len(pieces)
+        if cut:
+            nothing = family[0].completion_ids[:0]
+            pieces.append(replace(family[0], prompt_ids=prompt[:cut], completion_ids=nothing, mask=nothing))
+            prefix_of.append(prefix)
+            starts.append(0)
+        for rollout in family:
+            segments.append(len(pieces))
+            prefix_of.append(prefix if cut else len(pieces))
+            starts.append(cut)
+            pieces.append(replace(rollout, prompt_ids=rollout.prompt_ids[cut:]))
+            ordered.append(rollout)
+    packed = pack_rollouts(pieces, pad_token_id, pad_to_multiple_of)
+    for at in range(len(pieces), len(packed.row_lengths)):  # a row that rounds N up
+        prefix_of.append(at)
+        starts.append(0)
+    positions = [torch.arange(start, start + length) for start, length in zip(starts, packed.row_lengths, strict=True)]
+    return SharedBatch(
+        rollouts=ordered,
+        mask=packed.mask[segments],
+        columns=packed.columns[segments],
+        input_ids=packed.input_ids,
+        position_ids=torch.cat(positions)[None].to(packed.input_ids.device),
+        shift_labels=packed.shift_labels,
+        row_lengths=packed.row_lengths,
+        prefix_of=prefix_of,
+        segments=segments,
     )
 
 

@@ -14,20 +14,20 @@ from transformers import (
     PreTrainedModel,
 )
 
+from tests.step.test_packing import build, without
 from tests.support.cuts import ROWS, train_cut, trainer_for
 from tests.support.tiny import tiny_model, tiny_moe
 from tests.support.trainers import config, save_tiny_model, trainer
 from tests.support.vision_models import tiny_qwen_vl
 from tests.trainer.test_exactness import TOLERANCE, distance
-from tests.update.test_packing import build, without
 from tests.zoo import architectures
-from trl_real.trainer.forwards import Forwards
-from trl_real.update import prefix_attention
-from trl_real.update.micro_batches import IGNORED, pack_rollouts
-from trl_real.update.packing import packed_attention, row_boundaries
-from trl_real.update.prefix_attention import Prefixes
-from trl_real.update.prefixes import obstacle, share_prompts
-from trl_real.update.rollouts import Rollout
+from trl_real.step import prefix_attention
+from trl_real.step.attention import packed_attention, row_boundaries
+from trl_real.step.attention import sharing_obstacle as obstacle
+from trl_real.step.choice import LayoutChoice
+from trl_real.step.layouts import IGNORED, pack_rollouts, share_prompts
+from trl_real.step.prefix_attention import Prefixes
+from trl_real.step.rollouts import Rollout
 
 
 def rollout(row: int, prompt: list[int], completion: list[int], key: int = 0) -> Rollout:
@@ -156,7 +156,7 @@ def test_prompts_are_shared_under_autocast_as_on_cuda(monkeypatch):
     monkeypatch.setattr(prefix_attention, "has_causal_kernels", lambda device: True)
     trainer = trainer_for(dict(batch=8, steps=2, max_steps=1, options=dict(bf16=True, num_generations=8)))
     trainer.train()
-    assert trainer._forwards.prompts.shared, trainer._forwards.prompts.why_not
+    assert trainer._phase.choice.shared, trainer._phase.choice.why_not_shared
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, mask: Any) -> None:
@@ -198,7 +198,7 @@ def test_the_prefix_of_another_group_is_found_out_by_the_trial_and_would_break_e
     monkeypatch.setattr(Prefixes, "__init__", crossed)
     with pytest.raises(ValueError, match="`share_prompts=True` does not work here: a rollout has other"):
         train_cut(cut)
-    monkeypatch.setattr(Forwards, "_why_not_shared", lambda self, rollouts: None)
+    monkeypatch.setattr(LayoutChoice, "_why_not_shared", lambda self, rollouts: None)
     assert distance(base, train_cut(cut)[0]) > 100 * TOLERANCE
 
 
@@ -283,6 +283,6 @@ def test_shared_and_own_prompts_train_the_same(feature):
 def test_a_reference_model_with_another_attention_is_asked_too(tmp_path, attention, why_padded, why_not_shared):
     model = AutoModelForCausalLM.from_pretrained(save_tiny_model(tmp_path / "model"), attn_implementation="sdpa")
     args = config(tmp_path, beta=0.1, model_init_kwargs=dict(attn_implementation=attention))
-    forwards = trainer(tmp_path, model=model, args=args)._forwards
+    forwards = trainer(tmp_path, model=model, args=args)._phase.choice
     assert (forwards.why_padded or "").startswith(why_padded or "") and bool(forwards.why_padded) == bool(why_padded)
-    assert forwards.prompts.why_not.startswith(why_not_shared)
+    assert forwards.why_not_shared.startswith(why_not_shared)

@@ -5,7 +5,7 @@ import pytest
 from tests.support.cuts import ROWS, train_cut, trainer_for
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.zoo.architectures import build
-from trl_real.update.positions import PositionLimit, position_limit
+from trl_real.step.positions import PositionLimit, position_limit
 
 
 LONGROPE = "phi3, longrope"  # its positions change beyond 10 tokens
@@ -37,7 +37,7 @@ def test_rows_on_both_sides_of_the_limit_train_the_same_in_every_cut(pack, monke
     cut = dict(steps=2, max_steps=2, options=dict(pack_rollouts=pack), build=lambda: build(LONGROPE))
     wide, _ = train_cut(cut | dict(batch=ROWS))
     assert distance(wide, train_cut(cut | dict(batch=4))[0]) < TOLERANCE
-    monkeypatch.setattr("trl_real.trainer.forwards.position_limit", lambda model: None)
+    monkeypatch.setattr("trl_real.step.choice.position_limit", lambda model: None)
     assert distance(wide, train_cut(cut | dict(batch=ROWS))[0]) > 100 * TOLERANCE
 
 
@@ -50,7 +50,7 @@ def entropy_in_evaluation(batch: int) -> float:
 def test_evaluation_keeps_them_apart_too(monkeypatch):
     narrow = entropy_in_evaluation(4)
     assert entropy_in_evaluation(32) == pytest.approx(narrow, abs=1e-5)
-    monkeypatch.setattr("trl_real.trainer.forwards.position_limit", lambda model: None)
+    monkeypatch.setattr("trl_real.step.choice.position_limit", lambda model: None)
     assert entropy_in_evaluation(32) != pytest.approx(narrow, abs=1e-3)
 
 

@@ -11,10 +11,11 @@ from tests.support.cuts import ROWS, trainer_for
 from tests.support.tiny import tiny_model, tiny_moe
 from tests.zoo import architectures
 from trl_real import REALTrainer
-from trl_real.update import packing, trial
-from trl_real.update.prefix_attention import Prefixes
-from trl_real.update.rollouts import Rollout
-from trl_real.update.trial import packing_rows, passes, perturbed, sharing_rows
+from trl_real.step import attention as packing
+from trl_real.step import trial
+from trl_real.step.prefix_attention import Prefixes
+from trl_real.step.rollouts import Rollout
+from trl_real.step.trial import packing_rows, passes, perturbed, sharing_rows
 
 
 PRECISIONS = {
@@ -37,9 +38,9 @@ def started(tmp_path: Path, build: partial | type, precision: str, temperature: 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", MODELS)
 def test_rounding_switches_no_saving_off(name, precision, tmp_path):
-    forwards = started(tmp_path, MODELS[name], precision)._forwards
+    forwards = started(tmp_path, MODELS[name], precision)._phase.choice
     assert forwards.packs, forwards.why_padded
-    assert forwards.prompts.shared is (name != "gemma3_text"), forwards.prompts.why_not
+    assert forwards.shared is (name != "gemma3_text"), forwards.why_not_shared
 
 
 def over_all_rows(module, query, key, value, attention_mask, *, row_lengths, **kwargs):
@@ -50,7 +51,7 @@ def over_all_rows(module, query, key, value, attention_mask, *, row_lengths, **k
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_row_that_sees_its_neighbor_is_found_in_every_precision(precision, tmp_path, monkeypatch):
     monkeypatch.setitem(packing.AttentionInterface._global_mapping, packing.ROW_BY_ROW, over_all_rows)
-    forwards = started(tmp_path, tiny_model, precision)._forwards
+    forwards = started(tmp_path, tiny_model, precision)._phase.choice
     assert not forwards.packs and "changes its neighbour" in forwards.why_padded
 
 
@@ -58,8 +59,8 @@ def test_a_row_that_sees_its_neighbor_is_found_in_every_precision(precision, tmp
 @pytest.mark.parametrize("name", ["falcon", "lfm2", "qwen3_5_text"])
 def test_a_model_without_row_boundaries_is_found_in_every_precision(name, precision, tmp_path, monkeypatch):
     """Its settings tell, so they are not asked: the trial has to find it."""
-    monkeypatch.setattr("trl_real.trainer.forwards.obstacle", lambda *args: None)
-    forwards = started(tmp_path, partial(architectures.build, name), precision)._forwards
+    monkeypatch.setattr("trl_real.step.choice.packing_obstacle", lambda *args: None)
+    forwards = started(tmp_path, partial(architectures.build, name), precision)._phase.choice
     assert not forwards.packs
 
 
@@ -69,8 +70,8 @@ def test_the_prefix_of_another_prompt_is_found_in_every_precision(precision, tmp
         return query.new_zeros(self.lengths[segment], self.lengths[self.of[segment]] + self.lengths[segment])
 
     monkeypatch.setattr(Prefixes, "mask", see_everything)
-    forwards = started(tmp_path, tiny_model, precision)._forwards
-    assert forwards.packs and not forwards.prompts.shared
+    forwards = started(tmp_path, tiny_model, precision)._phase.choice
+    assert forwards.packs and not forwards.shared
 
 
 def test_a_rounding_step_is_that_of_the_matrix_products():
@@ -130,22 +131,22 @@ def test_a_resumed_run_keeps_its_layout(tmp_path, monkeypatch):
     cut = dict(batch=8, steps=2, max_steps=2, options=dict(save_strategy="steps", save_steps=2))
     first = trainer_for(cut, output_dir=str(tmp_path))
     first.train()
-    assert first._forwards.packs and first._forwards.prompts.shared
-    monkeypatch.setattr("trl_real.trainer.forwards.passes", lambda totals: False)
+    assert first._phase.choice.packs and first._phase.choice.shared
+    monkeypatch.setattr("trl_real.step.choice.passes", lambda totals: False)
     resumed = trainer_for(cut | dict(max_steps=4), output_dir=str(tmp_path))
     resumed.train(resume_from_checkpoint=True)
-    assert resumed._forwards.packs and resumed._forwards.prompts.shared
+    assert resumed._phase.choice.packs and resumed._phase.choice.shared
 
 
 def test_a_padded_run_stays_padded_after_resuming_and_says_why(tmp_path, monkeypatch):
     cut = dict(batch=8, steps=2, max_steps=2, options=dict(save_strategy="steps", save_steps=2))
     with monkeypatch.context() as broken:
-        broken.setattr("trl_real.trainer.forwards.passes", lambda totals: False)
+        broken.setattr("trl_real.step.choice.passes", lambda totals: False)
         trainer_for(cut, output_dir=str(tmp_path)).train()
     resumed = trainer_for(cut | dict(max_steps=4), output_dir=str(tmp_path))
     resumed.train(resume_from_checkpoint=True)
-    assert resumed._forwards.packs is False and "changes its neighbour" in resumed._forwards.why_padded
-    assert resumed._forwards.prompts.shared is False
+    assert resumed._phase.choice.packs is False and "changes its neighbour" in resumed._phase.choice.why_padded
+    assert resumed._phase.choice.shared is False
 
 
 def test_compared_rows_are_those_of_the_completions_alone():

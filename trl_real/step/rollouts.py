@@ -1,13 +1,12 @@
 """A generation batch as single rollouts without padding, and their exchange between processes.
 
 In: the padded batch that TRL's `_generate_and_score_completions` returns on this process.
-Out: the rollouts that this process runs, ready to be laid out for a forward (`micro_batches.py`).
+Out: the rollouts that this process runs, ready to be laid out for a forward (`layouts.py`).
 
 Legend: B rollouts, P prompt tokens, C completion tokens.
 """
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
@@ -126,31 +125,11 @@ def _key(prompt_ids: np.ndarray) -> int:
     return int.from_bytes(blake2b(prompt_ids.tobytes(), digest_size=8).digest(), "big", signed=True)
 
 
-def token_counts(batch: dict[str, Any]) -> torch.Tensor:
-    """Prompt tokens, completion tokens, and completion tokens that count, of every row: `(B, 3)`."""
-    completion = batch["completion_mask"]
-    counted = completion * batch["tool_mask"] if "tool_mask" in batch else completion
-    return torch.stack([batch["prompt_mask"].sum(1), completion.sum(1).clamp(min=1), counted.sum(1)], dim=1)
-
-
-def check_rollout_func(rollout_func: Callable | None) -> Callable | None:
-    """The same rollout function, with a clear error where TRL would fail on a completion without tokens."""
-    if rollout_func is None:
-        return None
-
-    @functools.wraps(rollout_func)
-    def checked(prompts: list, trainer: Any) -> dict[str, Any]:
-        output = rollout_func(prompts, trainer)
-        for index, ids in enumerate(output.get("completion_ids", [])):
-            if len(ids) == 0:
-                raise ValueError(
-                    f"`rollout_func` returned an empty completion for prompt {index}. Return at least one token in "
-                    "`completion_ids`, for example the end-of-sequence token; an `env_mask` of 0 keeps it out of the "
-                    "loss."
-                )
-        return output
-
-    return checked
+def token_counts(rollouts: list[Rollout]) -> torch.Tensor:
+    """Prompt tokens, completion tokens, and completion tokens that count, of every rollout: `(B, 3)`."""
+    counted = torch.stack([rollout.mask.sum() for rollout in rollouts])
+    lengths = [[len(rollout.prompt_ids), len(rollout.completion_ids)] for rollout in rollouts]
+    return torch.cat([torch.tensor(lengths, device=counted.device), counted[:, None]], dim=1)
 
 
 def _entry(values: torch.Tensor | list[Any], index: int) -> Any:

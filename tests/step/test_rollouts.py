@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from trl_real.update.rollouts import Rollout, check_rollout_func, token_counts, unpad
+from trl_real.step.rollouts import Rollout, token_counts, unpad
+from trl_real.trainer.checks.arguments import check_rollout_func
 
 
 def trl_batch() -> dict:
@@ -22,7 +23,7 @@ def trl_batch() -> dict:
 
 
 def test_counts_are_of_real_tokens_and_of_those_that_count():
-    assert token_counts(trl_batch()).tolist() == [[2, 4, 2], [3, 1, 1], [1, 1, 0]]
+    assert token_counts(unpad(trl_batch(), 0)).tolist() == [[2, 4, 2], [3, 1, 1], [1, 1, 0]]
 
 
 def test_a_rollout_knows_its_length():

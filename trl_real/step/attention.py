@@ -3,7 +3,7 @@
 In: a model and its settings. Out: the attention of a packed forward (positions restart with every row, no row sees
 another), and the reason why a model has to be run on padded rows instead. FlashAttention does this by itself; SDPA and
 a model's own ("eager") attention are called row by row, each row with its own window. The layout of a packed batch is
-in `micro_batches.py`.
+in `layouts.py`.
 """
 
 import sys
@@ -180,7 +180,7 @@ def row_boundaries(model: nn.Module, row_lengths: list[int], device: torch.devic
     return boundaries
 
 
-def obstacle(model: nn.Module, torch_compile: bool = False) -> str | None:
+def packing_obstacle(model: nn.Module, torch_compile: bool = False) -> str | None:
     """Why this model cannot be run on packed rows, as far as its settings tell; `None` if they do not."""
     config = model.config.get_text_config()
     implementation = config._attn_implementation
@@ -215,3 +215,21 @@ def attention_window(config: PreTrainedConfig) -> int | None:
     """Tokens that the layers of this text model look back, if any of them looks back a fixed number only."""
     kinds = getattr(config, "layer_types", None)
     return getattr(config, "sliding_window", None) if kinds is None or "sliding_attention" in kinds else None
+
+
+def sharing_obstacle(model: nn.Module, attention_dropout: bool = False) -> str | None:
+    """Why prompts of this model cannot be shared where its rows can be packed, as far as its settings tell."""
+    config = model.config.get_text_config()
+    if config is not model.config:
+        return "the model also reads images"
+    if (implementation := config._attn_implementation) != "sdpa" and not is_flash(implementation):
+        return f"attn_implementation is {implementation}, not sdpa or flash_attention_2"
+    if getattr(model, "_is_stateful", False):
+        return "it carries a state from token to token"
+    kinds = getattr(config, "layer_types", None)
+    window = kinds is None and getattr(config, "sliding_window", None) is not None
+    if window or set(kinds or ()) - {"full_attention"}:
+        return "not every layer attends to the whole row"
+    if any(name.endswith("sinks") for name, _ in model.named_parameters()):
+        return "it has attention sinks"
+    return "dropout would be the same for all rollouts of a prompt" if attention_dropout else None

@@ -8,15 +8,15 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from tests.step.test_prefixes import outputs_and_gradient, rollout
 from tests.support.cuts import ROWS, train_cut
 from tests.support.flash import NAME, flash_attn_varlen_func, flash_model, install
 from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE, distance
-from tests.update.test_prefixes import outputs_and_gradient, rollout
-from trl_real.update.micro_batches import PackedBatch, pack_rollouts
-from trl_real.update.packing import packed_attention, row_boundaries
-from trl_real.update.prefix_attention import PREFIXED, Prefixes, flash_behind_prefixes
-from trl_real.update.prefixes import SharedBatch, obstacle, share_prompts
+from trl_real.step.attention import packed_attention, row_boundaries
+from trl_real.step.attention import sharing_obstacle as obstacle
+from trl_real.step.layouts import PackedBatch, SharedBatch, pack_rollouts, share_prompts
+from trl_real.step.prefix_attention import PREFIXED, Prefixes, flash_behind_prefixes
 
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -34,7 +34,7 @@ def waits_of_micro_steps(pack_rollouts: bool) -> dict[tuple[bool, int, int], int
         def counted(model: Any, inputs: Any, trainer: Any = trainer, compute_loss: Any = compute_loss) -> torch.Tensor:
             with Waits() as counter:
                 loss = compute_loss(model, inputs)
-            waits[trainer._loss.step.on_policy, len(inputs.batches), len(inputs.rows)] = counter.count
+            waits[trainer._phase.loss.step.on_policy, len(inputs.batches), len(inputs.rows)] = counter.count
             return loss
 
         trainer._compute_loss = counted

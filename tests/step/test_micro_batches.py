@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.update.test_rollouts import trl_batch
-from trl_real.update.micro_batches import IGNORED, pack_rollouts, pad_rollouts
-from trl_real.update.rollouts import unpad
+from tests.step.test_rollouts import trl_batch
+from trl_real.step.layouts import IGNORED, pack_rollouts, pad_rollouts
+from trl_real.step.rollouts import unpad
 
 
 def test_a_micro_batch_is_padded_to_its_own_longest_row():

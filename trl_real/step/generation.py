@@ -1,11 +1,10 @@
-"""One generation on its way through the update phase: its rollouts, labels and plan, and the weights of the current
-step.
+"""One generation under way: its rollouts, labels and plans, and the weights of the current optimizer step.
 
-In: rollouts (rollouts.py), labels (labels.py) and plans (plan.py). Out: for every micro-step the rollouts that this
-process runs, and for every rollout its weight ∂L/∂s and its share of the loss (objective).
+In: rollouts (`rollouts.py`), labels (`objective.labels`) and plans (`plan.py`). Out: for every micro-step the rollouts
+that this process runs, and for every rollout its weight ∂L/∂s and its share of the loss (`objective`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -69,6 +68,10 @@ class Generation:
             Optimizer steps taken when the rollouts were generated.
         process (`int`):
             Index of this process.
+        layout (`str`):
+            How its forwards are laid out, in words.
+        metrics (`dict[str, float]`):
+            What is logged of it.
     """
 
     rollouts: dict[int, Rollout]
@@ -77,6 +80,8 @@ class Generation:
     plans: list[StepPlan]
     policy_version: int
     process: int
+    layout: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def micro_step(self, step: int, index: int) -> list[list[Rollout]]:
         """Rollouts of this process in every forward of a micro-step; a filler where only other processes have any."""

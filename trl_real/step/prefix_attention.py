@@ -2,7 +2,7 @@
 
 In: queries, keys and values of all segments of a forward, one after another. Out: each segment, which attends to its
 own tokens and, where it continues a prefix, to all of that: under SDPA one segment after another, under FlashAttention
-all in one call. Left out: which rollouts share a prefix (`prefixes.py`).
+all in one call. Left out: which rollouts share a prefix (`layouts.py`).
 """
 
 from functools import cached_property

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..compat import load_balancing_loss_func
-from .micro_batches import MicroBatch, PackedBatch, PaddedBatch
+from .layouts import MicroBatch, PackedBatch, PaddedBatch
 
 
 def per_token_kl(per_token_logps: torch.Tensor, target_per_token_logps: torch.Tensor) -> torch.Tensor:
@@ -42,10 +42,20 @@ class Regularizers:
             Weight of the MoE balance loss.
     """
 
-    beta: float
-    kl_target: str
-    bias_correction: bool
-    balance_coef: float
+    beta: float = 0.0
+    kl_target: str = "ref"
+    bias_correction: bool = False
+    balance_coef: float = 0.0
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether log-probabilities under the reference are needed."""
+        return self.beta != 0.0 and self.kl_target == "ref"
+
+    @property
+    def balances(self) -> bool:
+        """Whether the load of experts is balanced."""
+        return self.balance_coef != 0.0
 
     def terms(
         self,

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from tests.update.test_rollouts import trl_batch
-from trl_real.update.micro_batches import pack_rollouts
-from trl_real.update.regularizers import Regularizers, rollout_means
-from trl_real.update.rollouts import unpad
+from tests.step.test_rollouts import trl_batch
+from trl_real.step.layouts import pack_rollouts
+from trl_real.step.regularizers import Regularizers, rollout_means
+from trl_real.step.rollouts import unpad
 
 
 def test_a_mean_over_no_token_is_zero() -> None:

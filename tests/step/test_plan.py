@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trl_real.update.plan import Capacity, StepPlan, plan_generation
-from trl_real.update.sharing import Sharing
+from trl_real.step.plan import Capacity, StepPlan, plan_generation
+from trl_real.step.sharing import Sharing
 
 
 @st.composite

@@ -1,6 +1,6 @@
 """What prompts that are computed once save, and how their rows are dealt to processes.
 
-Pure integers, as `plan.py`, and the same on every process. The layout of such a forward is in `prefixes.py`.
+Pure integers, as `plan.py`, and the same on every process. The layout of such a forward is in `layouts.py`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
