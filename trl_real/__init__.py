@@ -35,15 +35,15 @@ The folders, from the ground up (each may import those above it in this list, `t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 
 if TYPE_CHECKING:
     from .objective import group_losses, score_weights, sequence_scores
     from .trainer import REALConfig, REALTrainer
 
 
-__version__ = "0.1.0"
-
-__all__ = ["REALConfig", "REALTrainer", "group_losses", "score_weights", "sequence_scores"]
+__all__ = ["REALConfig", "REALTrainer", "__version__", "group_losses", "score_weights", "sequence_scores"]
 
 _ROOMS = {"REALConfig": "trainer", "REALTrainer": "trainer"}
 

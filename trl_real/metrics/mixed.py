@@ -31,23 +31,23 @@ class MixedWatch:
         self._generations = self._groups = 0
         self._shares = dict.fromkeys(_REASONS, 0.0)
 
-    def warning(self, metrics: dict[str, float], groups: int) -> str | None:
+    def warning(self, shares: dict[str, float], groups: int) -> str | None:
         """
         What to tell the user after this generation, if anything.
 
         Args:
-            metrics (`dict[str, float]`):
-                Shares of groups, by the names that are logged.
+            shares (`dict[str, float]`):
+                Of groups that are `"all_right"`, `"all_wrong"`, `"mixed"` and `"unlabelled"`.
             groups (`int`):
                 Groups of the generation.
         """
-        if metrics["groups/mixed"] > 0:
+        if shares["mixed"] > 0:
             self._forget()
             return None
         self._generations += 1
         self._groups += groups
         for kind in self._shares:
-            self._shares[kind] += metrics[f"groups/{kind}"] * groups
+            self._shares[kind] += shares[kind] * groups
         if self._warned or self._generations < GENERATIONS or self._groups < GROUPS:
             return None
         self._warned = True

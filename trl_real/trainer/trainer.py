@@ -25,7 +25,7 @@ from ..metrics.drift import DriftWatch
 from ..metrics.histograms import HistogramSums
 from ..metrics.mixed import MixedWatch
 from ..metrics.trackers import send_histograms
-from ..objective.labels import make_label_rule
+from ..objective.labels import group_shares, make_label_rule
 from ..step.forwards import without_checkpointing
 from ..step.layouts import MicroStepBatch
 from ..step.rollouts import Rollout, unpad
@@ -281,7 +281,7 @@ class REALTrainer(ValidatingTrainer):
         self._logs["extra"]["weight"].extend(map(Pull, (-weights).flatten().tolist()))
         for name, value in metrics.items():
             self._metrics[mode][name].append(value)
-        if mode == "train" and (warning := self._mixed_watch.warning(metrics, len(labels))):
+        if mode == "train" and (warning := self._mixed_watch.warning(group_shares(labels), len(labels))):
             logger.warning(warning)
 
     def _end_step(self) -> None:
