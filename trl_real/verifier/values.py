@@ -73,7 +73,7 @@ def _finer_distance(gold: Expr, answer: Expr, size: Expr) -> Expr:
         if all(isinstance(fraction, Rational) for fraction in fractions):
             return abs(fractions[0] - fractions[1])
     digits = DIGITS + len(str(int(size)))
-    values = [number.evalf(digits, maxn=2 * digits) for number in (gold, answer)]
+    values = [number.evalf(digits, maxn=100 + digits) for number in (gold, answer)]
     distance = abs(values[0] - values[1])
     return Integer(0) if distance <= SAME * min(size, 1) else distance
 
