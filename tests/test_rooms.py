@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "update": {"compat", "objective"},
     "checkpoints": {"compat"},
     "validation": {"checkpoints", "compat", "objective", "rewards", "engines"},
-    "trainer": {"compat", "objective", "spelling", "metrics", "update", "validation"},
+    "trainer": {"compat", "engines", "objective", "spelling", "metrics", "update", "validation"},
     "figures": {"objective", "metrics"},
     "evaluation": {"objective", "verifier", "rewards", "data"},
     "recipe": {"objective", "spelling", "rewards", "data", "validation", "trainer", "evaluation"},

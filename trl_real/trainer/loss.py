@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
+from ..engines.checkpointing import without_checkpointing
 from ..metrics.mismatch import mismatch_sums
 from ..metrics.step import score_sums
 from ..objective.losses import sequence_scores
@@ -19,7 +20,6 @@ from ..update.micro_batches import MicroBatch, MicroStepBatch
 from ..update.mismatch import sequence_log_ratios, token_log_ratios
 from ..update.regularizers import KLLimit, Regularizers, per_token_kl, rollout_means
 from ..update.rollouts import Rollout
-from .checkpointing import without_checkpointing
 from .entropy import entropy_weight
 from .forwards import Forwards
 from .record import StepRecord

@@ -14,6 +14,7 @@ import torch
 from accelerate.logging import get_logger
 from trl import GRPOTrainer
 
+from ..engines.checkpointing import without_checkpointing
 from ..metrics.completions import Mark, Pull
 from ..metrics.mixed import MixedWatch
 from ..objective.labels import LabelRule, group_shares
@@ -63,7 +64,8 @@ class GenerationPlanner:
         trainer = self.trainer
         self.reading = True
         try:
-            batch = trainer._generate_and_score_completions(inputs)
+            with without_checkpointing(trainer.model):
+                batch = trainer._generate_and_score_completions(inputs)
         finally:
             self.reading = False
         rollouts = unpad(batch, trainer.accelerator.process_index * len(inputs))
@@ -102,12 +104,14 @@ class GenerationPlanner:
         share_out = partial(self._share_out, filler=filler, counts=counts, capacity=capacity, first_step=first_step)
         generation = share_out(rollouts, labels)
         if self.trainer.args.mismatch_limit is not None:
-            believed = self._believed(generation, first_step)
+            with without_checkpointing(self.trainer.model):
+                believed = self._believed(generation, first_step)
             if not torch.equal(believed.isnan(), labels.isnan()):
                 generation = share_out(list(generation.rollouts.values()), believed)
         self.log_labels(generation.labels)
         self._log_trained(self._keep(generation.labels, counts), counts[:, -1].float())
-        self.remember_logps(generation, first_step)
+        with without_checkpointing(self.trainer.model):
+            self.remember_logps(generation, first_step)
         return generation
 
     def _keep(self, labels: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:

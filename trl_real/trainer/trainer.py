@@ -40,7 +40,6 @@ from ..update.micro_batches import MicroStepBatch
 from ..update.regularizers import KLLimit, Regularizers
 from ..update.rollouts import check_rollout_func
 from ..validation.trainer import ValidatingTrainer
-from .checkpointing import without_checkpointing
 from .checks.adapters import check_adapters
 from .checks.advice import advice
 from .checks.arguments import check_arguments
@@ -154,10 +153,8 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
-        if self.use_vllm and (sentence := other_logprobs(self.vllm_generation)):
-            if args.mismatch_limit is not None:
-                raise ValueError(f"`mismatch_limit`: {sentence} Or leave `mismatch_limit` out.")
-            logger.warning(f"{sentence} Until then the metrics `mismatch/...` say nothing.")
+        if self.use_vllm and (sentence := other_logprobs(self.vllm_generation, args.mismatch_limit)):
+            logger.warning(sentence)
         if args.disable_dropout:
             disable_functional_dropout(self.model)
         by_threshold = args.label_rule == "threshold"
@@ -234,13 +231,11 @@ class REALTrainer(ValidatingTrainer):
         if isinstance(generation_batch, MicroStepBatch):
             return generation_batch  # prepared by `training_step`
         if not self.model.training:
-            with without_checkpointing(self.model):
-                return self._evaluation_batch(generation_batch)
+            return self._evaluation_batch(generation_batch)
         slot = self._step % self.args.steps_per_generation
         step, micro_step = divmod(slot, micro_steps_per_step(self.args))
         if self._generation is None or self._step % (self.args.steps_per_generation * self.num_iterations) == 0:
-            with without_checkpointing(self.model):
-                self._generation = self._planner.plan(generation_batch, first_step=step)
+            self._generation = self._planner.plan(generation_batch, first_step=step)
         if micro_step == 0:
             self._loss.start_step(self._generation, step)
         forwards = self._generation.micro_step(step, micro_step)
