@@ -4,8 +4,7 @@ In: one forward's rollouts (`layouts.py`). Out: values `(B, C)` under the policy
 rollouts are run and when (`planning.py`, `loss.py`), what keeps packed rows apart (`attention.py`).
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -83,22 +82,3 @@ class Forwards:
 
     def _attention(self, model: Any, batch: MicroBatch) -> AbstractContextManager[None]:
         return packed_attention(model, self.may_share) if isinstance(batch, PackedBatch) else nullcontext()
-
-
-@contextmanager
-def without_checkpointing(model: nn.Module) -> Iterator[None]:
-    """
-    Until the end of the block no layer recomputes its activations, which only a gradient needs.
-
-    TRL has a context for it that lets Transformers enable checkpointing again at every exit; each time the embedding
-    gets one more forward hook, which is never removed. Inside this one TRL finds nothing to turn off.
-    """
-    # Own attributes alone: a wrapper of PEFT hands on what it is asked for
-    layers = [module for module in model.modules() if vars(module).get("gradient_checkpointing")]
-    for layer in layers:
-        layer.gradient_checkpointing = False
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.gradient_checkpointing = True

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from ..engines.backwards import backward_without_sync
+from ..engines.checkpointing import without_checkpointing
 from ..objective import Objective, sequence_scores
 from .choice import LayoutChoice
-from .forwards import Forwards, without_checkpointing
+from .forwards import Forwards
 from .generation import Generation, StepWeights
 from .layouts import MicroBatch, MicroStepBatch
 from .metrics import StepMetrics, mismatch_sums, score_sums

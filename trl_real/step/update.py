@@ -11,9 +11,10 @@ import torch
 from accelerate import Accelerator
 
 from ..engines.backwards import one_forward_per_backward
+from ..engines.checkpointing import without_checkpointing
 from ..objective import Objective
 from .choice import LayoutChoice
-from .forwards import Forwards, without_checkpointing
+from .forwards import Forwards
 from .generation import Generation
 from .layouts import MicroStepBatch
 from .loss import StepLoss
@@ -62,8 +63,7 @@ class UpdatePhase:
         counts = self.planner.counts(rollouts)
         if limit := self.choice.position_limit:
             limit.check(int(counts[:, :2].sum(dim=1).max()))
-        with without_checkpointing(self.forwards.policy):
-            self.choice.try_out(rollouts)
+        self.choice.try_out(rollouts)
         return counts
 
     def start_generation(

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..compat import get_config_model_id
+from ..engines.checkpointing import without_checkpointing
 from ..engines.precision import other_logprobs
 from ..metrics.completions import Mark, Pull
 from ..metrics.drift import DriftWatch
@@ -26,7 +27,6 @@ from ..metrics.histograms import HistogramSums
 from ..metrics.mixed import MixedWatch
 from ..metrics.trackers import send_histograms
 from ..objective.labels import group_shares, make_label_rule
-from ..step.forwards import without_checkpointing
 from ..step.layouts import MicroStepBatch
 from ..step.rollouts import Rollout, unpad
 from ..validation.trainer import ValidatingTrainer
@@ -141,10 +141,8 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
-        if self.use_vllm and (sentence := other_logprobs(self.vllm_generation)):
-            if args.mismatch_limit is not None:
-                raise ValueError(f"`mismatch_limit`: {sentence} Or leave `mismatch_limit` out.")
-            logger.warning(f"{sentence} Until then the metrics `mismatch/...` say nothing.")
+        if self.use_vllm and (sentence := other_logprobs(self.vllm_generation, args.mismatch_limit)):
+            logger.warning(sentence)
         if args.disable_dropout:
             disable_functional_dropout(self.model)
         self._train_rule = make_label_rule(

@@ -8,9 +8,11 @@ from peft import LoraConfig
 from torch import nn
 from transformers import TrainerCallback
 
+from tests.support.cuts import train_cut
 from tests.support.tiny import prompts_dataset, tiny_model
 from tests.support.trainers import config, trainer
-from trl_real.step.forwards import without_checkpointing
+from trl_real.engines.checkpointing import without_checkpointing
+from trl_real.step.forwards import Forwards
 
 
 class CountHooks(TrainerCallback):
@@ -39,6 +41,22 @@ def test_no_hooks_pile_up_with_gradient_checkpointing(tmp_path: Path, lora: bool
     run.train()
     assert len(hooks.counts) == 20 and set(hooks.counts) == {hooks.counts[0]}
     assert any(checkpointed(run.model))
+
+
+@pytest.mark.parametrize("options", [dict(num_generations=16), dict(mismatch_limit=150.0)])
+def test_old_log_probabilities_and_scores_are_computed_without_it(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    seen, policy_logps = [], Forwards.policy_logps
+
+    def spy(self: Forwards, batch: Any) -> Any:
+        if self.policy.training:  # in evaluation mode, as in the trial, nothing recomputes
+            seen.append(any(checkpointed(self.policy)))
+        return policy_logps(self, batch)
+
+    monkeypatch.setattr(Forwards, "policy_logps", spy)
+    train_cut(dict(batch=2, steps=2, max_steps=2, checkpointing=True, options=options))
+    assert seen and not any(seen)
 
 
 def test_the_layers_that_were_checkpointed_are_again_even_after_an_error() -> None:
