@@ -47,11 +47,6 @@ def head_scores_labels(add_fused_lm_head: Any) -> bool:
 
 CONTRACT: tuple[Clause, ...] = (
     # ---- TRL: functions, imported in compat.py ----------------------------------------------------------------------
-    Takes(
-        f"{UTILS}:add_fused_lm_head",
-        "the update phase by itself",
-        ("model", "temperature", "cast_lm_head_to_fp32", "outputs"),
-    ),
     Takes(f"{UTILS}:get_callable_name", "names a reward function before any weight is read", ("func",)),
     Takes(f"{UTILS}:get_config_model_id", "names the default output folder", ("config",)),
     Takes(f"{UTILS}:is_async_callable", "errors of a reward function name it", ("func",)),
