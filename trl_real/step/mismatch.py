@@ -2,7 +2,7 @@
 
 In: log-probabilities of the same tokens, from the policy that generated as the trainer computes it, and as the sampler
 gave them. Out: the ratio of every rollout, and which leave a band around 1. Left out: what is logged of it
-(`metrics/mismatch.py`), and what becomes of their labels (`trainer/planning.py`).
+(`metrics.py`), and what becomes of their labels (`planning.py`).
 
 Legend: B rollouts, C completion tokens.
 """

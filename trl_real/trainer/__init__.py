@@ -6,16 +6,15 @@ and everything that TRL does: generation, rewards, logging, checkpoints.
 
 What differs from the paper, from its code, or from GRPOTrainer:
 
-1. Groups with one class only have no loss, but count in the mean, as in the authors' code and unlike Eq. 8 as printed
+1. Groups of one class have no loss but count in the mean, as in the authors' code and unlike Eq. 8 as printed
    (`degenerate_groups="keep"` for the latter).
-2. Rollouts without gradient are not run, and the others are packed without padding where the model can be run so.
-   Entropy, scores and KL are therefore logged over the rollouts that are trained on.
-3. Groups go to the optimizer steps of a generation in data order; TRL shuffles single sequences, which tears groups
-   apart.
+2. Rollouts without gradient are not run; the others are packed without padding if the model supports it. Entropy,
+   scores and KL are therefore logged over the trained rollouts.
+3. Groups go to the optimizer steps of a generation in data order. TRL shuffles single sequences, which splits groups.
 4. The KL term, the entropy bonus and the MoE balance loss are means over rollouts of each rollout's own mean. TRL's
-   are means over the tokens of a micro-batch, which depend on the batch cut.
+   are means over the tokens of a micro-batch, which depend on the batching.
 5. `disable_dropout` defaults to true, since a score compares two forwards of the same rollout.
-6. Metrics of evaluation are those of the whole set, in which every prompt counts once (`validation`).
+6. Metrics of evaluation are those of the complete set, in which every prompt counts once (`validation`).
 """
 
 from .config import REALConfig
