@@ -71,7 +71,7 @@ def document(config: type) -> type:
     for item in described(config):
         kind = item.type.__name__ if isinstance(item.type, type) else item.type
         lines.append(f"    {item.name} (`{kind}`, *optional*, defaults to `{item.default!r}`):")
-        text = f"{item.metadata['help']} Set it: {item.metadata['help'].when}"
+        text = f"{item.metadata['help']} When to set it: {item.metadata['help'].when}"
         lines += textwrap.wrap(text, 112, initial_indent=" " * 8, subsequent_indent=" " * 8)
     config.__doc__ = "\n".join(lines)
     return config

@@ -1,5 +1,6 @@
 """The objective as the paper prints it, one scalar after another, and a training loop without any batch cut."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,6 +39,35 @@ def group_loss(
         torch.log1p(torch.exp(s / tau)) for s in negatives
     ]
     return sum(terms, nothing) / max(len(terms), 1)
+
+
+def group_weights(
+    scores: Iterable[float],
+    labels: Iterable[float],
+    tau: float = 0.5,
+    loss_type: str = "real",
+    degenerate_groups: str = "drop",
+    score_clip: float | None = None,
+) -> list[float]:
+    """Derivative of the loss with respect to every score in closed form: Eq. 9 for REAL, and its like."""
+    limit = math.inf if score_clip is None else score_clip
+    signs = [{1.0: -1, 0.0: 1}.get(label, 0) for label in labels]
+    terms = [  # e^{-s/tau} of a correct rollout, e^{s/tau} of an incorrect one
+        math.exp(max(sign * score, -limit) / tau) if sign else 0.0 for sign, score in zip(signs, scores, strict=True)
+    ]
+    moves = [sign and sign * score >= -limit for sign, score in zip(signs, scores, strict=True)]
+    correct, incorrect = (sum(t for t, s in zip(terms, signs, strict=True) if s == of) for of in (-1, 1))
+    if degenerate_groups == "drop" and not (correct and incorrect):
+        return [0.0] * len(terms)
+    sizes = {
+        "real": lambda term, sign: term / (1 + (correct if sign < 0 else incorrect)),
+        "real_no_anchor": lambda term, sign: term * (incorrect if sign < 0 else correct) / (1 + correct * incorrect),
+        "bce": lambda term, sign: term / (1 + term) / sum(map(abs, signs)),
+    }
+    return [
+        sign * sizes[loss_type](term, sign) / tau if moved else 0.0
+        for term, sign, moved in zip(terms, signs, moves, strict=True)
+    ]
 
 
 def step_loss(scores: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:

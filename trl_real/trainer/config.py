@@ -42,7 +42,7 @@ class REALConfig(ValidationConfig):
         "drop",
         "Groups of correct or of incorrect rollouts only: 'drop' (no gradient, but counted in the mean, as in the "
         "authors' code) or 'keep' (Eq. 8 as printed).",
-        "'keep' to push all-correct groups further up, at the price of running them.",
+        "to repeat Eq. 8 as printed: 'keep' pushes all-correct groups further up, and has to run them.",
     )
     score_clip: float | None = option(
         None,
@@ -79,28 +79,31 @@ class REALConfig(ValidationConfig):
         "all",
         "Rollouts that the KL term, entropy bonus and MoE balance loss act on: 'all', or 'trained' (those with a "
         "gradient from the objective). Each term is a mean over all rollouts of the step either way.",
-        "'trained' with `beta`, an entropy bonus or a Mixture of Experts, to skip the groups of one class.",
+        "with `beta`, an entropy bonus or a Mixture of Experts, where many groups are of one class: 'trained' skips "
+        "them.",
         one_of("all", "trained"),
     )
     mismatch_limit: float | None = option(
         None,
         "With vLLM: drops the label of a rollout whose probabilities in training and in sampling differ by more than "
         "this factor, as a geometric mean over its tokens.",
-        "when `mismatch/sequence_worst` shows rollouts far from 1, such as 1.1: quantized or low-precision sampling.",
+        "to 1.1, for example, with quantized or low-precision sampling, when `mismatch/sequence_worst` is far from 1.",
         number(" above 1", lambda value: value > 1),
     )
     pack_rollouts: bool | None = option(
         None,
         "Pack rollouts one after another instead of padding them. Default: if the model supports it, which is checked "
         "at the start. True makes it an error if it does not; False always pads.",
-        "True to be told if packing fails, False to compare with padded rows.",
+        "to False to compare with padding or to work around an attention kernel, to True in a run that must not fall "
+        "back to padding.",
     )
     share_prompts: bool | None = option(
         None,
         "Compute a prompt once for its rollouts in a packed forward. Default: if the model supports it, which is "
         "checked at the start, and that saves a tenth of a forward's tokens. True makes it an error if it does not; "
         "False never shares.",
-        "True to be told if sharing fails and to share however little it saves, False to compare.",
+        "to False to compare or to work around an attention kernel, to True with long prompts, in a run that must not "
+        "fall back.",
     )
     disable_dropout: bool = field(
         default=True,
@@ -116,19 +119,21 @@ class REALConfig(ValidationConfig):
         self._check_fields()
         super().__post_init__()
         self._check_batches()
+        self._check_functions()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON takes them: functions by their import path."""
-        return {name: name_of(value) if callable(value) else value for name, value in super().to_dict().items()}
+        return {name: name_of(value) for name, value in super().to_dict().items()}
 
     def _check_options(self) -> None:
         check_values(self)
-        self._check_objective()
         if self.num_generations is None or self.num_generations < 2:
             raise ValueError(
                 f"`num_generations` must be 2 or more, got {self.num_generations!r}: REAL contrasts correct with "
                 "incorrect rollouts of the same prompt. Write num_generations=8, as in the paper."
             )
+        loss_type = LOSS_TYPES[0] if self._has_own_loss() else self.loss_type
+        check_options(self.tau, loss_type, self.degenerate_groups, self.score_clip)
         if self.kl_target == "old" and self.beta == 0.0:
             warnings.warn("`kl_target='old'` has no effect while `beta` is 0.", stacklevel=4)
         if self.kl_target == "old" and self.sync_ref_model:
@@ -136,17 +141,19 @@ class REALConfig(ValidationConfig):
                 "`sync_ref_model` needs a reference model: set `kl_target='ref'`, or `sync_ref_model=False`."
             )
 
-    def _check_objective(self) -> None:
-        """The options of a built-in loss, or the user's own functions, which are run on a small random group."""
-        own = callable(self.loss_type) or (isinstance(self.loss_type, str) and ":" in self.loss_type)
-        check_options(self.tau, LOSS_TYPES[0] if own else self.loss_type, self.degenerate_groups, self.score_clip)
-        if own:
-            check_group_loss(load_function("loss_type", self.loss_type))
+    def _check_functions(self) -> None:
+        """The user's own functions keep their contracts on small random groups."""
+        if self._has_own_loss():
+            for size in {self.num_generations, self.num_generations_eval or self.num_generations}:
+                check_group_loss(load_function("loss_type", self.loss_type), size)
             for name in ("tau", "degenerate_groups", "score_clip"):
                 if getattr(self, name) != getattr(type(self), name):
-                    warnings.warn(f"`{name}` has no effect with your own `loss_type`.", stacklevel=5)
+                    warnings.warn(f"`{name}` has no effect with your own `loss_type`.", stacklevel=4)
         if self.label_func is not None:
-            check_label_func(load_function("label_func", self.label_func))
+            check_label_func(load_function("label_func", self.label_func), self.num_generations)
+
+    def _has_own_loss(self) -> bool:
+        return callable(self.loss_type) or (isinstance(self.loss_type, str) and ":" in self.loss_type)
 
     def _check_fields(self) -> None:
         """Refuse what would change the meaning of REAL; warn about what has none in it."""

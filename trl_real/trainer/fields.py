@@ -5,6 +5,7 @@ module (`make docs` writes it); a test keeps both complete for the installed TRL
 Transformers.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import Field, dataclass
 from typing import Any
@@ -149,7 +150,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _sentence(item: Field) -> str:
-    when = item.metadata["help"].when
+    when = re.sub(r"docs/([\w/-]+\.md)", r"[\1](\1)", item.metadata["help"].when)
     return f"{when[0].upper()}{when[1:]}"
 
 

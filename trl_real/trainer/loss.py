@@ -78,7 +78,7 @@ class StepLoss:
 
     def start_evaluation_batch(self, labels: torch.Tensor) -> None:
         """Whole groups with these labels (P, G), sampled just now, so that every score is 0."""
-        self.step = StepWeights(labels, 0, on_policy=True, trained=labels.numel())
+        self.step = StepWeights(labels, 0, on_policy=True)
         self._weigh(torch.zeros_like(labels))
 
     def _weigh(self, scores: torch.Tensor) -> None:

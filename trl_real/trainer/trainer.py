@@ -36,6 +36,7 @@ from ..engines.backwards import one_forward_per_backward
 from ..engines.precision import other_logprobs
 from ..metrics.drift import DriftWatch
 from ..metrics.trackers import send_histograms
+from ..objective import LOSS_TYPES
 from ..objective.labels import make_label_rule
 from ..objective.objective import make_objective
 from ..update.generation import Generation
@@ -180,7 +181,7 @@ class REALTrainer(ValidatingTrainer):
         regularized = args.beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
         objective = make_objective(args.tau, args.loss_type, args.degenerate_groups, args.score_clip)
         regularizers = Regularizers(args.beta, args.kl_target, args.use_bias_correction_kl, balance_coef)
-        drift_watch = DriftWatch(args.tau) if args.score_clip is None else None
+        drift_watch = DriftWatch(args.tau) if args.score_clip is None and args.loss_type in LOSS_TYPES else None
         self._forwards = Forwards(self)
         self._record = StepRecord(self, drift_watch, regularized)
         if args.regularize == "trained" and not regularized:
