@@ -1,7 +1,7 @@
 """The objective as the paper prints it, one scalar after another, and a training loop without any batch cut."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -70,10 +70,10 @@ def group_weights(
     ]
 
 
-def step_loss(scores: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
+def step_loss(scores: torch.Tensor, labels: torch.Tensor, loss: Callable = group_loss) -> torch.Tensor:
     """Mean over all groups (N, G); those of one class give 0 but count."""
     groups = zip(scores, labels.tolist(), strict=True)
-    return sum((group_loss(s, y, **options) for s, y in groups), scores.new_zeros(())) / len(scores)
+    return sum((loss(s, y) for s, y in groups), scores.new_zeros(())) / len(scores)
 
 
 def completion_logps(model: nn.Module, prompt: list[int], completion: list[int]) -> torch.Tensor:
@@ -82,13 +82,22 @@ def completion_logps(model: nn.Module, prompt: list[int], completion: list[int])
     return logits.log_softmax(-1)[range(len(completion)), completion]
 
 
-def train(model: nn.Module, generations: list[list[list[dict[str, Any]]]], lr: float, epsilon: float) -> nn.Module:
+def train(
+    model: nn.Module,
+    generations: list[list[list[dict[str, Any]]]],
+    lr: float,
+    epsilon: float | None,
+    loss: Callable = group_loss,
+) -> nn.Module:
     """
     Train on `generations[generation][step]`, a list of rollouts with `prompt`, `completion`, `label` and `group`.
 
-    AdamW, gradients clipped to norm 1, as the trainers of the tests do.
+    AdamW, gradients clipped to norm 1, as the trainers of the tests do; without `epsilon` SGD without clipping, which
+    shows the scale of a gradient.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, eps=epsilon, weight_decay=0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    if epsilon is not None:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, eps=epsilon, weight_decay=0.0)
     for steps in generations:
         with torch.no_grad():
             for rollout in (rollout for step in steps for rollout in step):
@@ -101,7 +110,8 @@ def train(model: nn.Module, generations: list[list[list[dict[str, Any]]]], lr: f
             groups = len({rollout["group"] for rollout in step})
             labels = torch.tensor([rollout["label"] for rollout in step]).view(groups, -1)
             optimizer.zero_grad(set_to_none=False)
-            step_loss(torch.stack(scores).view(groups, -1), labels).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            step_loss(torch.stack(scores).view(groups, -1), labels, loss).backward()
+            if epsilon is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
     return model

@@ -18,9 +18,9 @@ from transformers import TrainerCallback
 
 from tests.support.cuts import GROUP, trainer_for
 from tests.support.tiny import (
-    digest,
     fixed_completion,
     fixed_reward,
+    graded_reward,
     prompts_dataset,
     tiny_model,
     tiny_moe,
@@ -96,12 +96,6 @@ CASES: dict[str, dict[str, Any]] = {
     "short last window, with terms": dict(window=True, options=dict(**KL, entropy_coef=0.5)),
     "short last window of a mixture of experts": dict(window=True, moe=True),
 }
-
-
-def graded_reward(prompts: list[str], completion_ids: list[list[int]]) -> list[float | None]:
-    """One of five grades, or none."""
-    luck = [digest("grade", prompt, tuple(ids)) for prompt, ids in zip(prompts, completion_ids, strict=True)]
-    return [None if number % 17 == 3 else number % 5 / 4 for number in luck]
 
 
 def ranked(group: list[Sample]) -> list[Sample]:
