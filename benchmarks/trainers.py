@@ -49,7 +49,7 @@ def build_config(method: str, setting: Setting, steps: int, fields: dict[str, An
     """
     _, config_class, own = TRAINERS[method]
     if method == "REAL":
-        own = own | {"regularize": setting.regularize, "kl_limit": setting.kl_limit}
+        own = own | {"regularize": setting.regularize}
     per_generation, rest = divmod(setting.rollouts, setting.batch)
     if rest or per_generation % steps:
         raise ValueError(

@@ -111,7 +111,6 @@ def test_whole_groups_are_whole(cut):
         backwards = [[forward] for micro_step in plan.micro_steps for forward in micro_step]
         if not capacity.one_per_backward:
             backwards = list(filter(None, plan.micro_steps))
-        assert plan.in_one_micro_step == (len(backwards) <= 1)
         of_group = Counter(g for forwards in backwards for g in {row // group for row in rows_of(forwards)})
         assert not plan.whole_groups or set(of_group.values()) <= {1}
         apart = capacity.one_per_backward and capacity.position_limit is not None
@@ -159,18 +158,18 @@ def test_rows_of_like_length_share_a_forward():
 
 def test_padded_rows_share_a_forward_where_each_needs_a_backward():
     plan = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True)
-    assert plan.micro_steps == ((((0, 3, 2, 1),),),) and plan.whole_groups and plan.in_one_micro_step
+    assert plan.micro_steps == ((((0, 3, 2, 1),),),) and plan.whole_groups
 
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_group_on_both_sides_of_a_limit_is_whole_only_if_they_share_a_backward(packed):
     options = dict(packed=packed, position_limit=50)
     torn = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True, **options)
-    assert not torn.whole_groups and not torn.in_one_micro_step
+    assert not torn.whole_groups
     shared = plan_one([90, 10, 12, 80], 2, 1, 4, **options)
-    assert shared.whole_groups and shared.in_one_micro_step and shared.micro_steps == torn.micro_steps
+    assert shared.whole_groups and shared.micro_steps == torn.micro_steps
     kept = plan_one([90, 80, 12, 10], 2, 1, 4, one_per_backward=True, **options)
-    assert kept.whole_groups and not kept.in_one_micro_step  # a group on each side
+    assert kept.whole_groups  # a group on each side
 
 
 def test_short_rollouts_share_the_memory_that_long_ones_would_take():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .own import GroupFunction, check_labels
+from .own import GroupFunction, make_labels
 
 
 @dataclass
@@ -45,7 +45,7 @@ class LabelRule:
         if self.label_func is None:
             labels = (rewards > self.threshold).float()
         else:
-            labels = check_labels(self.label_func(rewards), rewards)
+            labels = make_labels(self.label_func, rewards)
         return labels.masked_fill(rewards.isnan(), torch.nan)
 
     def warning(self, rewards: torch.Tensor) -> str | None:

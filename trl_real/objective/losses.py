@@ -166,14 +166,14 @@ def losses_and_weights(
             As for [`group_losses`].
 
     Returns:
-        `tuple` of `torch.Tensor` of shapes `(N,)` and `(N, G)`, detached. The weight of an unlabelled rollout is 0.
+        `tuple` of `torch.Tensor` of shapes `(N,)` and `(N, G)`, detached.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.autocast(scores.device.type, enabled=False):  # a product would be in bfloat16
         leaf = scores.detach().to(torch.promote_types(scores.dtype, torch.float32)).requires_grad_()
         losses = group_loss(leaf, labels)
         total = losses.sum() + 0.0 * leaf.nan_to_num().sum()  # a loss may be constant where no group is trained
         (weights,) = torch.autograd.grad(total, leaf)
-    return losses.detach(), weights.masked_fill(labels.isnan(), 0.0)
+    return losses.detach(), weights
 
 
 def mixed_groups(labels: torch.Tensor) -> torch.Tensor:

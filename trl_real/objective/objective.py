@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -41,12 +42,12 @@ class Objective:
 
         Returns:
             `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of
-            the group; both are 0 for a rollout without a label.
+            the group; both are 0 for a rollout without a label and in a group that is not trained.
         """
-        losses, weights = losses_and_weights(self.group_loss, scores, labels)
-        labelled = ~labels.isnan()
-        shares = losses / labelled.sum(dim=1).clamp(min=1)
-        return weights, shares[:, None] * labelled
+        informative = self.informative(labels)
+        losses, weights = losses_and_weights(self.group_loss, scores.masked_fill(~informative, 0.0), labels)
+        shares = losses / informative.sum(dim=1).clamp(min=1)
+        return weights.masked_fill(~informative, 0.0), shares[:, None] * informative
 
 
 def make_objective(
@@ -55,7 +56,7 @@ def make_objective(
     """The objective of these options; `loss_type` names a built-in loss, or is the user's function or its path."""
     if not isinstance(loss_type, str) or loss_type not in LOSSES:
         own = load_function("loss_type", loss_type)
-        return Objective(tau, own, lambda labels: trained_groups(own, labels))
+        return Objective(tau, lambda scores, labels: own(scores, labels.clone()), partial(trained_groups, own))
     options = (tau, loss_type, degenerate_groups, score_clip)
 
     def trains(labels: torch.Tensor) -> torch.Tensor:

@@ -24,8 +24,6 @@ class StepWeights:
             Row of the first rollout of the first group.
         on_policy (`bool`):
             Whether the policy is still the one that generated, so that every score is 0.
-        trained (`int`):
-            Rollouts of the step that are run, on all processes.
         weights, shares (`torch.Tensor` of shape `(N, G)`, *optional*):
             From [`Objective.weigh`]; `None` while the scores are not known.
     """
@@ -33,7 +31,6 @@ class StepWeights:
     labels: torch.Tensor
     first_row: int
     on_policy: bool
-    trained: int
     weights: torch.Tensor | None = None
     shares: torch.Tensor | None = None
 
@@ -98,4 +95,4 @@ class Generation:
         """The groups of an optimizer step, weights not yet known."""
         plan = self.plans[step]
         labels = self.labels[plan.groups.start : plan.groups.stop]
-        return StepWeights(labels, plan.groups.start * self.labels.size(1), on_policy, plan.trained)
+        return StepWeights(labels, plan.groups.start * self.labels.size(1), on_policy)

@@ -64,7 +64,7 @@ class StepLoss:
     def start_evaluation_batch(self, labels: torch.Tensor, metrics: StepMetrics) -> None:
         """Complete groups with these labels (P, G), sampled just now, so that every score is 0."""
         self.metrics, self.training = metrics, False
-        self.step = StepWeights(labels, 0, on_policy=True, trained=labels.numel())
+        self.step = StepWeights(labels, 0, on_policy=True)
         self._weigh(torch.zeros_like(labels))
 
     def _score(self, forwards: list[list[Rollout]]) -> None:

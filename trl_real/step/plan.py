@@ -55,11 +55,6 @@ class StepPlan:
         """How many rows are run, on all processes."""
         return sum(len(rows) for micro_step in self.micro_steps for forward in micro_step for rows in forward)
 
-    @property
-    def in_one_micro_step(self) -> bool:
-        """Whether all rows run before the same backward."""
-        return sum(len(step) if self.one_per_backward else bool(step) for step in self.micro_steps) <= 1
-
     def rows(self, process: int) -> list[int]:
         """The rows that a process runs in this step."""
         return [row for micro_step in self.micro_steps for forward in micro_step for row in forward[process]]

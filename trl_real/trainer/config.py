@@ -1,48 +1,18 @@
 """REALConfig: GRPOConfig with the options of REAL, and the checks that keep groups complete.
 
 An option is written once, here: name, type, default, help, when to set it, allowed values. The docstring, `--help`,
-docs/config.md and the checks come from its metadata.
+docs/config.md and the checks come from there.
 """
 
-import inspect
 import math
-import textwrap
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..objective import LOSS_TYPES, check_group_loss, check_label_func, check_options, load_function, name_of
+from ..options import check_values, document, number, one_of, option
 from ..validation.config import ValidationConfig
 from .fields import INERT, REFUSED
-
-
-Check = tuple[str, Callable[[Any], bool]]  # what a value must be, in words and in code
-
-
-def _option(default: Any, text: str, when: str, must: Check | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "when": when, "must": must})
-
-
-def _one_of(*values: str) -> Check:
-    return f"must be one of {', '.join(map(repr, values))}", lambda value: value in values
-
-
-def _number(words: str, holds: Callable[[float], bool]) -> Check:
-    return f"must be a finite number{words}", lambda value: value is None or (math.isfinite(value) and holds(value))
-
-
-def document(config: type) -> type:
-    """Writes the options of a dataclass into its docstring."""
-    lines = [f"{inspect.getdoc(config)}", "", "Parameters:"]
-    for item in fields(config):
-        if "when" in item.metadata:
-            kind = item.type.__name__ if isinstance(item.type, type) else item.type
-            lines.append(f"    {item.name} (`{kind}`, *optional*, defaults to `{item.default!r}`):")
-            text = f"{item.metadata['help']} Set it: {item.metadata['when']}"
-            lines += textwrap.wrap(text, 112, initial_indent=" " * 8, subsequent_indent=" " * 8)
-    config.__doc__ = "\n".join(lines)
-    return config
 
 
 @document
@@ -57,80 +27,83 @@ class REALConfig(ValidationConfig):
         the message names the field and what to write instead.
     """
 
-    tau: float = _option(
+    tau: float = option(
         0.5,
         "Temperature τ of the classification loss (Section 5.1). Gradient weights are bounded by 1/τ.",
         "hardly ever. 0.1 collapsed in the paper (Section 5.3); on a small task it made no difference.",
     )
-    loss_type: str = _option(
+    loss_type: str = option(
         "real",
         "'real' (anchored softmax, Eq. 8), 'real_no_anchor' (Eq. 2), 'bce' (Eq. 11 as a mean over the group), or your "
         "own: a function, or 'package.module:function'.",
         "to repeat the paper's ablations, or to train an objective of your own (docs/guides/own-objective.md).",
     )
-    degenerate_groups: str = _option(
+    degenerate_groups: str = option(
         "drop",
         "Groups of correct or of incorrect rollouts only: 'drop' (no gradient, but counted in the mean, as in the "
         "authors' code) or 'keep' (Eq. 8 as printed).",
-        "'keep' to push all-correct groups further up, at the price of running them.",
+        "to repeat Eq. 8 as printed: 'keep' pushes all-correct groups further up, and has to run them.",
     )
-    score_clip: float | None = _option(
+    score_clip: float | None = option(
         None,
         "Experimental, not in the paper: no gradient for a correct rollout whose score is above this, nor for an "
         "incorrect one whose score is below minus this (nats per token).",
         "when a warning says that updates overshoot and the learning rate should stay: two or three times "
         "`scores/abs_mean` of a healthy run.",
     )
-    label_threshold: float | None = _option(
+    label_threshold: float | None = option(
         None,
         "A rollout is correct when its reward exceeds this. 0.5 by default; with several reward functions it is "
         "compared with their weighted sum and has no default, unless `label_reward_func` is set.",
         "when rewards are not 0 and 1, or several functions decide together.",
-        _number("", lambda value: True),
+        number("", lambda value: True),
     )
-    label_reward_func: str | None = _option(
+    label_reward_func: str | None = option(
         None,
         "Name of the one reward function that decides whether a rollout is correct.",
         "with several reward functions, one of which checks the answer.",
     )
-    label_func: str | None = _option(
+    label_func: str | None = option(
         None,
         "Your own labels in place of the threshold: a function, or 'package.module:function', from rewards (P, G) to "
         "labels (P, G) of 1, 0 or NaN. Evaluation keeps the threshold.",
         "for graded rewards that a threshold serves badly (docs/guides/own-objective.md).",
     )
-    kl_target: str = _option(
+    kl_target: str = option(
         "ref",
         "Policy of the KL term that `beta` weighs: 'ref' (reference model) or 'old' (the policy that generated).",
         "with `beta` above 0: 'old' stays near the policy that sampled, and needs no reference model.",
-        _one_of("ref", "old"),
+        one_of("ref", "old"),
     )
-    regularize: str = _option(
+    regularize: str = option(
         "all",
         "Rollouts that the KL term, entropy bonus and MoE balance loss act on: 'all', or 'trained' (those with a "
         "gradient from the objective). Each term is a mean over all rollouts of the step either way.",
-        "'trained' with `beta`, an entropy bonus or a Mixture of Experts, to skip the groups of one class.",
-        _one_of("all", "trained"),
+        "with `beta`, an entropy bonus or a Mixture of Experts, where many groups are of one class: 'trained' skips "
+        "them.",
+        one_of("all", "trained"),
     )
-    mismatch_limit: float | None = _option(
+    mismatch_limit: float | None = option(
         None,
         "With vLLM: drops the label of a rollout whose probabilities in training and in sampling differ by more than "
         "this factor, as a geometric mean over its tokens.",
-        "when `mismatch/sequence_worst` shows rollouts far from 1, such as 1.1: quantized or low-precision sampling.",
-        _number(" above 1", lambda value: value > 1),
+        "to 1.1, for example, with quantized or low-precision sampling, when `mismatch/sequence_worst` is far from 1.",
+        number(" above 1", lambda value: value > 1),
     )
-    pack_rollouts: bool | None = _option(
+    pack_rollouts: bool | None = option(
         None,
         "Pack rollouts one after another instead of padding them. Default: if the model supports it, which is checked "
         "at the start. True makes it an error if it does not; False always pads.",
-        "True to be told if packing fails, False to compare with padded rows.",
+        "to False to compare with padding or to work around an attention kernel, to True in a run that must not fall "
+        "back to padding.",
     )
-    share_prompts: bool | None = _option(
+    share_prompts: bool | None = option(
         None,
         "Compute a prompt once for its rollouts in a packed forward. Default: if the model supports it, which is "
         "checked at the start, and that saves a tenth of a forward's tokens. True makes it an error if it does not; "
         "False never shares.",
-        "True to be told if sharing fails and to share however little it saves, False to compare.",
+        "to False to compare or to work around an attention kernel, to True with long prompts, in a run that must not "
+        "fall back.",
     )
     disable_dropout: bool = field(
         default=True,
@@ -146,22 +119,21 @@ class REALConfig(ValidationConfig):
         self._check_fields()
         super().__post_init__()
         self._check_batches()
+        self._check_functions()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON takes them: functions by their import path."""
-        return {name: name_of(value) if callable(value) else value for name, value in super().to_dict().items()}
+        return {name: name_of(value) for name, value in super().to_dict().items()}
 
     def _check_options(self) -> None:
-        for item in fields(self):
-            value, must = getattr(self, item.name), item.metadata.get("must")
-            if must and not must[1](value):
-                raise ValueError(f"`{item.name}` {must[0]}, got {value!r}.")
-        self._check_objective()
+        check_values(self)
         if self.num_generations is None or self.num_generations < 2:
             raise ValueError(
                 f"`num_generations` must be 2 or more, got {self.num_generations!r}: REAL contrasts correct with "
                 "incorrect rollouts of the same prompt. Write num_generations=8, as in the paper."
             )
+        loss_type = LOSS_TYPES[0] if self._has_own_loss() else self.loss_type
+        check_options(self.tau, loss_type, self.degenerate_groups, self.score_clip)
         if self.kl_target == "old" and self.beta == 0.0:
             warnings.warn("`kl_target='old'` has no effect while `beta` is 0.", stacklevel=4)
         if self.kl_target == "old" and self.sync_ref_model:
@@ -169,17 +141,19 @@ class REALConfig(ValidationConfig):
                 "`sync_ref_model` needs a reference model: set `kl_target='ref'`, or `sync_ref_model=False`."
             )
 
-    def _check_objective(self) -> None:
-        """The options of a built-in loss, or the user's own functions, which are run on a small random group."""
-        own = callable(self.loss_type) or (isinstance(self.loss_type, str) and ":" in self.loss_type)
-        check_options(self.tau, LOSS_TYPES[0] if own else self.loss_type, self.degenerate_groups, self.score_clip)
-        if own:
-            check_group_loss(load_function("loss_type", self.loss_type))
+    def _check_functions(self) -> None:
+        """The user's own functions keep their contracts on small random groups."""
+        if self._has_own_loss():
+            for size in {self.num_generations, self.num_generations_eval or self.num_generations}:
+                check_group_loss(load_function("loss_type", self.loss_type), size)
             for name in ("tau", "degenerate_groups", "score_clip"):
                 if getattr(self, name) != getattr(type(self), name):
-                    warnings.warn(f"`{name}` has no effect with your own `loss_type`.", stacklevel=5)
+                    warnings.warn(f"`{name}` has no effect with your own `loss_type`.", stacklevel=4)
         if self.label_func is not None:
-            check_label_func(load_function("label_func", self.label_func))
+            check_label_func(load_function("label_func", self.label_func), self.num_generations)
+
+    def _has_own_loss(self) -> bool:
+        return callable(self.loss_type) or (isinstance(self.loss_type, str) and ":" in self.loss_type)
 
     def _check_fields(self) -> None:
         """Refuse what would change the meaning of REAL; warn about what has none in it."""

@@ -5,9 +5,12 @@ module (`make docs` writes it); a test keeps both complete for the installed TRL
 Transformers.
 """
 
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass
 from typing import Any
+
+from ..options import described
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _sentence(item: Field) -> str:
-    when = item.metadata["when"]
+    when = re.sub(r"docs/([\w/-]+\.md)", r"[\1](\1)", item.metadata["help"].when)
     return f"{when[0].upper()}{when[1:]}"
 
 
@@ -164,12 +167,12 @@ def markdown_table(config: type) -> str:
 
     Args:
         config (`type`):
-            REALConfig, whose own fields say in their metadata what they do and when to set them.
+            REALConfig, whose own fields say what they do and when to set them.
     """
-    described = [item for item in fields(config) if "when" in item.metadata]
-    own = ((f"`{item.name}`", f"`{item.default}`", item.metadata["help"], _sentence(item)) for item in described)
+    options = described(config)
+    own = ((f"`{item.name}`", f"`{item.default}`", item.metadata["help"], _sentence(item)) for item in options)
     # `loss_type` is a field of GRPOConfig with values of REAL's own
-    different = sorted({*INERT, *NOTES, *REFUSED} - {item.name for item in described})
+    different = sorted({*INERT, *NOTES, *REFUSED} - {item.name for item in options})
     lines = [
         "# Every field of REALConfig",
         "",

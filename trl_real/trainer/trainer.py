@@ -26,6 +26,7 @@ from ..metrics.drift import DriftWatch
 from ..metrics.histograms import HistogramSums
 from ..metrics.mixed import MixedWatch
 from ..metrics.trackers import send_histograms
+from ..objective import LOSS_TYPES
 from ..objective.labels import group_shares, make_label_rule
 from ..step.layouts import MicroStepBatch
 from ..step.rollouts import Rollout, unpad
@@ -153,7 +154,10 @@ class REALTrainer(ValidatingTrainer):
         if args.regularize == "trained" and not self._regularized:
             logger.warning("`regularize='trained'` has no effect: there is no KL term, entropy bonus or balance loss.")
         self._phase = make_phase(self, self._regularized)
-        self._mixed_watch, self._drift_watch = MixedWatch(), DriftWatch(args.tau)
+        self._mixed_watch = MixedWatch()
+        # Its limits are those of the built-in losses
+        watched = args.score_clip is None and args.loss_type in LOSS_TYPES
+        self._drift_watch = DriftWatch(args.tau) if watched else None
         self._histograms = HistogramSums()
         self._reading = self._started = False  # TRL scores completions; the first generation is there
         self._train_sampler = None
@@ -285,7 +289,7 @@ class REALTrainer(ValidatingTrainer):
     def _end_step(self) -> None:
         """Log the optimizer step that ends, and let the entropy controller react to it."""
         means, histograms = self._phase.end_step()
-        if self.args.score_clip is None and (warning := self._drift_watch.warning(means)):
+        if self._drift_watch and (warning := self._drift_watch.warning(means)):
             logger.warning(warning)
         self._histograms.add(histograms)
         for name, value in self._shown(means).items():
