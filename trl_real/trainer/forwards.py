@@ -16,6 +16,7 @@ from torch import nn
 from trl import GRPOTrainer
 
 from ..compat import disable_gradient_checkpointing, use_adapter
+from ..engines.backwards import is_reentrant
 from ..update.micro_batches import MicroBatch, MicroStepBatch, PackedBatch, pack_rollouts, pad_rollouts
 from ..update.packing import attention_window, obstacle, packed_attention, row_boundaries, rows_are_apart
 from ..update.positions import position_limit
@@ -96,6 +97,12 @@ class Forwards:
         config = self.trainer.model.config.get_text_config()
         with capture_router_logits(self.trainer.model) as captured:
             logps, entropies = self._run(model, batch, compute_entropy=True, compute_aux_loss=True)
+        if torch.is_grad_enabled() and not captured[0][-1].requires_grad and is_reentrant(self.trainer.model):
+            raise ValueError(
+                "`router_aux_loss_coef`: reentrant checkpointing leaves the balance loss without a gradient. Write "
+                "gradient_checkpointing_kwargs={'use_reentrant': False}; or, with an adapter under ZeRO-3, for which "
+                "TRL insists on it, gradient_checkpointing=False or router_aux_loss_coef=0."
+            )
         return logps, entropies, balance_losses(captured[0], batch, config.num_experts, config.num_experts_per_tok)
 
     @torch.no_grad()
