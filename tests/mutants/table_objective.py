@@ -56,7 +56,7 @@ MUTANTS = [
     ),
     objective("weights are those of a mean over groups", "total = losses.sum()", "total = losses.mean()"),
     objective("weights only where gradients are on", "with torch.enable_grad(), ", "with ", OWN),
-    objective("a loss under autocast", "(scores.device.type, enabled=False)", "(scores.device.type)", OWN),
+    objective("a loss under autocast", ", torch.autocast(scores.device.type, enabled=False)", "", OWN),
     objective(
         "the clip is on the wrong side",
         "(positive & (scores > limit)) | (negative & (scores < -limit))",
@@ -140,8 +140,6 @@ MUTANTS = [
     objective("a loss without gradient is taken", "not moved[trained].any()", "False", OWN),
     objective("a loss is tried at score 0 alone", "for scale in (0.0, 0.5):", "for scale in (0.0,):", OWN),
     objective("a loss is not tried at score 0", "for scale in (0.0, 0.5):", "for scale in (0.5,):", OWN),
-    objective(
-        "a label function may change rewards", "label_func(rewards.clone()), dtype", "label_func(rewards), dtype", OWN
-    ),
+    objective("labels may change rewards", "label_func(rewards.clone()), dtype", "label_func(rewards), dtype", LABELS),
     objective("labels by lot are taken", "if not torch.equal(first", "if False and torch.equal(first", OWN),
 ]
