@@ -96,7 +96,7 @@ def test_a_server_that_gives_other_log_probabilities_is_said(
     make_trainer(kind, temperature=temperature)
     assert said in caplog.text
     way_out = "vllm serve --logprobs-mode processed_logprobs"
-    with pytest.raises(ValueError, match=f"`mismatch_limit`: {said}.*{way_out}.*Or leave `mismatch_limit` out"):
+    with pytest.raises(ValueError, match=f"`mismatch_limit`: {said}.*{way_out}.*or leave `mismatch_limit` out"):
         make_trainer(kind, temperature=temperature, mismatch_limit=1.1)
 
 

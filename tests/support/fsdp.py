@@ -51,10 +51,10 @@ class Sharded(REALTrainer):
             assert all(isinstance(parameter, DTensor) for parameter in self.model.parameters())
             self.model.register_forward_hook(_check_log_probs)  # called after FSDP's, which casts
         loss = super().training_step(*args, **kwargs)
-        if self.args.bf16:  # with one micro-step, as the sum of two has more digits
+        if self.args.bf16 and not self.args.share_prompts:  # one micro-step, in which both processes have rollouts
             gradients = [p.grad.to_local() for p in self.model.parameters() if p.grad is not None]
             assert any((gradient != gradient.bfloat16()).any() for gradient in gradients), "reduced in bfloat16"
-        assert self._forwards.prompts.shared is True or not self.args.share_prompts
+        assert self._phase.choice.shared is True or not self.args.share_prompts
         return loss
 
 

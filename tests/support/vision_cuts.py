@@ -87,7 +87,7 @@ def decide_on_one_process(target: Path) -> None:
     run = trainer(target, Sharded, **arguments, reward_funcs=all_wrong, rollout_func=rollout_func)
     run.train()
     target.mkdir(exist_ok=True)
-    (target / os.environ["RANK"]).write_text(f"{run._forwards.packs}: {run._forwards.why_padded}", "utf-8")
+    (target / os.environ["RANK"]).write_text(f"{run._phase.choice.packs}: {run._phase.choice.why_padded}", "utf-8")
 
 
 def all_wrong(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:

@@ -15,9 +15,9 @@ from tests.support.cuts import GROUP, ROWS, parameters, train_cut, trainer_for
 from tests.support.tiny import fixed_completion, fixed_reward, prompts_dataset, tiny_model, tiny_tokenizer
 from trl_real import REALTrainer
 from trl_real.metrics.histograms import HISTOGRAMS
-from trl_real.trainer.forwards import Forwards
-from trl_real.update.generation import StepWeights
-from trl_real.update.plan import StepPlan
+from trl_real.step.forwards import Forwards
+from trl_real.step.generation import StepWeights
+from trl_real.step.plan import StepPlan
 
 
 TOLERANCE = 1e-4
@@ -174,7 +174,7 @@ def test_forwards_without_gradient_run_only_where_they_are_needed(monkeypatch):
 
     def counted(self, batch):
         caller = inspect.currentframe().f_back.f_code.co_name
-        purpose = {"remember_logps": "old", "_score": "scores"}.get(caller)
+        purpose = {"_remember_logps": "old", "_score": "scores"}.get(caller)
         if purpose:  # else the trial of packed rows, once
             passes[purpose] = passes.get(purpose, 0) + 1
         return policy_logps(self, batch)

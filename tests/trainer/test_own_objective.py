@@ -30,7 +30,7 @@ from tests.support.tiny import (
 from tests.support.trainers import config, logged, trainer, weights
 from tests.trainer.test_exactness import TOLERANCE, distance
 from trl_real import REALTrainer
-from trl_real.update.plan import StepPlan
+from trl_real.step.plan import StepPlan
 
 
 EXAMPLES = "docs.examples.own_objective"

@@ -106,7 +106,7 @@ CONTRACT: tuple[Clause, ...] = (
         ("_entropy_bonus_enabled", "_last_world_entropy", "entropy_coef", "use_adaptive_entropy"),
     ),
     Has(TRAINER, "the balance loss of experts", ("aux_loss_enabled", "router_aux_loss_coef")),
-    Has(TRAINER, "the KL term", ("beta", "ref_model")),
+    Has(TRAINER, "the KL term", ("ref_model",)),
     Has(TRAINER, "rewards become labels", ("reward_func_names", "reward_funcs", "reward_weights")),
     Has(TRAINER, "groups", ("num_generations", "num_generations_eval", "mask_truncated_completions")),
     Has(TRAINER, "padding and ends of completions", ("_tokenizer", "eos_token_ids", "pad_to_multiple_of")),

@@ -2,7 +2,7 @@
 What DDP and DeepSpeed make of a backward over several forwards.
 
 In: the accelerator and the model of a trainer. Out: whether every forward needs a backward of its own, and one that
-leaves its gradients for a later one to synchronise. Left out: which rollouts share a forward (`update/plan.py`), and
+leaves its gradients for a later one to synchronise. Left out: which rollouts share a forward (`step/plan.py`), and
 FSDP2, which adds up what comes.
 """
 

@@ -6,8 +6,9 @@ In: the arguments of a trainer. Out: nothing, or a `ValueError` that names the f
 settings that work but are hardly meant (`advice`).
 """
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
@@ -134,3 +135,23 @@ def _smaller_generation(args: GRPOConfig, prompts: int) -> str:
         f"Write per_device_train_batch_size={largest} with gradient_accumulation_steps=1 and steps_per_generation=1, "
         "or give it more prompts."
     )
+
+
+def check_rollout_func(rollout_func: Callable | None) -> Callable | None:
+    """The same rollout function, with a clear error where TRL would fail on a completion without tokens."""
+    if rollout_func is None:
+        return None
+
+    @functools.wraps(rollout_func)
+    def checked(prompts: list, trainer: Any) -> dict[str, Any]:
+        output = rollout_func(prompts, trainer)
+        for index, ids in enumerate(output.get("completion_ids", [])):
+            if len(ids) == 0:
+                raise ValueError(
+                    f"`rollout_func` returned an empty completion for prompt {index}. Return at least one token in "
+                    "`completion_ids`, for example the end-of-sequence token; an `env_mask` of 0 keeps it out of the "
+                    "loss."
+                )
+        return output
+
+    return checked
