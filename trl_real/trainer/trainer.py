@@ -26,8 +26,7 @@ from ..metrics.drift import DriftWatch
 from ..metrics.histograms import HistogramSums
 from ..metrics.mixed import MixedWatch
 from ..metrics.trackers import send_histograms
-from ..objective import LOSS_TYPES
-from ..objective.labels import group_shares, make_label_rule
+from ..objective import LOSS_TYPES, group_shares, make_label_rule
 from ..step.layouts import MicroStepBatch
 from ..step.rollouts import Rollout, unpad
 from ..validation.trainer import ValidatingTrainer
