@@ -88,8 +88,11 @@ def test_the_wheel_ships_every_module_every_recipe_and_the_typing_marker(tmp_pat
     [wheel] = tmp_path.glob("*.whl")
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trl_real").rglob("*.py")}
-    recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.*") if path.is_file()}
-    recipes = {f"trl_real/{name}" for name in recipes if name.endswith((".yaml", ".json", ".jsonl"))}
+    recipes = {
+        f"trl_real/{path.relative_to(ROOT).as_posix()}"
+        for path in (ROOT / "recipes").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert shipped == modules | recipes | {"trl_real/py.typed"}
 
 
