@@ -121,7 +121,7 @@ def test_the_wheel_ships_every_module_every_recipe_and_the_typing_marker(tmp_pat
         for path in (ROOT / "recipes").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert shipped == modules | recipes | {"trl_real/py.typed"}
+    assert shipped == modules | recipes | {"trl_real/py.typed", "trl_real/cli/options.json"}
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "Makefile", ROOT / ".ci/run"], ids=lambda path: path.name)

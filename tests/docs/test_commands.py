@@ -30,8 +30,9 @@ from trl_real.cli.recipes import parse as parse_recipes
 from trl_real.evaluation.options import EvaluationArguments
 from trl_real.recipe.methods import METHODS
 from trl_real.recipe.options import RecipeArguments
-from trl_real.recipe.reading import build_options, read_method, read_options, split_config
+from trl_real.recipe.reading import build_options, read_method, read_options
 from trl_real.recipe.shipped import find_recipe
+from trl_real.recipe.words import split_config
 
 
 RECIPES = ROOT / "recipes"
