@@ -1,6 +1,7 @@
 """The command trl-real: its help, its recipes, its doctor, and the words that go to the launcher."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_help_fits_a_screen(words: list[str], capsys: pytest.CaptureFixture) -> 
     lines = run(capsys, *words, "--help").splitlines()
     assert 3 < len(lines) <= 50
     assert max(map(len, lines)) <= 110
+    assert not re.search("--[a-z_]+[A-Z]", "\n".join(lines))  # a long name is apart from its text
 
 
 def test_help_names_all_commands_and_help_all_every_field(capsys: pytest.CaptureFixture) -> None:

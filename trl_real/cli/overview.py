@@ -66,7 +66,7 @@ def _describe_fields(option_class: type, names: Iterable[str]) -> str:
     fields = {field.name: field for field in dataclasses.fields(option_class)}
     lines = []
     for name in names:
-        start = f"  --{name}".ljust(28)
+        start = f"  --{name}  ".ljust(28)
         text = " ".join(str(fields[name].metadata["help"]).replace("%%", "%").split())
         lines.append(start + textwrap.shorten(text, WIDTH - len(start), placeholder=" ..."))
     return "\n".join(lines)
