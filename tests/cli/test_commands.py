@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -74,6 +75,7 @@ def test_help_fits_a_screen(words: list[str], capsys: pytest.CaptureFixture) -> 
     lines = run(capsys, *words, "--help").splitlines()
     assert 3 < len(lines) <= (80 if words == ["train"] else 50)  # no description is cut
     assert max(map(len, lines)) <= 110
+    assert not re.search("--[a-z_]+[A-Z]", "\n".join(lines))  # a long name is apart from its text
 
 
 def test_help_shows_what_every_run_has_and_complete_descriptions(capsys: pytest.CaptureFixture) -> None:
