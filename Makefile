@@ -43,7 +43,7 @@ format: $(VENV)/.dev ## Repair style
 	$(VENV)/bin/ruff format .
 
 docs: $(VENV)/.dev ## Write docs/config.md anew from trl_real/trainer/fields.py, and build the site strictly into site/
-	$(VENV)/bin/python -c "from trl_real.trainer.fields import markdown_table; print(markdown_table(), end='')" > docs/config.md
+	$(VENV)/bin/python -c "from trl_real import REALConfig; from trl_real.trainer.fields import markdown_table; print(markdown_table(REALConfig), end='')" > docs/config.md
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 clean: ## Remove what the targets above created

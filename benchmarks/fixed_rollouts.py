@@ -36,7 +36,6 @@ class Setting:
     gradient_checkpointing: bool = about("Recompute activations in the backward.", False)
     entropy_coef: float = about("Entropy bonus of both trainers, a term beside the objective.", 0.0)
     regularize: str = about("Rollouts that such a term acts on in REAL: all or trained.", "all")
-    kl_limit: float | None = about("Limit to the KL of a step in REAL.", None)
 
 
 def build_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:

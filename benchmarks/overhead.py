@@ -21,8 +21,8 @@ import torch.distributed as dist
 from accelerate import PartialState
 from fixed_rollouts import MIXES, Rollouts, Setting
 
-from trl_real.update.plan import Capacity, StepPlan, plan_generation
-from trl_real.update.rollouts import Rollout, exchange
+from trl_real.step.plan import Capacity, StepPlan, plan_generation
+from trl_real.step.rollouts import Rollout, exchange
 
 
 GROUP, STEPS, LONGEST = 8, 4, 8192

@@ -18,11 +18,10 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from trl_real import REALConfig, REALTrainer
-from trl_real.update.micro_batches import PackedBatch, pack_rollouts
-from trl_real.update.packing import packed_attention, row_boundaries
-from trl_real.update.prefix_attention import Prefixes
-from trl_real.update.prefixes import SharedBatch, share_prompts
-from trl_real.update.rollouts import Rollout
+from trl_real.step.attention import packed_attention, row_boundaries
+from trl_real.step.layouts import PackedBatch, SharedBatch, pack_rollouts, share_prompts
+from trl_real.step.prefix_attention import Prefixes
+from trl_real.step.rollouts import Rollout
 
 
 TRAINERS = {"GRPO": (GRPOTrainer, GRPOConfig, {"loss_type": "grpo"}), "REAL": (REALTrainer, REALConfig, {})}
@@ -50,7 +49,7 @@ def build_config(method: str, setting: Setting, steps: int, fields: dict[str, An
     """
     _, config_class, own = TRAINERS[method]
     if method == "REAL":
-        own = own | {"regularize": setting.regularize, "kl_limit": setting.kl_limit}
+        own = own | {"regularize": setting.regularize}
     per_generation, rest = divmod(setting.rollouts, setting.batch)
     if rest or per_generation % steps:
         raise ValueError(

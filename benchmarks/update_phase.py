@@ -41,7 +41,7 @@ from trainers import Limit, UpdatePhase, in_turn, peak_bytes
 from transformers import HfArgumentParser
 
 from trl_real.rehearsal.peak import GIVE_BACK
-from trl_real.update.prefixes import share_prompts
+from trl_real.step.layouts import share_prompts
 
 
 SECONDS = ["GRPO s", "REAL s", "ratio", "x limit", "trained tokens/s, GRPO", "REAL"]

@@ -46,7 +46,6 @@ CURVES = {
     "negative_score": "scores/negative_mean",
     "kl_old": "kl_old",
     "kl": "kl",
-    "trained_kl": "kl_limit/kl",
     "mixed": "groups/mixed",
     "one_class": "frac_reward_zero_std",
 }

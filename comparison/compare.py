@@ -6,7 +6,8 @@ Compares methods over learning rates and seeds on tasks that a CPU trains in sec
     python -m comparison --config comparison/studies/chain5.yaml --report docs/results/chain5.jsonl
 
 In: a YAML file with tasks, methods and studies. A study is a task, some options, and combinations of its methods,
-learning rates and seeds; each combination is a cell, one training with the real trainers. Seeds that are not among the
+learning rates and seeds; each combination is a cell, one training with the real trainers. Methods whose options the
+package has no more stand in a file of their own (`gone`): they are reported, not trained. Seeds that are not among the
 `sweep_seeds` are only trained with the learning rate that the sweep chose. Out, in `--output_dir`: a JSON file per
 cell, written when it is done; `cells.jsonl` with all of them, `tables.md`, and the figures that the plan wants
 (`figure.py`). Cells that are there are not trained again, so an interrupted comparison goes on where it stopped.

@@ -21,6 +21,7 @@ Cell = dict[str, Any]
 Plan = dict[str, Any]
 
 SECTIONS = ("scoring", "tasks", "common", "methods", "studies")
+GONE = ("gone",)  # not needed: a file of methods whose options are gone, of which there are records alone
 STUDY_FIELDS = ("title", "task", "methods", "learning_rates", "sweep_seeds", "seeds", "options", "level", "figures")
 FIGURES = ("methods", "curves", "costs")
 SCORING_FIELDS = ("validation_prompts", "test_prompts", "samples", "probe_prompts", "probe_steps")
@@ -36,11 +37,14 @@ def read_plan(path: Path) -> Plan:
     plan = yaml.safe_load(path.read_text())
     if not isinstance(plan, dict) or not plan.get("studies"):
         raise ValueError(f"studies: {path} must name at least one study.")
-    check_names("a section", plan, SECTIONS)
+    check_names("a section", plan, SECTIONS, GONE)
     for name in SECTIONS:
         if name not in plan:
             raise ValueError(f"{name}: the section is missing in {path}.")
     check_names("a field of scoring", plan["scoring"], SCORING_FIELDS, PROBE_FIELDS, all_needed=True)
+    if "gone" in plan:
+        gone = yaml.safe_load((path.parent / plan["gone"]).read_text())
+        plan["methods"] |= {name: method | {"gone": True} for name, method in gone.items()}
     for name, method in plan["methods"].items():
         if "trainer" not in method:
             raise ValueError(f"trainer: is missing in method {name}; write real, grpo or grpo_whole_groups.")
@@ -73,13 +77,15 @@ def check_names(what: str, names: Any, known: Any, optional: Any = (), all_neede
         raise ValueError(f"{missing[0]}: is missing as {what}.")
 
 
-def plan_cells(plan: Plan, study: str, seeds: list[int] | None = None) -> list[Cell]:
-    """Every cell of a study, seed by seed, so that an interrupted study is even over methods."""
+def plan_cells(plan: Plan, study: str, seeds: list[int] | None = None, with_gone: bool = False) -> list[Cell]:
+    """Every cell of a study, seed by seed, so that an interrupted study is even over methods; gone ones if wanted."""
     about, cells = plan["studies"][study], []
     for seed in seeds or about["seeds"]:
         for rate in about["learning_rates"]:
             for method in about["methods"]:
                 own = dict(plan["methods"][method])
+                if own.pop("gone", False) and not with_gone:
+                    continue
                 trainer = own.pop("trainer")
                 options = plan["common"] | own | (about.get("options") or {})
                 task = plan["tasks"][about["task"]] | plan["scoring"]
@@ -134,7 +140,7 @@ def by_study(plan: Plan, records: list[Record]) -> dict[str, list[Record]]:
     """The records of every study that has any, in the order of the plan, under the study's names of the methods."""
     known = {(record["settings"], record["learning_rate"], record["seed"]): record for record in records}
     found: dict[str, list[Record]] = {}
-    for cell in (cell for study in plan["studies"] for cell in plan_cells(plan, study)):
+    for cell in (cell for study in plan["studies"] for cell in plan_cells(plan, study, with_gone=True)):
         record = known.get((cell["settings"], cell["learning_rate"], cell["seed"]))
         if record:
             options = cell["options"]

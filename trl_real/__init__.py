@@ -3,10 +3,11 @@ REAL ("Rewards as Labels", arXiv 2602.05630) for TRL: train language models on v
 
 The way of a rollout through an optimizer step, in reading order:
 
-    update/rollouts.py        rollouts: a generation batch as single rollouts; moving them between processes
+    step/rollouts.py          rollouts: a generation batch as single rollouts; moving them between processes
     objective/labels.py       labels:   rewards -> right (1), wrong (0) or no label (NaN)
-    update/plan.py            plan:     which rollout runs in which optimizer step, micro-step and process
+    step/plan.py              plan:     which rollout runs in which optimizer step, micro-step and process
     objective/losses.py       scores (Eq. 5) -> weights (Eq. 9) -> loss (Eq. 8, 2, 11): torch only
+    step/loss.py              the two in a micro-step; step/update.py puts the step together
     trainer/                  REALTrainer: TRL's GRPOTrainer with the above in place of its loss
 
 The folders, from the ground up (each may import those above it in this list, `tests/test_rooms.py` has the table):
@@ -20,7 +21,7 @@ The folders, from the ground up (each may import those above it in this list, `t
     rewards/                  reward functions
     data/                     prompts from anywhere; the paper's data sets, cleaned
     metrics/                  what is logged of scores and weights
-    update/                   one generation from rollouts to forwards
+    step/                     the update phase: from rewards to the loss of each micro-step
     checkpoints/              whole checkpoints, and the newest to resume from
     validation/               exact evaluation during training, for REAL and the baselines
     trainer/                  REALTrainer and REALConfig
@@ -34,15 +35,15 @@ The folders, from the ground up (each may import those above it in this list, `t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 
 if TYPE_CHECKING:
     from .objective import group_losses, score_weights, sequence_scores
     from .trainer import REALConfig, REALTrainer
 
 
-__version__ = "0.1.0"
-
-__all__ = ["REALConfig", "REALTrainer", "group_losses", "score_weights", "sequence_scores"]
+__all__ = ["REALConfig", "REALTrainer", "__version__", "group_losses", "score_weights", "sequence_scores"]
 
 _ROOMS = {"REALConfig": "trainer", "REALTrainer": "trainer"}
 

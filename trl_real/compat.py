@@ -9,11 +9,10 @@ from .contract import check_contract
 
 check_contract()
 
-from transformers.integrations.flash_attention import flash_attention_forward  # noqa: E402
 from transformers.integrations.sdpa_attention import sdpa_attention_forward  # noqa: E402
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func  # noqa: E402
 from transformers.trainer_utils import rotate_checkpoints  # noqa: E402
-from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
+from transformers.utils.generic import is_flash_attention_requested  # noqa: E402
 from trl.trainer.utils import (  # noqa: E402
     get_callable_name,
     get_config_model_id,
@@ -27,11 +26,10 @@ from trl.trainer.utils import (  # noqa: E402
 
 
 __all__ = [
-    "disable_gradient_checkpointing",
-    "flash_attention_forward",
     "get_callable_name",
     "get_config_model_id",
     "is_async_callable",
+    "is_flash_attention_requested",
     "load_balancing_loss_func",
     "nanstd",
     "pad",

@@ -112,6 +112,19 @@ def test_seeds_after_the_sweep_take_the_learning_rate_that_it_chose(tmp_path: Pa
     assert chosen == [("REAL", 1e-4, 1), ("GRPO", 1e-3, 1), ("REAL", 1e-4, 2), ("GRPO", 1e-3, 2)]
 
 
+def test_methods_whose_options_are_gone_are_reported_and_not_trained(tmp_path: Path) -> None:
+    (tmp_path / "gone.yaml").write_text(yaml.safe_dump({"Older": REAL | dict(no_more=1)}))
+    about = study(methods=["REAL", "Older"])
+    plan = compare_plan.read_plan(write_plan(tmp_path, {"REAL": REAL}, studies=about, gone="gone.yaml"))
+    trained, all_cells = (compare_plan.plan_cells(plan, "main", with_gone=gone) for gone in (False, True))
+    compare_plan.check_cells(trained)
+    assert [cell["method"] for cell in trained] == ["REAL"] and "gone" not in all_cells[1]["options"]
+    numbers = dict(learning_rate=1e-3, seed=0, validation=0.5)
+    records = [dict(settings=cell["settings"], **numbers) for cell in all_cells]
+    assert [record["method"] for record in compare_plan.by_study(plan, records)["main"]] == ["REAL", "Older"]
+    assert compare_plan.chosen_cells(plan, "main", compare_plan.by_study(plan, records)["main"]) == []
+
+
 def test_training_prompts_are_held_out_and_the_same_for_every_method(tmp_path: Path) -> None:
     options = dict(length=3, validation_prompts=30, test_prompts=30, reward_noise=0.0)
     task, again = tasks.load_task(options), tasks.load_task(options)

@@ -11,7 +11,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl_real import REALConfig, REALTrainer, compat
 from trl_real.contract.clauses import Has, Lacks, Overrides, Source, Spells, Takes
 from trl_real.contract.table import CONFIG, CONTRACT, TRAINER
-from trl_real.update.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
+from trl_real.step.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
 from trl_real.validation.trainer import ValidatingTrainer
 
 

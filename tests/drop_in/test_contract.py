@@ -12,7 +12,7 @@ from trl.trainer.utils import RepeatSampler
 from tests.support.cuts import trainer_for
 from trl_real import REALTrainer
 from trl_real.compat import nanstd, pad
-from trl_real.update.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
+from trl_real.step.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
 
 
 def test_the_constructor_is_that_of_grpo_trainer():

@@ -10,7 +10,7 @@ from datasets import Dataset
 from tests.support.processes import together
 from tests.support.tool_model import QUESTION, teach, tool_tokenizer
 from tests.support.trainers import config, logged, moved, trainer, weights
-from tests.support.vision_cuts import MODELS, main, picture, questions, train
+from tests.support.vision_cuts import MODELS, decide_on_one_process, main, picture, questions, train
 from tests.support.vision_models import VISION_WORDS, tiny_qwen_vl
 from trl_real import REALTrainer
 
@@ -64,6 +64,12 @@ def test_two_processes_with_images_agree_with_one(tmp_path: Path) -> None:
     assert moved(whole, weights(tiny_qwen_vl()[0]))
     for name, value in torch.load(tmp_path / "out.pt").items():
         torch.testing.assert_close(value, whole[name], rtol=0, atol=1e-4, msg=name)
+
+
+def test_every_process_pads_where_one_has_images_at_the_start(tmp_path: Path) -> None:
+    together(decide_on_one_process, tmp_path / "decided", said=tmp_path / "said.txt")
+    decided = [(tmp_path / "decided" / rank).read_text("utf-8") for rank in "01"]
+    assert decided == ["False: rollouts with token types or images cannot be packed"] * 2
 
 
 def test_images_are_evaluated(tmp_path: Path) -> None:

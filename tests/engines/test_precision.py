@@ -1,12 +1,20 @@
-"""A vLLM that samples in another precision than the model is trained in is said."""
+"""A vLLM that samples in another precision, or gives log-probabilities at another temperature, is said."""
 
+import json
 import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from trl.generation import vllm_client, vllm_generation
 
+from tests.support.trainers import config, trainer
+from trl_real import REALTrainer
 from trl_real.engines.precision import other_precision
 
 
@@ -37,3 +45,64 @@ def test_another_precision_is_said(
 def test_a_server_has_an_option_of_its_own() -> None:
     args = SimpleNamespace(bf16=False, fp16=False)
     assert other_precision(link(torch.bfloat16, torch.float32, mode="server"), args) is None
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ThreadingHTTPServer]:
+    """What TRL asks a vLLM server before it generates; `logprobs_mode` is to be set."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            info = {"model_config": {"logprobs_mode": self.server.logprobs_mode}, "weight_transfer_config": {}}
+            body = {"vllm_config": info, "data": [{"id": "tiny"}]}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def make_trainer(server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """A trainer with TRL's client of a server; vLLM need not be installed, weights are never sent."""
+    for module in (vllm_client, vllm_generation):
+        monkeypatch.setattr(module, "is_vllm_available", lambda: True)
+    monkeypatch.setattr(vllm_client.VLLMClient, "init_communicator", lambda self, device: None)
+    address = f"http://127.0.0.1:{server.server_port}"
+
+    def make(logprobs_mode: str, **options: Any) -> REALTrainer:
+        server.logprobs_mode = logprobs_mode
+        options |= dict(use_vllm=True, vllm_mode="server", vllm_server_base_url=address)
+        return trainer(tmp_path, args=config(tmp_path, **options))
+
+    return make
+
+
+SAID = "The vLLM server gives `{}`, not log-probabilities at temperature {}"
+
+
+@pytest.mark.parametrize(("kind", "temperature"), [("raw_logprobs", 0.6), ("raw_logits", 1.0), ("raw_logprobs", 1.5)])
+def test_a_server_that_gives_other_log_probabilities_is_said(
+    make_trainer: Callable, kind: str, temperature: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = SAID.format(kind, temperature)
+    make_trainer(kind, temperature=temperature)
+    assert said in caplog.text
+    way_out = "vllm serve --logprobs-mode processed_logprobs"
+    with pytest.raises(ValueError, match=f"`mismatch_limit`: {said}.*{way_out}.*or leave `mismatch_limit` out"):
+        make_trainer(kind, temperature=temperature, mismatch_limit=1.1)
+
+
+@pytest.mark.parametrize(("kind", "temperature"), [("processed_logprobs", 0.6), ("raw_logprobs", 1.0)])
+def test_a_server_that_gives_those_of_the_trainer_is_taken(
+    make_trainer: Callable, kind: str, temperature: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_trainer(kind, temperature=temperature, mismatch_limit=1.1)
+    assert "log-probabilities at temperature" not in caplog.text

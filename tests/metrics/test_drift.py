@@ -7,7 +7,7 @@ import torch
 
 from tests.support.cuts import trainer_for
 from trl_real.metrics.drift import WINDOW, DriftWatch
-from trl_real.metrics.step import MEANS, score_sums
+from trl_real.step.metrics import MEANS, score_sums
 
 
 def sentences(steps: list[tuple[float, float]], tau: float = 0.5) -> list[tuple[int, str]]:

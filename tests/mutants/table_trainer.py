@@ -262,7 +262,7 @@ MUTANTS = [
         "the trial of shared prompts always passes",
         "return bool((change.max() if exact else change.mean()) <= tolerance)",
         "return True",
-        "tests/update/test_prefixes.py -k found_out",
+        "tests/step/test_prefixes.py -k found_out",
     ),
     trainer(
         "the attention is not told of prefixes",

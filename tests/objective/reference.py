@@ -1,6 +1,7 @@
 """The objective as the paper prints it, one scalar after another, and a training loop without any batch cut."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -40,10 +41,39 @@ def group_loss(
     return sum(terms, nothing) / max(len(terms), 1)
 
 
-def step_loss(scores: torch.Tensor, labels: torch.Tensor, **options: Any) -> torch.Tensor:
+def group_weights(
+    scores: Iterable[float],
+    labels: Iterable[float],
+    tau: float = 0.5,
+    loss_type: str = "real",
+    degenerate_groups: str = "drop",
+    score_clip: float | None = None,
+) -> list[float]:
+    """Derivative of the loss with respect to every score in closed form: Eq. 9 for REAL, and its like."""
+    limit = math.inf if score_clip is None else score_clip
+    signs = [{1.0: -1, 0.0: 1}.get(label, 0) for label in labels]
+    terms = [  # e^{-s/tau} of a correct rollout, e^{s/tau} of an incorrect one
+        math.exp(max(sign * score, -limit) / tau) if sign else 0.0 for sign, score in zip(signs, scores, strict=True)
+    ]
+    moves = [sign and sign * score >= -limit for sign, score in zip(signs, scores, strict=True)]
+    correct, incorrect = (sum(t for t, s in zip(terms, signs, strict=True) if s == of) for of in (-1, 1))
+    if degenerate_groups == "drop" and not (correct and incorrect):
+        return [0.0] * len(terms)
+    sizes = {
+        "real": lambda term, sign: term / (1 + (correct if sign < 0 else incorrect)),
+        "real_no_anchor": lambda term, sign: term * (incorrect if sign < 0 else correct) / (1 + correct * incorrect),
+        "bce": lambda term, sign: term / (1 + term) / sum(map(abs, signs)),
+    }
+    return [
+        sign * sizes[loss_type](term, sign) / tau if moved else 0.0
+        for term, sign, moved in zip(terms, signs, moves, strict=True)
+    ]
+
+
+def step_loss(scores: torch.Tensor, labels: torch.Tensor, loss: Callable = group_loss) -> torch.Tensor:
     """Mean over all groups (N, G); those of one class give 0 but count."""
     groups = zip(scores, labels.tolist(), strict=True)
-    return sum((group_loss(s, y, **options) for s, y in groups), scores.new_zeros(())) / len(scores)
+    return sum((loss(s, y) for s, y in groups), scores.new_zeros(())) / len(scores)
 
 
 def completion_logps(model: nn.Module, prompt: list[int], completion: list[int]) -> torch.Tensor:
@@ -52,13 +82,22 @@ def completion_logps(model: nn.Module, prompt: list[int], completion: list[int])
     return logits.log_softmax(-1)[range(len(completion)), completion]
 
 
-def train(model: nn.Module, generations: list[list[list[dict[str, Any]]]], lr: float, epsilon: float) -> nn.Module:
+def train(
+    model: nn.Module,
+    generations: list[list[list[dict[str, Any]]]],
+    lr: float,
+    epsilon: float | None,
+    loss: Callable = group_loss,
+) -> nn.Module:
     """
     Train on `generations[generation][step]`, a list of rollouts with `prompt`, `completion`, `label` and `group`.
 
-    AdamW, gradients clipped to norm 1, as the trainers of the tests do.
+    AdamW, gradients clipped to norm 1, as the trainers of the tests do; without `epsilon` SGD without clipping, which
+    shows the scale of a gradient.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, eps=epsilon, weight_decay=0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    if epsilon is not None:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, eps=epsilon, weight_decay=0.0)
     for steps in generations:
         with torch.no_grad():
             for rollout in (rollout for step in steps for rollout in step):
@@ -71,7 +110,8 @@ def train(model: nn.Module, generations: list[list[list[dict[str, Any]]]], lr: f
             groups = len({rollout["group"] for rollout in step})
             labels = torch.tensor([rollout["label"] for rollout in step]).view(groups, -1)
             optimizer.zero_grad(set_to_none=False)
-            step_loss(torch.stack(scores).view(groups, -1), labels).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            step_loss(torch.stack(scores).view(groups, -1), labels, loss).backward()
+            if epsilon is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
     return model

@@ -1,13 +1,9 @@
 """Rewards become labels by the rule that the configuration names, and by no other."""
 
-import math
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from trl_real.objective.labels import GroupQuantileRule, LabelRule, group_shares, make_label_rule
+from trl_real.objective.labels import LabelRule, group_shares, make_label_rule
 
 
 NAN = torch.nan
@@ -42,36 +38,24 @@ def test_one_named_function_decides():
     assert make_label_rule(["exact", "format"], 0.8, "format").threshold == 0.8
 
 
-def quantile_labels(rewards: list[float], share: float, gap: float) -> list[float]:
-    """The rule in words, one rollout after another."""
-    scored = sorted(reward for reward in rewards if not math.isnan(reward))
-    if not scored:
-        return [NAN] * len(rewards)
-    members = max(math.floor(round(share * len(scored), 6)), 1)
-    worst, best = scored[members - 1], scored[-members]
-    if not best > worst or best - worst < gap:
-        return [NAN] * len(rewards)
-    return [1.0 if r >= best else 0.0 if r <= worst else NAN for r in rewards]
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_the_best_of_a_group_are_right_and_its_worst_are_wrong(data):
-    size, share = data.draw(st.integers(1, 9)), data.draw(st.sampled_from([0.01, 0.25, 0.29, 0.3, 0.5]))
-    gap = data.draw(st.sampled_from([0.0, 0.25, 1.0]))
-    rewards = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, NAN]), min_size=size, max_size=size)
-    groups = data.draw(st.lists(rewards, min_size=1, max_size=4))
-    labels = GroupQuantileRule(0.5, share=share, gap=gap).labels(torch.tensor(groups), torch.ones(len(groups), size))
-    assert same(labels, [quantile_labels(group, share, gap) for group in groups])
+def best_and_worst(rewards: torch.Tensor) -> torch.Tensor:
+    """Labels by rank: the best of a group is correct, its worst incorrect."""
+    best, worst = rewards.nan_to_num(-9.0).amax(1, keepdim=True), rewards.nan_to_num(9.0).amin(1, keepdim=True)
+    return torch.where(rewards == best, 1.0, torch.where(rewards == worst, 0.0, torch.nan))
 
 
 def test_a_rollout_that_counts_nowhere_is_neither_best_nor_worst():
     rewards, counted = torch.tensor([[1.0, 0.8, 0.3, 0.1]]), torch.tensor([[0, 5, 5, 5]])
-    assert same(GroupQuantileRule(0.5).labels(rewards, counted), [[NAN, 1.0, NAN, 0.0]])
+    assert same(LabelRule(0.5, label_func=best_and_worst).labels(rewards, counted), [[NAN, 1.0, NAN, 0.0]])
+
+
+def test_what_has_no_reward_or_no_token_has_no_label_whatever_the_function_says():
+    rewards, counted = torch.tensor([[1.0, NAN, 0.3, 0.1]]), torch.tensor([[0, 5, 5, 5]])
+    assert same(LabelRule(0.5, label_func=torch.ones_like).labels(rewards, counted), [[NAN, NAN, 1.0, 1.0]])
 
 
 def test_a_sum_of_several_functions_needs_no_threshold_to_be_ranked():
-    rule = make_label_rule(["exact", "format"], None, None, needs_threshold=False)
+    rule = make_label_rule(["exact", "format"], None, None, best_and_worst)
     assert rule.threshold == 0.5 and rule.column is None
 
 
@@ -99,6 +83,10 @@ def test_rewards_on_one_side_of_the_threshold_warn_once():
     assert "label_threshold=0.5" in rule.warning(torch.tensor([0.0, 0.4]))
     assert rule.warning(torch.tensor([0.0, 0.4])) is None
     assert LabelRule(0.5).warning(torch.tensor([-1.0, 1.0])) is None
+
+
+def test_labels_of_ones_own_take_rewards_of_any_value():
+    assert LabelRule(0.5, label_func=best_and_worst).warning(torch.tensor([0.0, 0.3, 0.4, 1.0])) is None
 
 
 def test_shares_of_groups_sum_to_one():

@@ -40,11 +40,14 @@ def test_losses_are_those_of_the_paper(options):
 
 
 @each_option
-def test_closed_form_weights_are_the_gradient(options):
+def test_weights_are_the_closed_forms_and_the_gradient(options):
     scores, labels = random_groups(seed=2)
+    groups = zip(scores.tolist(), labels.tolist(), strict=True)
+    closed = torch.tensor([reference.group_weights(*group, **options) for group in groups], dtype=torch.float64)
     scores.requires_grad_()
     group_losses(scores, labels, **options).sum().backward()
     weights = score_weights(scores, labels, **options)
+    torch.testing.assert_close(weights, closed, rtol=1e-10, atol=1e-12)
     assert not weights.requires_grad
     torch.testing.assert_close(weights, scores.grad, rtol=1e-10, atol=1e-12)
     assert (weights[labels.isnan()] == 0).all()

@@ -24,7 +24,7 @@ from tests.support.cuts import trainer_for
 from tests.support.fsdp import use_fsdp
 from tests.support.tiny import digest, tiny_model
 from trl_real import REALConfig, REALTrainer
-from trl_real.update.plan import MicroStep
+from trl_real.step.plan import MicroStep
 
 
 GROUP = 16
@@ -92,12 +92,12 @@ class Observed(REALTrainer):
     outcome: Outcome
 
     def _compute_loss(self, model: Any, inputs: Any) -> torch.Tensor:
-        plans = self._generation.plans
+        plans = self._phase.generation.plans
         self.outcome.plans = [plan.micro_steps for plan in plans]
         self.outcome.spread = [not plan.whole_groups for plan in plans]
         self.outcome.layouts |= {type(batch).__name__ for batch in inputs.batches}
         loss = super()._compute_loss(model, inputs)
-        rollouts = self._generation.rollouts.values()
+        rollouts = self._phase.generation.rollouts.values()
         old = {str(rollout.row): rollout.old_per_token_logps for rollout in rollouts}
         note_rounding(self.outcome, "log-probabilities", {row: logps for row, logps in old.items() if logps is not None})
         return loss

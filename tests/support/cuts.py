@@ -12,7 +12,15 @@ import torch
 from peft import LoraConfig
 from torch.distributed.tensor import DTensor
 
-from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model, tiny_moe, tiny_tokenizer
+from tests.support.tiny import (
+    fixed_reward,
+    fixed_rollouts,
+    graded_reward,
+    prompts_dataset,
+    tiny_model,
+    tiny_moe,
+    tiny_tokenizer,
+)
 from trl_real import REALConfig, REALTrainer
 
 
@@ -30,8 +38,9 @@ def trainer_for(
     A trainer on fixed rollouts.
 
     `cut` has `batch` (per device), `steps` (optimizer steps per generation) and `options` (fields of REALConfig), and
-    may ask for `lora` (or another `peft` configuration; `lora_scale` of its weights), `moe`, `env_mask`, `checkpointing`, `prompts` and `eval`
-    (counts), `path` (of a saved model) and `build` (what makes the model).
+    may ask for `lora` (or another `peft` configuration), `lora_scale` (of its weights), `moe`, `env_mask`, `graded`
+    (rewards), `checkpointing`, `prompts` and `eval` (counts), `path` (of a saved model) and `build` (what makes the
+    model).
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = cut.get("accumulation", ROWS // (cut["batch"] * processes))
@@ -60,7 +69,7 @@ def trainer_for(
     torch.manual_seed(7)
     trainer = trainer_class(
         model=cut["path"] if "path" in cut else cut.get("build", tiny_moe if cut.get("moe") else tiny_model)(),
-        reward_funcs=reward_func,
+        reward_funcs=graded_reward if cut.get("graded") else reward_func,
         args=REALConfig(**options | cut.get("options", {})),
         train_dataset=prompts_dataset(cut.get("prompts", 32)),
         eval_dataset=prompts_dataset(cut["eval"]) if "eval" in cut else None,

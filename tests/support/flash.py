@@ -4,11 +4,13 @@ Transformers does on the way to it.
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel, modeling_flash_attention_utils
+from transformers import PreTrainedModel, modeling_flash_attention_utils, modeling_utils
+from transformers.integrations import hub_kernels
 
 from tests.support.tiny import tiny_model
 
@@ -35,6 +37,7 @@ def flash_attn_varlen_func(
     `first_to_first` has the mask of FlashAttention before 2.1: j <= i.
     """
     assert not dropout_p  # it is never shared under dropout
+    assert q.dtype == k.dtype == v.dtype, "which the kernel asks for"
     outputs = []
     queries, keys = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
     assert max_seqlen_q == max(end - start for start, end in zip(queries, queries[1:], strict=False))
@@ -73,6 +76,21 @@ def install(patch: pytest.MonkeyPatch, varlen: Callable[..., torch.Tensor] = fla
     functions = (flash_attn_func, varlen, None, module._pad_input, module._unpad_input)
     patch.setattr(module, "_lazy_imports", lambda *args, **kwargs: functions)
     patch.setattr(module, "_loaded_implementation", None)
+
+
+def install_from_hub(patch: pytest.MonkeyPatch) -> set[str]:
+    """Transformers finds them in every repository of the hub, as with the package kernels; those it asked for."""
+    asked = set()
+
+    def get_kernel(repository: str, **kwargs: Any) -> SimpleNamespace:
+        asked.add(repository)
+        return SimpleNamespace(flash_attn_func=flash_attn_func, flash_attn_varlen_func=flash_attn_varlen_func)
+
+    patch.setattr(hub_kernels, "get_kernel", get_kernel)
+    for module in (hub_kernels, modeling_utils):
+        patch.setattr(module, "is_kernels_available", lambda: True)
+    patch.setattr(modeling_flash_attention_utils, "_loaded_implementation", None)
+    return asked
 
 
 def flash_model(**options: Any) -> PreTrainedModel:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
@@ -34,21 +35,31 @@ def use_fsdp() -> None:
         initialize(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
         if "fsdp_plugin" not in self._shared_state:  # a second one, after a reset, finds FSDP as the type
             self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
-            if self._mixed_precision != "no":
-                fsdp_plugin.set_mixed_precision(self._mixed_precision)
+            if self.mixed_precision != "no":
+                fsdp_plugin.set_mixed_precision(self.mixed_precision)
             self.fsdp_plugin = fsdp_plugin
 
     AcceleratorState.__init__ = with_fsdp
 
 
 class Sharded(REALTrainer):
-    """Makes sure that it is."""
+    """Makes sure that it is, that prompts are shared if asked for, and that bf16 rounds no more than it must."""
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         # Later, after a micro-step without rollouts, no backward may have sharded again what a forward gathered
         if self._step == 0:
             assert all(isinstance(parameter, DTensor) for parameter in self.model.parameters())
-        return super().training_step(*args, **kwargs)
+            self.model.register_forward_hook(_check_log_probs)  # called after FSDP's, which casts
+        loss = super().training_step(*args, **kwargs)
+        if self.args.bf16 and not self.args.share_prompts:  # one micro-step, in which both processes have rollouts
+            gradients = [p.grad.to_local() for p in self.model.parameters() if p.grad is not None]
+            assert any((gradient != gradient.bfloat16()).any() for gradient in gradients), "reduced in bfloat16"
+        assert self._phase.choice.shared is True or not self.args.share_prompts
+        return loss
+
+
+def _check_log_probs(model: torch.nn.Module, inputs: tuple, output: Any) -> None:
+    assert output.log_probs.dtype == torch.float32, output.log_probs.dtype
 
 
 def main(cuts_file: Path, output_file: Path) -> None:

@@ -102,3 +102,9 @@ def fixed_reward(prompts: list[str], completion_ids: list[list[int]], **kwargs: 
         reward = 1.0 if kind == 0 else 0.0 if kind == 1 else float(luck % 2)
         rewards.append(None if luck % 17 == 3 else reward)
     return rewards
+
+
+def graded_reward(prompts: list[str], completion_ids: list[list[int]], **kwargs: Any) -> list[float | None]:
+    """One of five grades, or none."""
+    luck = [digest("grade", prompt, tuple(ids)) for prompt, ids in zip(prompts, completion_ids, strict=True)]
+    return [None if number % 17 == 3 else number % 5 / 4 for number in luck]

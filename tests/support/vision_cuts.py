@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
+from tests.support.fsdp import Sharded, use_fsdp
 from tests.support.tiny import fixed_completion, fixed_reward
 from tests.support.trainers import GROUP, config, trainer, weights
 from tests.support.vision_models import tiny_llava, tiny_qwen_vl
@@ -73,6 +74,24 @@ def train(folder: Path, kind: str, counts: list[int], batch: int, **options: Any
     arguments = dict(model=model, processing_class=processor, train_dataset=questions(counts), args=args)
     trainer(folder, **arguments, reward_funcs=reward, rollout_func=rollout_func).train()
     return weights(model)
+
+
+def decide_on_one_process(target: Path) -> None:
+    """Under FSDP2, where only the second process has images; each process saves how it lays forwards out."""
+    use_fsdp()
+    model, processor = tiny_qwen_vl()
+    options = dict(per_device_train_batch_size=8, gradient_accumulation_steps=1, steps_per_generation=1, max_steps=1)
+    # TRL's logging would hang; without a mixed group nothing is run but what decides, and rows without images
+    args = config(target, shuffle_dataset=False, log_multimodal=False, **options)
+    arguments = dict(model=model, processing_class=processor, train_dataset=questions([0, 0, 0, 2]), args=args)
+    run = trainer(target, Sharded, **arguments, reward_funcs=all_wrong, rollout_func=rollout_func)
+    run.train()
+    target.mkdir(exist_ok=True)
+    (target / os.environ["RANK"]).write_text(f"{run._phase.choice.packs}: {run._phase.choice.why_padded}", "utf-8")
+
+
+def all_wrong(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
+    return [0.0] * len(completion_ids)
 
 
 def main(target: Path, cut: dict[str, Any]) -> None:

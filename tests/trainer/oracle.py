@@ -55,8 +55,6 @@ class Terms:
     entropy_target: float = 0.0
     router_aux_loss_coef: float = 0.0
     regularize: str = "all"
-    kl_limit: float | None = None
-    kl_limit_coef: float = 1000.0
     mismatch_limit: float | None = None
 
     @property
@@ -166,7 +164,7 @@ class StepOracle:
         self.logged: dict[str, list[float]] = {}  # of every token or rollout that the metric is a mean of
         policy = mean([self._group(group) for group in groups])
         added = mean([self._added(sample) for group in groups for sample in group])
-        self.loss: torch.Tensor = policy + added + self._beyond(groups)
+        self.loss: torch.Tensor = policy + added
         self.policy_loss = policy.item()
 
     def metrics(self) -> dict[str, float]:
@@ -176,8 +174,7 @@ class StepOracle:
         for kind, size in dict(token=abs, sequence=lambda ratio: max(ratio, 1 / ratio)).items():
             if values := self.logged.get(f"mismatch/{kind}_mean"):
                 largest[f"mismatch/{kind}_worst"] = max(map(size, values))
-        shown = self.terms.regularized or self.terms.kl_limit is not None
-        policy = {"policy_loss": self.policy_loss} if shown else {}
+        policy = {"policy_loss": self.policy_loss} if self.terms.regularized else {}
         return means | largest | policy | {"loss": self.loss.item()}
 
     def _log(self, name: str, value: torch.Tensor) -> None:
@@ -191,15 +188,13 @@ class StepOracle:
             ratios = [sample.outputs[0][at] - sample.old[at] for at in sample.positions] if run else []
             scores.append(mean(ratios) + torch.zeros((), dtype=torch.float64))
         labels = [sample.label for sample in group]
-        at_scores = torch.stack(scores).detach().requires_grad_()
-        loss = reference.group_loss(at_scores, labels, **self.terms.objective)
-        slopes = torch.autograd.grad(loss, at_scores, allow_unused=True)[0] if loss.requires_grad else None
-        slopes = torch.zeros_like(at_scores) if slopes is None else slopes
+        at_scores = torch.stack(scores).detach()
+        slopes = reference.group_weights(at_scores.tolist(), labels, **self.terms.objective)
         for score, slope, label, run in zip(at_scores, slopes, labels, runs, strict=True):
             if run and label in (0.0, 1.0):
                 self._log("scores/abs_mean", score.abs())
                 self._log("scores/positive_mean" if label else "scores/negative_mean", score)
-                self._log("weights/mean", slope.abs())
+                self._log("weights/mean", torch.tensor(abs(slope)))
         return reference.group_loss(torch.stack(scores), labels, **self.terms.objective)
 
     def _added(self, sample: Sample) -> torch.Tensor | float:
@@ -228,13 +223,3 @@ class StepOracle:
             self._log("aux_loss", load)
             term = term + terms.router_aux_loss_coef * load
         return term
-
-    def _beyond(self, groups: list[list[Sample]]) -> torch.Tensor | float:
-        """DisCO's hinge: the square of what the KL, a mean over the rollouts that are run, has beyond its limit."""
-        ran = [sample for group in groups for sample in group if sample.outputs is not None]
-        if self.terms.kl_limit is None or not ran:
-            return 0.0
-        distances = [mean([kl(s.old[at], s.outputs[0][at]) for at in s.positions]) for s in ran]
-        for distance in distances:
-            self._log("kl_limit/kl", distance)
-        return self.terms.kl_limit_coef * torch.clamp(mean(distances) - self.terms.kl_limit, min=0.0) ** 2

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import transformers
 from packaging.version import Version
+from transformers import HfArgumentParser
 from trl import GRPOConfig
 
+from docs.examples.own_objective import all_pairs
 from trl_real import REALConfig
-from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, OWN, REFUSED, Refusal, markdown_table
+from trl_real.options import described
+from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, REFUSED, Refusal, markdown_table
 
 
 def config(**options: Any) -> REALConfig:
@@ -33,15 +36,25 @@ def test_the_tables_name_no_field_that_never_was():
         assert {*AS_IN_GRPO, *INERT, *NOTES, *REFUSED} <= {field.name for field in fields(GRPOConfig)}
 
 
-def test_every_field_that_real_adds_says_when_to_change_it():
+def test_every_field_that_real_adds_is_described_once():
     added = {field.name for field in fields(REALConfig)} - {field.name for field in fields(GRPOConfig)}
-    assert OWN.keys() == added | {"loss_type"}  # GRPOConfig has that one too, with other values
-    assert all(what and when for what, when in OWN.values())
+    options = described(REALConfig)
+    assert {field.name for field in options} == added | {"loss_type"}  # GRPOConfig has that one too, otherwise
+    assert all(field.metadata["help"] and field.metadata["help"].when for field in options)
+
+
+def test_the_docstring_and_the_help_say_what_the_fields_say():
+    documented = " ".join(REALConfig.__doc__.split())
+    spoken = {action.dest: action.help for action in HfArgumentParser(REALConfig)._actions}
+    for field in described(REALConfig):
+        assert f"{field.name} (`" in documented and str(field.metadata["help"]) in documented
+        assert field.metadata["help"].when in documented
+        assert spoken[field.name] == field.metadata["help"]
 
 
 def test_every_field_is_on_the_page_once():
     # The first cell of a row, or a name in the list of those as in GRPOTrainer
-    tables, rest = markdown_table().split("## As in GRPOTrainer")
+    tables, rest = markdown_table(REALConfig).split("## As in GRPOTrainer")
     names = re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE) + re.findall(r"`(\w+)`", rest.split("\n\n")[1])[1:]
     assert len(names) == len(set(names))
     assert {field.name for field in fields(REALConfig)} <= set(names)
@@ -83,7 +96,7 @@ def test_packing_does_not_clash_with_a_padding_free_option_of_trl():
 
 
 def test_the_documentation_is_the_table():
-    assert (Path(__file__).parents[2] / "docs" / "config.md").read_text() == markdown_table()
+    assert (Path(__file__).parents[2] / "docs" / "config.md").read_text() == markdown_table(REALConfig)
 
 
 def test_defaults_are_the_papers_and_give_no_warning():
@@ -150,15 +163,7 @@ def test_refused_values_name_the_field_the_reason_and_the_way_out(name):
         (dict(accelerator_config={"split_batches": True}), ["accelerator_config", "split_batches"]),
         (dict(accelerator_config={"dispatch_batches": True}), ["accelerator_config", "dispatch_batches"]),
         (dict(regularize="some"), ["regularize", "'all'", "'trained'"]),
-        (dict(kl_limit=-1e-4), ["kl_limit", "at least 0"]),
-        (dict(kl_limit_coef=float("inf")), ["kl_limit_coef", "finite"]),
-        (
-            dict(kl_limit=1e-4, num_iterations=2, gradient_accumulation_steps=8, steps_per_generation=4),
-            ["kl_limit", "num_iterations=1", "steps_per_generation=8"],
-        ),
-        (dict(label_rule="best"), ["label_rule", "'threshold'", "'group_quantile'"]),
-        (dict(label_rule="group_quantile", label_quantile=0.6), ["label_quantile", "at most 0.5"]),
-        (dict(label_rule="group_quantile", label_gap=-1.0), ["label_gap", "at least 0"]),
+        (dict(mismatch_limit=1.0), ["mismatch_limit", "above 1"]),
         (dict(kl_target="policy"), ["kl_target", "'ref'", "'old'"]),
         (dict(label_threshold=float("nan")), ["label_threshold", "finite"]),
         (dict(kl_target="old", beta=0.1, sync_ref_model=True), ["sync_ref_model", "kl_target='ref'"]),
@@ -175,14 +180,10 @@ def test_a_kl_target_without_beta_warns():
         config(kl_target="old")
 
 
-def test_a_quantile_without_its_rule_warns():
-    with pytest.warns(UserWarning, match="have no effect with `label_rule='threshold'`"):
-        config(label_gap=0.1)
-
-
-def test_a_weight_of_a_limit_that_is_not_set_warns():
-    with pytest.warns(UserWarning, match="`kl_limit_coef` has no effect without `kl_limit`"):
-        config(kl_limit_coef=10.0)
+@pytest.mark.parametrize("option", [dict(tau=0.1), dict(degenerate_groups="keep"), dict(score_clip=0.1)], ids=str)
+def test_options_of_the_built_in_losses_warn_beside_a_loss_of_ones_own(option):
+    with pytest.warns(UserWarning, match=f"`{next(iter(option))}` has no effect with your own `loss_type`"):
+        config(loss_type=all_pairs, **option)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ CASES: dict[str, tuple[dict[str, Any], list[int]]] = {
     "generation used twice": (dict(steps=2, options=dict(num_iterations=2)), [2]),
     "kl and entropy": (dict(options=dict(beta=0.2, kl_target="old", entropy_coef=0.05)), [1]),
     "terms on trained rollouts": (dict(options=dict(beta=0.2, kl_target="old", regularize="trained")), [1]),
-    "a limit to the kl": (dict(options=dict(kl_limit=1e-4, kl_limit_coef=10.0)), [8, 1]),
     "a limit to the mismatch": (dict(steps=2, options=dict(mismatch_limit=150.0)), [2]),
     "tool mask": (dict(env_mask=True), [2]),
     "mixture of experts": (dict(moe=True, steps=2), [2]),
@@ -125,7 +124,7 @@ def test_zero3_trains_what_one_process_does(tmp_path):
         dict(steps=4),
         dict(steps=4, options=dict(share_prompts=True)),
         dict(steps=1),
-        dict(steps=4, options=dict(loss_type="bce", kl_limit=1e-4, kl_limit_coef=10.0)),
+        dict(steps=4, options=dict(loss_type="bce")),
         dict(steps=2, options=dict(mismatch_limit=150.0)),
     ]
     cuts = [

@@ -15,9 +15,9 @@ from tests.support.cuts import GROUP, ROWS, parameters, train_cut, trainer_for
 from tests.support.tiny import fixed_completion, fixed_reward, prompts_dataset, tiny_model, tiny_tokenizer
 from trl_real import REALTrainer
 from trl_real.metrics.histograms import HISTOGRAMS
-from trl_real.trainer.forwards import Forwards
-from trl_real.update.generation import StepWeights
-from trl_real.update.plan import StepPlan
+from trl_real.step.forwards import Forwards
+from trl_real.step.generation import StepWeights
+from trl_real.step.plan import StepPlan
 
 
 TOLERANCE = 1e-4
@@ -40,9 +40,8 @@ FEATURES: dict[str, dict[str, Any]] = {
     "bias-corrected kl": dict(options=dict(beta=0.2, kl_target="old", use_bias_correction_kl=True)),
     "entropy bonus": dict(options=dict(entropy_coef=0.05)),
     "terms on trained rollouts only": dict(lora=True, options=dict(beta=0.2, entropy_coef=0.05, regularize="trained")),
-    "labels by rank": dict(options=dict(label_rule="group_quantile", num_generations=8)),
+    "labels by rank": dict(options=dict(label_func="docs.examples.own_objective:quarters", num_generations=8)),
     "a limit to the mismatch": dict(options=dict(mismatch_limit=150.0)),
-    "a limit to the kl": dict(options=dict(kl_limit=1e-4, kl_limit_coef=10.0)),
     "adaptive entropy": dict(options=dict(use_adaptive_entropy=True, entropy_coef_delta=0.02, entropy_target=3.4)),
     "truncated masked": dict(options=dict(mask_truncated_completions=True)),
     "tool mask": dict(env_mask=True),
@@ -175,7 +174,7 @@ def test_forwards_without_gradient_run_only_where_they_are_needed(monkeypatch):
 
     def counted(self, batch):
         caller = inspect.currentframe().f_back.f_code.co_name
-        purpose = {"remember_logps": "old", "_score": "scores"}.get(caller)
+        purpose = {"_remember_logps": "old", "_score": "scores"}.get(caller)
         if purpose:  # else the trial of packed rows, once
             passes[purpose] = passes.get(purpose, 0) + 1
         return policy_logps(self, batch)

@@ -18,9 +18,9 @@ from transformers import TrainerCallback
 
 from tests.support.cuts import GROUP, trainer_for
 from tests.support.tiny import (
-    digest,
     fixed_completion,
     fixed_reward,
+    graded_reward,
     prompts_dataset,
     tiny_model,
     tiny_moe,
@@ -38,7 +38,6 @@ CUT = ("batch", "env_mask", "lora", "moe")
 METRICS = {"loss", "policy_loss", "kl", "kl_old", "entropy", "entropy_coef", "aux_loss", "trained/rollouts"}
 METRICS |= {"scores/abs_mean", "scores/positive_mean", "scores/negative_mean", "weights/mean", "weights/max"}
 METRICS |= {
-    "kl_limit/kl",
     "groups/all_right",
     "groups/all_wrong",
     "groups/mixed",
@@ -76,27 +75,16 @@ CASES: dict[str, dict[str, Any]] = {
     "adaptive entropy around its target": dict(options=ADAPTIVE | dict(entropy_target=3.315)),
     "terms on trained rollouts only": dict(options=KL | dict(entropy_coef=0.5, regularize="trained")),
     "adapter's kl on trained rollouts only": dict(lora=True, options=dict(beta=0.2, regularize="trained")),
-    "labels by rank": dict(graded=True, options=dict(label_rule="group_quantile", num_generations=4)),
-    "labels by rank, far apart": dict(
-        graded=True, options=dict(label_rule="group_quantile", label_quantile=0.5, label_gap=0.5)
-    ),
-    "a limit to the kl": dict(options=dict(kl_limit=1e-3, kl_limit_coef=50.0)),
-    "a limit to the kl, whole groups": dict(batch=4, options=dict(kl_limit=1e-3, kl_limit_coef=50.0)),
-    "a limit to the kl, groups in one micro-step": dict(batch=16, options=dict(kl_limit=1e-3, kl_limit_coef=50.0)),
-    "a limit to the kl, padded, with terms": dict(
-        env_mask=True, options=dict(pack_rollouts=False, **KL, kl_limit=1e-3, kl_limit_coef=50.0)
+    "labels by rank": dict(
+        graded=True, options=dict(label_func="docs.examples.own_objective:quarters", num_generations=4)
     ),
     "a limit to the mismatch": dict(options=dict(mismatch_limit=150.0)),
     "a limit to the mismatch, padded, with a tool mask": dict(
         batch=4, env_mask=True, options=dict(pack_rollouts=False, loss_type="bce", mismatch_limit=150.0)
     ),
-    "a limit to the mismatch, with terms": dict(options=dict(**KL, mismatch_limit=150.0, kl_limit=1e-3)),
+    "a limit to the mismatch, with terms": dict(options=dict(**KL, mismatch_limit=150.0)),
     "a limit to the mismatch of a generation used twice": dict(
         iterations=2, options=dict(num_iterations=2, mismatch_limit=150.0)
-    ),
-    "a limit that is not reached": dict(options=dict(kl_limit=10.0)),
-    "a limit to the kl of a generation used twice": dict(
-        iterations=2, options=dict(num_iterations=2, kl_limit=1e-3, kl_limit_coef=2.0)
     ),
     "mixture of experts, trained rollouts only": dict(moe=True, options=dict(regularize="trained")),
     "mixture of experts": dict(moe=True),
@@ -110,21 +98,14 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def graded_reward(prompts: list[str], completion_ids: list[list[int]]) -> list[float | None]:
-    """One of five grades, or none."""
-    luck = [digest("grade", prompt, tuple(ids)) for prompt, ids in zip(prompts, completion_ids, strict=True)]
-    return [None if number % 17 == 3 else number % 5 / 4 for number in luck]
-
-
-def ranked(group: list[Sample], label_quantile: float = 0.25, label_gap: float = 0.0, **options: Any) -> list[Sample]:
-    """Samples whose label is a grade get one by rank: the best right, the worst wrong, the others none."""
+def ranked(group: list[Sample]) -> list[Sample]:
+    """Samples whose label is a grade get one by rank: the best quarter correct, the worst incorrect, others none."""
     grades = sorted(sample.label for sample in group if not math.isnan(sample.label))
-    members = max(int(label_quantile * len(grades)), 1)
-    worst, best = (grades[members - 1], grades[-members]) if grades else (0.0, 0.0)
-    apart = best > worst and best - worst >= label_gap
+    quarter = max(len(group) // 4, 1)
+    worst, best = (grades[quarter - 1], grades[-quarter]) if len(grades) >= quarter else (0.0, 0.0)
     for sample in group:
         kind = 1.0 if sample.label >= best else 0.0 if sample.label <= worst else math.nan
-        sample.label = kind if apart else math.nan
+        sample.label = kind if best > worst else math.nan
     return group
 
 
@@ -153,7 +134,7 @@ class Recorder(TrainerCallback):
         samples = [self.sample(*row) for row in zip(prompts, completion_ids, rewards, strict=True)]
         groups = [samples[at : at + GROUP] for at in range(0, len(samples), GROUP)]
         if self.case.get("graded"):
-            groups = [ranked(group, **self.case["options"]) for group in groups]
+            groups = [ranked(group) for group in groups]
         self.generations.append(groups)
         self.versions.append(len(self.before) - 1)
         return rewards

@@ -11,11 +11,12 @@ import torch
 
 from tests.support.cuts import ROWS, train_cut
 from tests.trainer.test_exactness import TOLERANCE, distance
-from trl_real.trainer.forwards import Forwards
-from trl_real.trainer.planning import GenerationPlanner
-from trl_real.trainer.prompts import PromptSharing
-from trl_real.update.generation import Generation, Objective
-from trl_real.update.plan import Capacity
+from trl_real.objective import Objective
+from trl_real.step.choice import LayoutChoice
+from trl_real.step.forwards import Forwards
+from trl_real.step.generation import Generation
+from trl_real.step.plan import Capacity
+from trl_real.step.planning import GenerationPlanner
 
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -26,11 +27,11 @@ def run_rows_without_gradient(patch: pytest.MonkeyPatch) -> None:
 
 
 def pad_rows(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Forwards, "_may_pack", lambda self: False)
+    patch.setattr(LayoutChoice, "_why_not_packed_by_settings", lambda self: "switched off")
 
 
 def compute_every_prompt(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PromptSharing, "among", lambda *args: None)
+    patch.setattr(LayoutChoice, "among", lambda *args: None)
 
 
 def take_as_many_rows_as_the_user_said(patch: pytest.MonkeyPatch) -> None:
@@ -41,13 +42,13 @@ def take_as_many_rows_as_the_user_said(patch: pytest.MonkeyPatch) -> None:
 
 
 def compute_all_old_logps(patch: pytest.MonkeyPatch) -> None:
-    remember = GenerationPlanner.remember_logps
+    remember = GenerationPlanner._remember_logps
 
     def all_steps(self, generation, first_step):
         generation.policy_version = -1  # so that no step counts as on policy
         remember(self, generation, first_step=-1)
 
-    patch.setattr(GenerationPlanner, "remember_logps", all_steps)
+    patch.setattr(GenerationPlanner, "_remember_logps", all_steps)
 
 
 def run_empty_micro_steps(patch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,13 @@ from tests.support.cuts import trainer_for
             "2 generations per step | right = fixed_reward > 0.5",
         ),
         (
-            dict(batch=16, steps=4, options=dict(label_rule="group_quantile", reward_weights=[2.0])),
+            dict(
+                batch=16,
+                steps=4,
+                options=dict(label_func="docs.examples.own_objective:quarters", reward_weights=[2.0]),
+            ),
             "packed, prompts shared | 4 prompts × 4 rollouts per optimizer step, 4 steps per generation | "
-            "right = best 25% of a group by 2 × fixed_reward, worst 25% wrong",
+            "right = docs.examples.own_objective:quarters of 2 × fixed_reward",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from tests.support.cuts import trainer_for
 from tests.support.tiny import digest, fixed_completion
 from trl_real import REALTrainer
-from trl_real.update import packing
+from trl_real.step import attention as packing
 
 
 # Without clipping and Adam, so that the scale of a gradient shows

@@ -30,7 +30,7 @@ class Trial:
 
 def forwards_of(trainer: REALTrainer) -> str:
     """`"packed"`, or `"padded: <reason>"`, as the trainer found out."""
-    return "packed" if trainer._forwards.packs else f"padded: {trainer._forwards.why_padded}"
+    return "packed" if trainer._phase.choice.packs else f"padded: {trainer._phase.choice.why_padded}"
 
 
 def tried(cut: dict[str, Any]) -> Trial:

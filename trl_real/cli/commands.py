@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from .. import __version__
+from ..version import __version__
 
 
 # Name: the function that gets the rest of the words, and what it does

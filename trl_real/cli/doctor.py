@@ -18,7 +18,8 @@ from packaging.requirements import Requirement
 
 from ..recipe.shipped import recipe_paths, recipes_folder
 from ..rehearsal.machine import accelerators, is_installed
-from .recipes import DEFAULT_MODEL, INSTALL
+from .problems import INSTALL
+from .recipes import DEFAULT_MODEL
 
 
 PROJECT = "trl-real"

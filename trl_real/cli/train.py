@@ -39,8 +39,8 @@ from ..recipe.shipped import listed, recipes_folder
 from ..trainer.checks.arguments import check_trackers, prompts_per_generation
 from ..validation.whole_set import check_best_metric
 from .overview import train_help
-from .problems import check_architecture, check_chat_template, one_line_errors, silence_deprecations
-from .recipes import DEFAULT_MODEL, INSTALL
+from .problems import INSTALL, check_architecture, check_chat_template, one_line_errors, silence_deprecations
+from .recipes import DEFAULT_MODEL
 
 
 RECIPES = recipes_folder()

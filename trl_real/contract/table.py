@@ -47,11 +47,6 @@ def head_scores_labels(add_fused_lm_head: Any) -> bool:
 
 CONTRACT: tuple[Clause, ...] = (
     # ---- TRL: functions, imported in compat.py ----------------------------------------------------------------------
-    Takes(
-        "trl.models.utils:disable_gradient_checkpointing",
-        "around forwards without a gradient",
-        ("model", "gradient_checkpointing_kwargs"),
-    ),
     Takes(f"{UTILS}:get_callable_name", "names a reward function before any weight is read", ("func",)),
     Takes(f"{UTILS}:get_config_model_id", "names the default output folder", ("config",)),
     Takes(f"{UTILS}:is_async_callable", "errors of a reward function name it", ("func",)),
@@ -62,6 +57,7 @@ CONTRACT: tuple[Clause, ...] = (
     Takes(f"{UTILS}:use_adapter", "the reference policy of a LoRA run", ("model", "adapter_name")),
     # ---- TRL: methods of the trainer that are replaced --------------------------------------------------------------
     Overrides(f"{TRAINER}.__init__", "adds the state of REAL", None),
+    Overrides(f"{TRAINER}.create_accelerator_and_postprocess", "FSDP rounds nothing", ("self",)),
     Overrides(f"{TRAINER}._get_train_sampler", "remembers the sampler, to resume", ("self", "dataset")),
     Overrides(
         f"{TRAINER}.training_step",
@@ -110,7 +106,7 @@ CONTRACT: tuple[Clause, ...] = (
         ("_entropy_bonus_enabled", "_last_world_entropy", "entropy_coef", "use_adaptive_entropy"),
     ),
     Has(TRAINER, "the balance loss of experts", ("aux_loss_enabled", "router_aux_loss_coef")),
-    Has(TRAINER, "the KL term", ("beta", "ref_model")),
+    Has(TRAINER, "the KL term", ("ref_model",)),
     Has(TRAINER, "rewards become labels", ("reward_func_names", "reward_funcs", "reward_weights")),
     Has(TRAINER, "groups", ("num_generations", "num_generations_eval", "mask_truncated_completions")),
     Has(TRAINER, "padding and ends of completions", ("_tokenizer", "eos_token_ids", "pad_to_multiple_of")),
@@ -155,7 +151,6 @@ CONTRACT: tuple[Clause, ...] = (
             "generation_batch_size",
             "generation_kwargs",
             "gradient_accumulation_steps",
-            "gradient_checkpointing_kwargs",
         )
         + ("eval_on_start", "push_to_hub", "save_only_model", "save_total_limit", "should_save")
         + ("ignore_data_skip", "loss_type", "max_steps", "metric_for_best_model", "num_generations")
@@ -182,7 +177,7 @@ CONTRACT: tuple[Clause, ...] = (
         CONFIG,
         "an option of REAL, which would have two meanings",
         ("tau", "degenerate_groups", "score_clip", "label_threshold", "label_reward_func", "kl_target")
-        + ("label_rule", "label_quantile", "label_gap", "regularize", "kl_limit", "kl_limit_coef", "mismatch_limit")
+        + ("label_func", "regularize", "mismatch_limit")
         + ("pack_rollouts", "share_prompts", "eval_temperature", "eval_top_p"),
     ),
     Has(f"{UTILS}:RepeatSampler", "resuming in a later epoch", ("shuffle", "num_samples", "generator")),
@@ -192,6 +187,8 @@ CONTRACT: tuple[Clause, ...] = (
         "what vLLM is sent, and its precision",
         ("model", "accelerator", "mode", "llm", "_dist", "_iter_named_params", "_fix_param_name_to_vllm"),
     ),
+    Has("trl.generation.vllm_generation:VLLMGeneration", "the server's log-probabilities", ("vllm_client",)),
+    Has("trl.generation.vllm_client:VLLMClient", "whether they are processed", ("get_server_info",)),
     Behaves(f"{UTILS}:add_fused_lm_head", "log-probabilities of packed rows", head_scores_labels),
     # ---- Transformers -----------------------------------------------------------------------------------------------
     Takes(
@@ -200,9 +197,9 @@ CONTRACT: tuple[Clause, ...] = (
         ("module", "query", "key", "value", "attention_mask"),
     ),
     Takes(
-        "transformers.integrations.flash_attention:flash_attention_forward",
-        "rows that begin with a prompt computed once",
-        ("module", "query", "key", "value", "attention_mask"),
+        "transformers.utils.generic:is_flash_attention_requested",
+        "packed rows under FlashAttention",
+        ("config", "requested_attention_implementation"),
     ),
     Takes(
         "transformers.models.mixtral.modeling_mixtral:load_balancing_loss_func",
@@ -215,11 +212,21 @@ CONTRACT: tuple[Clause, ...] = (
         ("output_dir", "save_total_limit", "best_model_checkpoint", "use_mtime"),
     ),
     Has("transformers.modeling_outputs:MoeModelOutputWithPast", "the balance loss", ("router_logits",)),
+    Has(
+        "transformers.modeling_layers:GradientCheckpointingLayer",
+        "forwards without a gradient",
+        ("gradient_checkpointing",),
+    ),
     Has("transformers:PreTrainedConfig", "the attention of packed rows", ("_attn_implementation",)),
     Has(
         "transformers:PreTrainedModel",
         "a model that cannot be packed",
         ("_is_stateful", "_supports_attention_backend"),
+    ),
+    Has(
+        "transformers:PreTrainedModel",
+        "whether checkpointing is reentrant",
+        ("gradient_checkpointing", "_gradient_checkpointing_func"),
     ),
     Has(
         "transformers.modeling_flash_attention_utils:FlashAttentionKwargs",

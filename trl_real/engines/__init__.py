@@ -1,6 +1,6 @@
 """
-What TRL's link to vLLM needs beside it: weights that are handed over without a trace, and what else is worth knowing.
+What engines need beside TRL: vLLM, DeepSpeed, DDP, FSDP and checkpointing leave the model as the loss expects it.
 
-In: TRL's `VLLMGeneration`, made by its trainer. Out: the same, which hands vLLM merged copies of an adapter's layers;
-sentences for the log. Left out: generation itself, and vLLM, which need not be installed.
+In: what the trainer has made of them: TRL's `VLLMGeneration`, the accelerator. Out: the same, mended; sentences for
+the log; backwards. Left out: generation itself, and vLLM, which need not be installed.
 """

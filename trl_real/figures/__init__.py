@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise ImportError("Figures need matplotlib. Run: pip install 'trl-real[plots]'") from error
 
-from .commands import main, plot_comparison, plot_gradients, plot_labels, plot_scores, plot_training  # noqa: E402
+from .commands import main, plot_comparison, plot_gradients, plot_scores, plot_training  # noqa: E402
 from .run_log import Run, read_run, read_runs  # noqa: E402
 
 
@@ -19,7 +19,6 @@ __all__ = [
     "main",
     "plot_comparison",
     "plot_gradients",
-    "plot_labels",
     "plot_scores",
     "plot_training",
     "read_run",

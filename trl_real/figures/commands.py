@@ -5,7 +5,6 @@ Figures of the paper from the log files of runs, one command each:
     python -m trl_real.figures training RUN [RUN ...]        Fig. 4: entropy, held-out pass@1, reward, solved groups
     python -m trl_real.figures compare RUN [RUN ...]         Fig. 5: reward and held-out pass@1, with the last values
     python -m trl_real.figures scores RUN                    histograms of scores and weights
-    python -m trl_real.figures labels RUN                    which rewards became right, wrong and unlabelled rollouts
 
 A RUN is an `output_dir` or a `trainer_state.json`, of REALTrainer or of GRPOTrainer; `name=RUN` gives it a name.
 `--output` takes a PNG, PDF or SVG file. Needs the extra `plots`. The drawing is in the other modules of this folder.
@@ -16,7 +15,6 @@ from pathlib import Path
 
 from ..objective.losses import LOSS_TYPES
 from .gradients import GradientOptions, draw_gradients
-from .labels import draw_labels, read_completions, reward_column
 from .run_log import Run, read_run, read_runs
 from .scores import draw_scores
 from .style import new_figure
@@ -47,14 +45,6 @@ def plot_scores(run: Run, path: str | Path, title: str | None = None) -> None:
         draw_scores(figure, run)
 
 
-def plot_labels(run: str | Path, path: str | Path, title: str | None = None, reward: str | None = None) -> None:
-    """Writes the labels of a run, of its `output_dir`, to `path`; `reward` names the reward if there were several."""
-    rollouts = read_completions(Path(run))
-    column = reward_column(rollouts, reward)
-    with new_figure(path, 9, 3.8, title or f"Labels: {Path(run).resolve().name}") as figure:
-        draw_labels(figure, rollouts, column)
-
-
 def _title(what: str, runs: list[Run]) -> str:
     return f"{what}: {runs[0].name}" if len(runs) == 1 else what
 
@@ -77,9 +67,6 @@ def parse(argv: list[str], program: str = "python -m trl_real.figures") -> argpa
         command.add_argument("runs", nargs="+", metavar="RUN", help="output_dir or trainer_state.json, or name=path")
         command.add_argument("--eval_set", help="evaluation set, if there were several")
     scores.add_argument("run", metavar="RUN", help="output_dir or trainer_state.json")
-    labels = commands.add_parser("labels", help="which rewards became right, wrong and unlabelled rollouts")
-    labels.add_argument("run", metavar="RUN", help="output_dir of a run of REALTrainer with log_completions=True")
-    labels.add_argument("--reward", help="reward function, if there were several")
     for name, command in commands.choices.items():
         command.add_argument("--output", default=f"{name}.png", help="PNG, PDF or SVG file (default: %(default)s)")
         command.add_argument("--title", help="title of the figure")
@@ -97,8 +84,6 @@ def main(argv: list[str], *program: str) -> None:
             plot_training(read_runs(args.runs), args.output, args.title, args.eval_set)
         elif args.command == "compare":
             plot_comparison(read_runs(args.runs), args.output, args.title, args.eval_set)
-        elif args.command == "labels":
-            plot_labels(args.run, args.output, args.title, args.reward)
         else:
             plot_scores(read_run(args.run), args.output, args.title)
     except (ImportError, OSError, ValueError) as error:

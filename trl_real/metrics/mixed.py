@@ -15,8 +15,8 @@ _REASONS = {
     "all_right": "Most are all right: look at a few completions (log_completions=True) and at what the reward "
     "function makes of them, and at `label_threshold`. If rewards are as they should be, take harder prompts.",
     "unlabelled": "Most have no label: the reward functions gave None, all tokens are masked out "
-    "(mask_truncated_completions with a small max_completion_length), `mismatch_limit` took the labels, or, with "
-    "label_rule='group_quantile', all rewards of a group are alike. Look at what the reward functions return.",
+    "(mask_truncated_completions with a small max_completion_length), `mismatch_limit` dropped the labels, or your "
+    "`label_func` gave none. Look at what the reward functions return.",
 }
 
 

@@ -14,16 +14,24 @@ from .losses import (
     score_weights,
     sequence_scores,
 )
+from .objective import Objective, make_objective
+from .own import check_group_loss, check_label_func, load_function, name_of
 
 
 __all__ = [
     "DEGENERATE_GROUPS",
     "LOSS_TYPES",
     "LabelRule",
+    "Objective",
+    "check_group_loss",
+    "check_label_func",
     "check_options",
     "group_losses",
     "group_shares",
+    "load_function",
     "make_label_rule",
+    "make_objective",
+    "name_of",
     "score_weights",
     "sequence_scores",
 ]

@@ -1,13 +1,15 @@
 """Rewards -> labels. In: rewards of every reward function (N, F). Out: one label per rollout (N,): 1.0, 0.0 or NaN.
 
 A rollout is positive when its reward exceeds the threshold ("a predefined verification rule", Section 4.1). A rollout
-that no reward function scored, or that has no token that counts, has no label and is in neither class. For graded
-rewards there is another rule, which is not the paper's: the best of a group are right, its worst are wrong.
+that no reward function scored, or that has no token that counts, has no label and is in neither class. The user's
+own `label_func` may take the place of the threshold.
 """
 
 from dataclasses import dataclass, field
 
 import torch
+
+from .own import GroupFunction, make_labels
 
 
 @dataclass
@@ -20,10 +22,13 @@ class LabelRule:
             A rollout is positive when its reward exceeds this.
         column (`int`, *optional*):
             The reward function that decides. `None` takes the weighted sum, as TRL's `reward` metric.
+        label_func (`Callable`, *optional*):
+            Labels `(P, G)` of rewards `(P, G)`, in place of the threshold.
     """
 
     threshold: float
     column: int | None = None
+    label_func: GroupFunction | None = None
     _seen: set[float] = field(default_factory=set, repr=False)
     _warned: bool = field(default=False, repr=False)
 
@@ -35,22 +40,26 @@ class LabelRule:
         return (rewards_per_func * reward_weights).nansum(dim=1).masked_fill(unscored, torch.nan)
 
     def labels(self, rewards: torch.Tensor, counted_tokens: torch.Tensor) -> torch.Tensor:
-        """Labels float32 from rewards and the number of tokens that count, all of one shape."""
-        labels = (rewards > self.threshold).float()
-        return labels.masked_fill(rewards.isnan() | (counted_tokens == 0), torch.nan)
+        """Labels (P, G) float32 from rewards (P, G) and the number of tokens that count (P, G)."""
+        rewards = rewards.masked_fill(counted_tokens == 0, torch.nan)
+        if self.label_func is None:
+            labels = (rewards > self.threshold).float()
+        else:
+            labels = make_labels(self.label_func, rewards)
+        return labels.masked_fill(rewards.isnan(), torch.nan)
 
     def warning(self, rewards: torch.Tensor) -> str | None:
         """One warning per run, if the rewards seen so far are not two values on two sides of the threshold."""
-        if self._warned:
+        if self._warned or self.label_func is not None:
             return None
         self._seen.update(rewards[~rewards.isnan()].unique().tolist()[:3])
         values = ", ".join(f"{value:g}" for value in sorted(self._seen))
         message = None
         if len(self._seen) > 2:
             message = (
-                f"The rewards take more than two values ({values}, ...). REAL uses labels: a rollout counts as right "
-                f"when its reward exceeds label_threshold={self.threshold:g}, by however much. To set the best of "
-                "every group against its worst instead, write label_rule='group_quantile'."
+                f"The rewards take more than two values ({values}, ...). REAL uses labels: a rollout is correct when "
+                f"its reward exceeds label_threshold={self.threshold:g}, by however much. Set `label_threshold` to "
+                "the lowest reward that you would call a success, or write your own `label_func`."
             )
         elif len(self._seen) == 2 and len({value > self.threshold for value in self._seen}) == 1:
             message = (
@@ -61,52 +70,20 @@ class LabelRule:
         return message
 
 
-@dataclass
-class GroupQuantileRule(LabelRule):
-    """
-    The best of a group are right and its worst are wrong, whatever the rewards of other groups are.
-
-    Args:
-        share (`float`):
-            Share of the scored rollouts of a group on either side, rounded down, but one at least. All that are as
-            good as the last of the best are among the best, and likewise the worst, so that the order of a group does
-            not matter.
-        gap (`float`):
-            A group has no labels unless the last of the best is better than the last of the worst, by this at least.
-    """
-
-    share: float = 0.25
-    gap: float = 0.0
-
-    def labels(self, rewards: torch.Tensor, counted_tokens: torch.Tensor) -> torch.Tensor:
-        """Labels (P, G) float32 from (P, G), one row for every group; the middle of a group has none."""
-        scored = ~rewards.isnan() & (counted_tokens > 0)
-        members = (scored.sum(dim=1, keepdim=True) * self.share + 1e-6).long().clamp(min=1)  # 0.29 · 100 is 28.99…
-        best = rewards.masked_fill(~scored, -torch.inf).sort(dim=1, descending=True).values.gather(1, members - 1)
-        worst = rewards.masked_fill(~scored, torch.inf).sort(dim=1).values.gather(1, members - 1)
-        apart = scored & (best > worst) & (best - worst >= self.gap)
-        labels = torch.full_like(rewards, torch.nan, dtype=torch.float32)
-        return labels.masked_fill(apart & (rewards <= worst), 0.0).masked_fill(apart & (rewards >= best), 1.0)
-
-    def warning(self, rewards: torch.Tensor) -> str | None:
-        """`None`: whether rewards are graded does not matter here."""
-        return None
-
-
 def make_label_rule(
     reward_func_names: list[str],
     label_threshold: float | None,
     label_reward_func: str | None,
-    needs_threshold: bool = True,
+    label_func: GroupFunction | None = None,
 ) -> LabelRule:
     """
-    The rule for these reward functions, against a threshold.
+    The rule for these reward functions.
 
     Args:
         reward_func_names (`list[str]`), label_threshold (`float`, *optional*), label_reward_func (`str`, *optional*):
             What there is, and the fields of the configuration.
-        needs_threshold (`bool`, *optional*, defaults to `True`):
-            Whether the sum of several functions has no threshold by default.
+        label_func (`Callable`, *optional*):
+            The user's own labels, which need no threshold.
 
     Raises:
         `ValueError`: If there are several reward functions and nothing says which reward decides, or if
@@ -119,15 +96,15 @@ def make_label_rule(
                 f"`label_reward_func` must name one of the reward functions ({names}), got {label_reward_func!r}."
             )
         threshold = 0.5 if label_threshold is None else label_threshold
-        return LabelRule(threshold, reward_func_names.index(label_reward_func))
-    if needs_threshold and label_threshold is None and len(reward_func_names) > 1:
+        return LabelRule(threshold, reward_func_names.index(label_reward_func), label_func)
+    if label_func is None and label_threshold is None and len(reward_func_names) > 1:
         raise ValueError(
             f"`label_reward_func`: there are {len(reward_func_names)} reward functions ({names}), so REAL must be "
             "told when a rollout is right. Either name the one that decides, "
             f"`REALConfig(label_reward_func={reward_func_names[0]!r})`, or compare the weighted sum of all with a "
             "threshold, `REALConfig(label_threshold=0.5)`."
         )
-    return LabelRule(0.5 if label_threshold is None else label_threshold)
+    return LabelRule(0.5 if label_threshold is None else label_threshold, label_func=label_func)
 
 
 def group_shares(labels: torch.Tensor) -> dict[str, float]:

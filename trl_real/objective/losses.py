@@ -1,7 +1,6 @@
-"""The REAL objective on plain tensors: scores (Eq. 5), group losses (Eq. 8, Eq. 2, Eq. 11) and their closed-form
-weights.
+"""The REAL objective on plain tensors: scores (Eq. 5), group losses (Eq. 8, Eq. 2, Eq. 11) and their weights.
 
-In: per-token log-probabilities of the rollouts and one label per rollout (1.0 right, 0.0 wrong, NaN no label).
+In: per-token log-probabilities of the rollouts and one label per rollout (1.0 correct, 0.0 incorrect, NaN no label).
 Out: one score per rollout, one loss per group, and the derivative of the loss with respect to every score.
 
 Equations are numbered as in "Rewards as Labels" (arXiv 2602.05630). Depends on torch alone; the mean over the groups
@@ -11,12 +10,12 @@ Legend: B rollouts, T tokens, N groups, G rollouts per group.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
 
-LOSS_TYPES = ("real", "real_no_anchor", "bce")
 DEGENERATE_GROUPS = ("drop", "keep")
 
 
@@ -28,7 +27,7 @@ def sequence_scores(
 
     Args:
         per_token_logps (`torch.Tensor` of shape `(B, T)`):
-            Log-probabilities of the sampled tokens under the policy that is trained, in nats.
+            Log-probabilities of the sampled tokens under the policy in training, in nats.
         old_per_token_logps (`torch.Tensor` of shape `(B, T)`):
             The same under the policy that sampled them.
         mask (`torch.Tensor` of shape `(B, T)`):
@@ -53,6 +52,32 @@ def sequence_scores(
     return log_ratio.masked_fill(~counted, 0.0).sum(-1) / counted.sum(-1).clamp(min=1)
 
 
+def _real(logits: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Eq. 8, the sum of Eq. 6 and Eq. 7; logits are scores / τ."""
+    return _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)
+
+
+def _real_no_anchor(logits: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Eq. 2 on the scores; log(1 + 0) = 0 for one class alone, whose empty logsumexp is kept out of the gradient."""
+    both = (positive.any(-1) & negative.any(-1))[:, None]
+    pairs = _logsumexp(-logits, positive | ~both) + _logsumexp(logits, negative | ~both)
+    return torch.where(both[:, 0], -F.logsigmoid(-pairs), 0.0)
+
+
+def _bce(logits: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Eq. 11 divided by the number of labelled rollouts."""
+    terms = -F.logsigmoid(logits) * positive - F.logsigmoid(-logits) * negative
+    return terms.sum(-1) / (positive | negative).sum(-1).clamp(min=1)
+
+
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "real": _real,
+    "real_no_anchor": _real_no_anchor,
+    "bce": _bce,
+}
+LOSS_TYPES = tuple(LOSSES)
+
+
 def group_losses(
     scores: torch.Tensor,
     labels: torch.Tensor,
@@ -75,10 +100,10 @@ def group_losses(
             `"real"` (Eq. 8, anchored softmax), `"real_no_anchor"` (Eq. 2 on the scores) or `"bce"` (Eq. 11 divided by
             the number of labelled rollouts of the group).
         degenerate_groups (`str`, *optional*, defaults to `"drop"`):
-            `"drop"`: a group with one class only has loss 0 and no gradient. `"keep"`: the formula as printed.
+            `"drop"`: a group with only one class has loss 0 and no gradient. `"keep"`: the formula as printed.
         score_clip (`float`, *optional*):
-            Experimental, not in the paper. A right rollout's score counts as at most this, a wrong one's as at least
-            minus this, so that beyond it a rollout has no gradient.
+            Experimental, not in the paper. A positive rollout's score counts as at most this, a negative one's as at
+            least minus this, so that beyond it a rollout has no gradient.
 
     Returns:
         `torch.Tensor` of shape `(N,)`: Losses, in the dtype of the scores (float32 at least).
@@ -87,18 +112,16 @@ def group_losses(
         `ValueError`: If an argument is outside its allowed values; the message names both.
     """
     check_options(tau, loss_type, degenerate_groups, score_clip)
-    scores, positive, negative, both = _prepare(scores, labels)
-    logits = _clip(scores, positive, negative, score_clip) / tau
-    if loss_type == "real":
-        losses = _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)
-    elif loss_type == "real_no_anchor":
-        # One class alone gives log(1 + 0) = 0; the where keeps its empty logsumexp (-inf) out of the gradient
-        pairs = _logsumexp(-logits, positive | ~both[:, None]) + _logsumexp(logits, negative | ~both[:, None])
-        losses = torch.where(both, -F.logsigmoid(-pairs), 0.0)
-    else:
-        terms = -F.logsigmoid(logits) * positive - F.logsigmoid(-logits) * negative
-        losses = terms.sum(-1) / (positive | negative).sum(-1).clamp(min=1)
-    return torch.where(both, losses, 0.0) if degenerate_groups == "drop" else losses
+    if scores.dim() != 2 or scores.shape != labels.shape:
+        raise ValueError(
+            f"`scores` and `labels` must both have shape (N, G), got {tuple(scores.shape)} and {tuple(labels.shape)}."
+        )
+    positive, negative = labels == 1, labels == 0
+    if not bool((positive | negative | labels.isnan()).all()):
+        raise ValueError("`labels` must be 1.0 (correct), 0.0 (incorrect) or NaN (no label); found another value.")
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).masked_fill(~(positive | negative), 0.0)
+    losses = LOSSES[loss_type](_clip(scores, positive, negative, score_clip) / tau, positive, negative)
+    return losses.where(mixed_groups(labels), 0.0) if degenerate_groups == "drop" else losses
 
 
 def score_weights(
@@ -110,7 +133,7 @@ def score_weights(
     score_clip: float | None = None,
 ) -> torch.Tensor:
     """
-    Derivative of `group_losses(...).sum()` with respect to every score, in closed form (Eq. 9 for `"real"`).
+    Derivative of `group_losses(...).sum()` with respect to every score (Eq. 9 for `"real"`).
 
     Negative for positives (their score is pushed up), positive for negatives, 0 without a label. Bounded by 1/τ
     (Proposition 5.1). With these weights as constants, `(weights * scores).sum()` has the gradient of the loss however
@@ -126,26 +149,36 @@ def score_weights(
     Raises:
         `ValueError`: As for [`group_losses`].
     """
-    check_options(tau, loss_type, degenerate_groups, score_clip)
-    scores, positive, negative, both = _prepare(scores.detach(), labels)
-    clipped = _clip(scores, positive, negative, score_clip)
-    logits = clipped / tau
-    if loss_type == "real":
-        pull = (-logits - _anchored_logsumexp(-logits, positive)[:, None]).exp()
-        push = (logits - _anchored_logsumexp(logits, negative)[:, None]).exp()
-    elif loss_type == "real_no_anchor":
-        lse_positive = _logsumexp(-logits, positive | ~both[:, None])[:, None]
-        lse_negative = _logsumexp(logits, negative | ~both[:, None])[:, None]
-        gate = torch.sigmoid(lse_positive + lse_negative) * both[:, None]
-        pull = gate * (-logits - lse_positive).exp()
-        push = gate * (logits - lse_negative).exp()
-    else:
-        count = (positive | negative).sum(-1, keepdim=True).clamp(min=1)
-        pull = torch.sigmoid(-logits) / count
-        push = torch.sigmoid(logits) / count
-    weights = (push.masked_fill(~negative, 0.0) - pull.masked_fill(~positive, 0.0)) / tau
-    weights = weights.masked_fill(clipped != scores, 0.0)
-    return weights.masked_fill(~both[:, None], 0.0) if degenerate_groups == "drop" else weights
+    options = (tau, loss_type, degenerate_groups, score_clip)
+    return losses_and_weights(lambda scores, labels: group_losses(scores, labels, *options), scores, labels)[1]
+
+
+def losses_and_weights(
+    group_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], scores: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Loss of every group and its derivative with respect to every score.
+
+    Args:
+        group_loss (`Callable`):
+            Scores and labels `(N, G)` to losses `(N,)`, each of its own group alone.
+        scores, labels (`torch.Tensor` of shape `(N, G)`):
+            As for [`group_losses`].
+
+    Returns:
+        `tuple` of `torch.Tensor` of shapes `(N,)` and `(N, G)`, detached.
+    """
+    with torch.enable_grad(), torch.autocast(scores.device.type, enabled=False):  # a product would be in bfloat16
+        leaf = scores.detach().to(torch.promote_types(scores.dtype, torch.float32)).requires_grad_()
+        losses = group_loss(leaf, labels)
+        total = losses.sum() + 0.0 * leaf.nan_to_num().sum()  # a loss may be constant where no group is trained
+        (weights,) = torch.autograd.grad(total, leaf)
+    return losses.detach(), weights
+
+
+def mixed_groups(labels: torch.Tensor) -> torch.Tensor:
+    """Which groups (N,) have both correct and incorrect rollouts, from labels (N, G)."""
+    return (labels == 1).any(-1) & (labels == 0).any(-1)
 
 
 def _logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
@@ -160,35 +193,23 @@ def _anchored_logsumexp(logits: torch.Tensor, members: torch.Tensor) -> torch.Te
 
 
 def _clip(scores: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor, limit: float | None) -> torch.Tensor:
-    """Scores that went further than the limit in the direction they are trained in, held there without gradient."""
+    """Scores beyond the limit in the direction they are trained in are held there, without gradient."""
     if limit is None:
         return scores
     beyond = (positive & (scores > limit)) | (negative & (scores < -limit))
     return torch.where(beyond, scores.detach().clamp(-limit, limit), scores)
 
 
-def _prepare(
-    scores: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Check the tensors; return scores with unlabelled ones zeroed, the two classes, which groups have both."""
-    if scores.dim() != 2 or scores.shape != labels.shape:
-        raise ValueError(
-            f"`scores` and `labels` must both have shape (N, G), got {tuple(scores.shape)} and {tuple(labels.shape)}."
-        )
-    positive, negative = labels == 1, labels == 0
-    if not bool((positive | negative | labels.isnan()).all()):
-        raise ValueError("`labels` must be 1.0 (right), 0.0 (wrong) or NaN (no label); found another value.")
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).masked_fill(~(positive | negative), 0.0)
-    return scores, positive, negative, positive.any(-1) & negative.any(-1)
-
-
 def check_options(tau: float, loss_type: str, degenerate_groups: str, score_clip: float | None = None) -> None:
     """Raise `ValueError` with the name and the allowed values if an option of the objective is wrong."""
     if not _is_positive(tau):
         raise ValueError(f"`tau` must be a finite number above 0 (the paper uses 0.5), got {tau!r}.")
-    if loss_type not in LOSS_TYPES:
-        allowed = ", ".join(map(repr, LOSS_TYPES))
-        raise ValueError(f"`loss_type` must be one of {allowed}, got {loss_type!r}. Leave it out for 'real'.")
+    if loss_type not in LOSSES:
+        allowed = ", ".join(map(repr, LOSSES))
+        raise ValueError(
+            f"`loss_type` must be one of {allowed}, a function, or 'package.module:function', got {loss_type!r}. Omit "
+            "it for 'real'."
+        )
     if degenerate_groups not in DEGENERATE_GROUPS:
         allowed = ", ".join(map(repr, DEGENERATE_GROUPS))
         raise ValueError(f"`degenerate_groups` must be one of {allowed}, got {degenerate_groups!r}.")

@@ -4,7 +4,7 @@ step on 1, 2, 4, 8 or 16 GPUs.
 
 In: how many prompts a generation and an optimizer step have, how many rollouts a process can hold, how many processes
 there are. Out: TRL's `gradient_accumulation_steps` and `steps_per_generation`, or a `ValueError` with the nearest
-numbers that work. Pure arithmetic. Left out: which rollout runs where (`trl_real.update.plan`).
+numbers that work. Pure arithmetic. Left out: which rollout runs where (`trl_real.step.plan`).
 """
 
 import math

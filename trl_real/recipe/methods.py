@@ -34,13 +34,13 @@ def check_method(method: str, options: dict[str, Any], given: Iterable[str]) -> 
         given (`Iterable[str]`):
             Names of the fields that the recipe or the command line sets.
     """
-    is_real = options["loss_type"] in LOSS_TYPES
+    is_real = options["loss_type"] in LOSS_TYPES or ":" in options["loss_type"]  # or a function's import path
     if method == "grpo" and is_real:
         raise ValueError(f"loss_type: {options['loss_type']} is one of REAL's; set method: real.")
     if method == "real" and not is_real:
         raise ValueError(
-            f"loss_type: {options['loss_type']} is none of REAL's ({', '.join(LOSS_TYPES)}). Leave it out, "
-            "or set method: grpo."
+            f"loss_type: {options['loss_type']} is none of REAL's ({', '.join(LOSS_TYPES)}), nor "
+            "package.module:function. Leave it out, or set method: grpo."
         )
     foreign = sorted(set(given).intersection(INERT)) if method == "real" else []
     if foreign:

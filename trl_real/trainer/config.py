@@ -1,176 +1,113 @@
-"""REALConfig: GRPOConfig with the options of REAL, and the checks that keep groups whole."""
+"""REALConfig: GRPOConfig with the options of REAL, and the checks that keep groups complete.
+
+An option is written once, here: name, type, default, help, when to set it, allowed values. The docstring, `--help`,
+docs/config.md and the checks come from there.
+"""
 
 import math
 import warnings
 from dataclasses import dataclass, field, fields
+from typing import Any
 
-from ..objective.losses import check_options
+from ..objective import LOSS_TYPES, check_group_loss, check_label_func, check_options, load_function, name_of
+from ..options import check_values, document, number, one_of, option
 from ..validation.config import ValidationConfig
 from .fields import INERT, REFUSED
 
 
-KL_TARGETS = ("ref", "old")
-REGULARIZE = ("all", "trained")
-LABEL_RULES = ("threshold", "group_quantile")
-
-
+@document
 @dataclass
 class REALConfig(ValidationConfig):
     r"""
     Configuration of [`REALTrainer`]. All fields of [`~trl.GRPOConfig`] keep their meaning, give a warning where
     REAL has no use for them, or are refused with the reason: see `docs/config.md`.
 
-    Parameters:
-        tau (`float`, *optional*, defaults to `0.5`):
-            Temperature τ of the classification loss (0.5 in the paper, Section 5.1; 0.1 collapses, Section 5.3).
-            Gradient weights are bounded by 1/τ.
-        loss_type (`str`, *optional*, defaults to `"real"`):
-            `"real"` (Eq. 8, anchored softmax), `"real_no_anchor"` (Eq. 2) or `"bce"` (Eq. 11 as a mean over the
-            group).
-        degenerate_groups (`str`, *optional*, defaults to `"drop"`):
-            What to do with groups that are all right or all wrong: `"drop"` (no gradient, counted in the mean, as in
-            the authors' code) or `"keep"` (Eq. 8 as printed).
-        score_clip (`float`, *optional*):
-            Experimental, not in the paper: no gradient for a right rollout whose score is above this, nor for a wrong
-            one whose score is below minus this. Scores are nats per token, so the value depends on the task.
-        label_threshold (`float`, *optional*):
-            A rollout is right when its reward exceeds this. Defaults to 0.5 with one reward function or with
-            `label_reward_func`; with several functions it is compared with their weighted sum and has no default.
-        label_reward_func (`str`, *optional*):
-            Name of the one reward function that decides whether a rollout is right.
-        label_rule (`str`, *optional*, defaults to `"threshold"`):
-            `"threshold"` (the paper's), or `"group_quantile"` for graded rewards: the best of a group are right, its
-            worst are wrong, and those between have no label. What is right in evaluation is still said by
-            `label_threshold`.
-        label_quantile (`float`, *optional*, defaults to `0.25`):
-            With `"group_quantile"`: share of a group's scored rollouts on either side, rounded down, one at least.
-        label_gap (`float`, *optional*, defaults to `0.0`):
-            With `"group_quantile"`: a group has labels only if its best and worst are apart by this at least, and not
-            equal.
-        kl_target (`str`, *optional*, defaults to `"ref"`):
-            Policy of the KL term that `beta` weighs: `"ref"` (the reference model) or `"old"` (the policy that
-            generated).
-        regularize (`str`, *optional*, defaults to `"all"`):
-            Which rollouts the KL term, the entropy bonus and the MoE balance loss act on: `"all"`, so that every
-            rollout is run, or `"trained"`, those that the objective gives a gradient anyway. Either way a term is a
-            mean over all rollouts of the step, so a rollout is held equally firmly.
-        kl_limit (`float`, *optional*), kl_limit_coef (`float`, *optional*, defaults to `1000.0`):
-            Experimental, not in the paper but in DisCO (arXiv 2505.12366): adds
-            `kl_limit_coef · max(KL − kl_limit, 0)²` to the loss of a step, KL from the policy that generated to the
-            one that is trained, in nats per token, a mean over the trained rollouts. DisCO takes 1e-4.
-        mismatch_limit (`float`, *optional*):
-            With vLLM: a rollout has no label if the geometric mean, over its tokens, of the ratio between its
-            probability in training and in sampling is above this or below its inverse. Above 1, such as 1.1.
-        pack_rollouts (`bool`, *optional*):
-            Pack the rollouts of a forward one after another instead of padding them. Default: where the model can be
-            run so without one rollout seeing another, which is tried at the start. `True` makes it an error if it
-            cannot, `False` always pads.
-        share_prompts (`bool`, *optional*):
-            Compute a prompt once for the rollouts of it that are packed into one forward. Default: where the model can
-            be run so, which is tried at the start, and a forward has 10% fewer tokens at least. `True` makes it an
-            error if it cannot and shares whatever there is to share, `False` never shares.
-        eval_temperature, eval_top_p (`float`, *optional*):
-            Sampling in evaluation. As in training by default.
-
     Raises:
-        `ValueError`: If a field is outside its allowed values, is refused, or cuts groups apart; the message names the
-        field and what to write instead.
+        `ValueError`: If a field is outside its allowed values, is refused, or splits groups between optimizer steps;
+        the message names the field and what to write instead.
     """
 
-    tau: float = field(
-        default=0.5,
-        metadata={
-            "help": "Temperature of the classification loss (0.5 in the paper). Gradient weights are bounded by 1/tau."
-        },
+    tau: float = option(
+        0.5,
+        "Temperature τ of the classification loss (Section 5.1). Gradient weights are bounded by 1/τ.",
+        "hardly ever. 0.1 collapsed in the paper (Section 5.3); on a small task it made no difference.",
     )
-    loss_type: str = field(
-        default="real",
-        metadata={"help": "Objective: 'real' (anchored softmax, Eq. 8), 'real_no_anchor' (Eq. 2) or 'bce' (Eq. 11)."},
+    loss_type: str = option(
+        "real",
+        "'real' (anchored softmax, Eq. 8), 'real_no_anchor' (Eq. 2), 'bce' (Eq. 11 as a mean over the group), or your "
+        "own: a function, or 'package.module:function'.",
+        "to repeat the paper's ablations, or to train an objective of your own (docs/guides/own-objective.md).",
     )
-    degenerate_groups: str = field(
-        default="drop",
-        metadata={
-            "help": "Groups that are all right or all wrong: 'drop' (no gradient) or 'keep' (Eq. 8 as printed)."
-        },
+    degenerate_groups: str = option(
+        "drop",
+        "Groups of correct or of incorrect rollouts only: 'drop' (no gradient, but counted in the mean, as in the "
+        "authors' code) or 'keep' (Eq. 8 as printed).",
+        "to repeat Eq. 8 as printed: 'keep' pushes all-correct groups further up, and has to run them.",
     )
-    score_clip: float | None = field(
-        default=None,
-        metadata={
-            "help": "Experimental, not in the paper: no gradient for a right rollout whose score is above this, nor "
-            "for a wrong one whose score is below minus this (nats per token)."
-        },
+    score_clip: float | None = option(
+        None,
+        "Experimental, not in the paper: no gradient for a correct rollout whose score is above this, nor for an "
+        "incorrect one whose score is below minus this (nats per token).",
+        "when a warning says that updates overshoot and the learning rate should stay: two or three times "
+        "`scores/abs_mean` of a healthy run.",
     )
-    label_threshold: float | None = field(
-        default=None,
-        metadata={
-            "help": "A rollout is right when its reward exceeds this. 0.5 by default; with several reward functions "
-            "it is compared with their weighted sum and must be given, unless label_reward_func is."
-        },
+    label_threshold: float | None = option(
+        None,
+        "A rollout is correct when its reward exceeds this. 0.5 by default; with several reward functions it is "
+        "compared with their weighted sum and has no default, unless `label_reward_func` is set.",
+        "when rewards are not 0 and 1, or several functions decide together.",
+        number("", lambda value: True),
     )
-    label_reward_func: str | None = field(
-        default=None, metadata={"help": "Name of the one reward function that decides whether a rollout is right."}
+    label_reward_func: str | None = option(
+        None,
+        "Name of the one reward function that decides whether a rollout is correct.",
+        "with several reward functions, one of which checks the answer.",
     )
-    label_rule: str = field(
-        default="threshold",
-        metadata={
-            "help": "How rewards become labels: 'threshold' (the paper's) or 'group_quantile' (the best of a group "
-            "are right, its worst are wrong, those between have no label)."
-        },
+    label_func: str | None = option(
+        None,
+        "Your own labels in place of the threshold: a function, or 'package.module:function', from rewards (P, G) to "
+        "labels (P, G) of 1, 0 or NaN. Evaluation keeps the threshold.",
+        "for graded rewards that a threshold serves badly (docs/guides/own-objective.md).",
     )
-    label_quantile: float = field(
-        default=0.25, metadata={"help": "Share of a group on either side with label_rule='group_quantile'."}
+    kl_target: str = option(
+        "ref",
+        "Policy of the KL term that `beta` weighs: 'ref' (reference model) or 'old' (the policy that generated).",
+        "with `beta` above 0: 'old' stays near the policy that sampled, and needs no reference model.",
+        one_of("ref", "old"),
     )
-    label_gap: float = field(
-        default=0.0,
-        metadata={"help": "Least distance of best and worst rewards of a group with label_rule='group_quantile'."},
+    regularize: str = option(
+        "all",
+        "Rollouts that the KL term, entropy bonus and MoE balance loss act on: 'all', or 'trained' (those with a "
+        "gradient from the objective). Each term is a mean over all rollouts of the step either way.",
+        "with `beta`, an entropy bonus or a Mixture of Experts, where many groups are of one class: 'trained' skips "
+        "them.",
+        one_of("all", "trained"),
     )
-    kl_target: str = field(
-        default="ref",
-        metadata={
-            "help": "Policy of the KL term weighed by beta: 'ref' (reference model) or 'old' (the one that generated)."
-        },
+    mismatch_limit: float | None = option(
+        None,
+        "With vLLM: drops the label of a rollout whose probabilities in training and in sampling differ by more than "
+        "this factor, as a geometric mean over its tokens.",
+        "to 1.1, for example, with quantized or low-precision sampling, when `mismatch/sequence_worst` is far from 1.",
+        number(" above 1", lambda value: value > 1),
     )
-    regularize: str = field(
-        default="all",
-        metadata={
-            "help": "Rollouts that KL term, entropy bonus and MoE balance loss act on: 'all', or 'trained' (those "
-            "with a gradient from the objective, so that no others are run)."
-        },
+    pack_rollouts: bool | None = option(
+        None,
+        "Pack rollouts one after another instead of padding them. Default: if the model supports it, which is checked "
+        "at the start. True makes it an error if it does not; False always pads.",
+        "to False to compare with padding or to work around an attention kernel, to True in a run that must not fall "
+        "back to padding.",
     )
-    kl_limit: float | None = field(
-        default=None,
-        metadata={
-            "help": "Experimental, not in the paper: penalty on the KL from the policy that generated beyond this "
-            "(nats per token). DisCO takes 1e-4."
-        },
-    )
-    kl_limit_coef: float = field(default=1000.0, metadata={"help": "Weight of the squared excess over kl_limit."})
-    mismatch_limit: float | None = field(
-        default=None,
-        metadata={
-            "help": "With vLLM: a rollout has no label if the geometric mean of its tokens' ratios of probability in "
-            "training to that in sampling is above this or below its inverse. Above 1, such as 1.1."
-        },
-    )
-    pack_rollouts: bool | None = field(
-        default=None,
-        metadata={
-            "help": "Pack rollouts one after another instead of padding them. Default: where the model can be run so; "
-            "true makes it an error if it cannot, false always pads."
-        },
-    )
-    share_prompts: bool | None = field(
-        default=None,
-        metadata={
-            "help": "Compute a prompt once for its rollouts in a packed forward. Default: where the model can be run "
-            "so and that saves a tenth of the tokens; true makes it an error if it cannot, false never does."
-        },
+    share_prompts: bool | None = option(
+        None,
+        "Compute a prompt once for its rollouts in a packed forward. Default: if the model supports it, which is "
+        "checked at the start, and that saves a tenth of a forward's tokens. True makes it an error if it does not; "
+        "False never shares.",
+        "to False to compare or to work around an attention kernel, to True with long prompts, in a run that must not "
+        "fall back.",
     )
     disable_dropout: bool = field(
         default=True,
-        metadata={
-            "help": "Turn dropout off in the model. A score compares two forwards, and dropout would add noise to it."
-        },
+        metadata={"help": "Turn dropout off. A score compares two forwards, and dropout would add noise to it."},
     )
     vllm_importance_sampling_correction: bool = field(
         default=False,
@@ -181,51 +118,42 @@ class REALConfig(ValidationConfig):
         self._check_options()
         self._check_fields()
         super().__post_init__()
-        self._check_cut()
+        self._check_batches()
+        self._check_functions()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON takes them: functions by their import path."""
+        return {name: name_of(value) for name, value in super().to_dict().items()}
 
     def _check_options(self) -> None:
-        check_options(self.tau, self.loss_type, self.degenerate_groups, self.score_clip)
+        check_values(self)
         if self.num_generations is None or self.num_generations < 2:
             raise ValueError(
-                f"`num_generations` must be 2 or more, got {self.num_generations!r}: REAL sets right rollouts of a "
-                "prompt against wrong ones of the same prompt. Write num_generations=8, as in the paper."
+                f"`num_generations` must be 2 or more, got {self.num_generations!r}: REAL contrasts correct with "
+                "incorrect rollouts of the same prompt. Write num_generations=8, as in the paper."
             )
-        if self.kl_target not in KL_TARGETS:
-            raise ValueError(f"`kl_target` must be one of 'ref', 'old', got {self.kl_target!r}.")
-        if self.regularize not in REGULARIZE:
-            raise ValueError(f"`regularize` must be one of 'all', 'trained', got {self.regularize!r}.")
-        for name in ("kl_limit", "kl_limit_coef"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"`{name}` must be a finite number of at least 0, got {value!r}.")
-        if self.mismatch_limit is not None and not (math.isfinite(self.mismatch_limit) and self.mismatch_limit > 1):
-            raise ValueError(f"`mismatch_limit` must be a finite number above 1, got {self.mismatch_limit!r}.")
-        if self.label_threshold is not None and not math.isfinite(self.label_threshold):
-            raise ValueError(f"`label_threshold` must be a finite number, got {self.label_threshold!r}.")
+        loss_type = LOSS_TYPES[0] if self._has_own_loss() else self.loss_type
+        check_options(self.tau, loss_type, self.degenerate_groups, self.score_clip)
         if self.kl_target == "old" and self.beta == 0.0:
             warnings.warn("`kl_target='old'` has no effect while `beta` is 0.", stacklevel=4)
-        self._check_label_rule()
-        if self.kl_limit is None and self.kl_limit_coef != REALConfig.kl_limit_coef:
-            warnings.warn("`kl_limit_coef` has no effect without `kl_limit`.", stacklevel=4)
         if self.kl_target == "old" and self.sync_ref_model:
             raise ValueError(
                 "`sync_ref_model` needs a reference model: set `kl_target='ref'`, or `sync_ref_model=False`."
             )
 
-    def _check_label_rule(self) -> None:
-        if self.label_rule not in LABEL_RULES:
-            raise ValueError(f"`label_rule` must be one of 'threshold', 'group_quantile', got {self.label_rule!r}.")
-        if not 0 < self.label_quantile <= 0.5:
-            raise ValueError(f"`label_quantile` must be above 0 and at most 0.5, got {self.label_quantile!r}.")
-        if not (math.isfinite(self.label_gap) and self.label_gap >= 0):
-            raise ValueError(f"`label_gap` must be a finite number of at least 0, got {self.label_gap!r}.")
-        changed = (self.label_quantile, self.label_gap) != (REALConfig.label_quantile, REALConfig.label_gap)
-        if self.label_rule == "threshold" and changed:
-            warnings.warn(
-                "`label_quantile` and `label_gap` have no effect with `label_rule='threshold'`. Write "
-                "label_rule='group_quantile' for labels from graded rewards.",
-                stacklevel=5,
-            )
+    def _check_functions(self) -> None:
+        """The user's own functions keep their contracts on small random groups."""
+        if self._has_own_loss():
+            for size in {self.num_generations, self.num_generations_eval or self.num_generations}:
+                check_group_loss(load_function("loss_type", self.loss_type), size)
+            for name in ("tau", "degenerate_groups", "score_clip"):
+                if getattr(self, name) != getattr(type(self), name):
+                    warnings.warn(f"`{name}` has no effect with your own `loss_type`.", stacklevel=4)
+        if self.label_func is not None:
+            check_label_func(load_function("label_func", self.label_func), self.num_generations)
+
+    def _has_own_loss(self) -> bool:
+        return callable(self.loss_type) or (isinstance(self.loss_type, str) and ":" in self.loss_type)
 
     def _check_fields(self) -> None:
         """Refuse what would change the meaning of REAL; warn about what has none in it."""
@@ -243,8 +171,8 @@ class REALConfig(ValidationConfig):
             if name in defaults and getattr(self, name) not in same.get(name, (defaults[name],)):
                 warnings.warn(f"`{name}` has no effect in REAL. {reason}", stacklevel=4)
 
-    def _check_cut(self) -> None:
-        """Refuse batch sizes that tear groups apart; groups must be whole in every optimizer step."""
+    def _check_batches(self) -> None:
+        """Refuse batch sizes that split groups; groups must be complete in every optimizer step."""
         accumulation, per_generation = self.gradient_accumulation_steps, self.steps_per_generation
         if accumulation % per_generation and per_generation % accumulation:
             lower = per_generation // accumulation * accumulation or accumulation
@@ -253,12 +181,6 @@ class REALConfig(ValidationConfig):
                 f"`gradient_accumulation_steps` ({accumulation}), so that every optimizer step has whole generations "
                 f"or whole parts of one. Write, for example, steps_per_generation={lower} or "
                 f"steps_per_generation={lower + accumulation}."
-            )
-        if self.kl_limit is not None and self.num_iterations > 1 and accumulation > per_generation:
-            raise ValueError(
-                "`kl_limit`: an optimizer step of several generations that are used more than once would be on policy "
-                "in one part and off policy in another. Write num_iterations=1, or "
-                f"steps_per_generation={accumulation}."
             )
         if self.accelerator_config.split_batches:
             raise ValueError(

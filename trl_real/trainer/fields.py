@@ -5,9 +5,12 @@ module (`make docs` writes it); a test keeps both complete for the installed TRL
 Transformers.
 """
 
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from typing import Any
+
+from ..options import described
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ REFUSED: dict[str, Refusal] = {
 
 # Honoured, with something to know; every other field works exactly as in GRPOTrainer.
 NOTES: dict[str, str] = {
-    "loss_type": "REAL's own: `real`, `real_no_anchor` or `bce`.",
+    "loss_type": "REAL's own: `real`, `real_no_anchor`, `bce`, or a function of yours.",
     "beta": "Weight of the KL term to `kl_target`, a mean over rollouts of the rollout's mean over tokens. If not 0, "
     "all rollouts are trained on, unless `regularize` says otherwise.",
     "use_bias_correction_kl": "The KL term of a token is multiplied by its importance ratio.",
@@ -141,81 +144,14 @@ AS_IN_GRPO = frozenset(
 )
 
 
-# REAL's own fields, in the order of REALConfig: what they do, and when to change them.
-OWN: dict[str, tuple[str, str]] = {
-    "tau": (
-        "Temperature of the classification loss; weights are bounded by 1/τ.",
-        "Hardly ever. 0.1 collapsed in the paper; on a small task it made no difference.",
-    ),
-    "loss_type": (
-        "`real`, `real_no_anchor` or `bce`.",
-        "To repeat the paper's ablations; `real_no_anchor` with `score_clip` when updates overshoot.",
-    ),
-    "degenerate_groups": (
-        "What groups that are all right or all wrong do: `drop` (no gradient) or `keep` (Eq. 8 as printed).",
-        "`keep` to push all-right groups further up, at the price of running them.",
-    ),
-    "score_clip": (
-        "Experimental, not in the paper: no gradient for a rollout whose score went further than this.",
-        "When a warning says that updates overshoot and the learning rate should stay: two or three times "
-        "`scores/abs_mean` of a healthy run.",
-    ),
-    "label_threshold": (
-        "A rollout is right when its reward exceeds this. 0.5 with one reward function.",
-        "When rewards are not 0 and 1, or several functions decide together by their weighted sum.",
-    ),
-    "label_reward_func": (
-        "Name of the one reward function that decides whether a rollout is right.",
-        "With several reward functions of which one says what is right.",
-    ),
-    "label_rule": (
-        "How rewards become labels: `threshold`, or `group_quantile`: the best of a group right, its worst wrong.",
-        "`group_quantile` with graded rewards (tests passed, rubrics) that reach no useful threshold.",
-    ),
-    "label_quantile": (
-        "Share of a group on either side with `group_quantile`, rounded down, one at least.",
-        "With large groups, or rewards that are noisy in the middle.",
-    ),
-    "label_gap": (
-        "Least distance between best and worst with `group_quantile`; equal ones never have labels.",
-        "To the size of the reward's noise.",
-    ),
-    "kl_target": (
-        "Policy of the KL term that `beta` weighs: `ref` or `old`.",
-        "With `beta` above 0: `old` holds the policy near the one that sampled, and needs no reference model.",
-    ),
-    "regularize": (
-        "Rollouts that KL term, entropy bonus and MoE balance loss act on: `all`, or `trained` (of mixed groups).",
-        "`trained` with `beta`, an entropy bonus or a Mixture of Experts: rollouts of one-class groups are then "
-        "neither run nor pulled.",
-    ),
-    "kl_limit": (
-        "Experimental: a penalty once a step's KL from the policy that generated exceeds this, in nats per token.",
-        "When a warning says that updates overshoot and the learning rate should stay. DisCO takes 1e-4.",
-    ),
-    "kl_limit_coef": ("Weight of that penalty, `kl_limit_coef · max(KL − kl_limit, 0)²`.", "Hardly ever."),
-    "mismatch_limit": (
-        "With vLLM: no label for a rollout whose probability in training and in sampling differ by more than this "
-        "factor, as a geometric mean over its tokens.",
-        "When `mismatch/sequence_worst` shows rollouts far from 1, such as 1.1: quantized or low-precision sampling.",
-    ),
-    "pack_rollouts": (
-        "Pack rollouts one after another. Default: where the model can be run so.",
-        "`True` to be told if it cannot, `False` to compare with padded rows.",
-    ),
-    "share_prompts": (
-        "Compute a prompt once for its rollouts in a packed forward. Default: where the model can be run so and a "
-        "forward has 10% fewer tokens at least.",
-        "`True` to be told if it cannot and to share however little that saves, `False` to compare.",
-    ),
-    "eval_temperature": ("Temperature in evaluation.", "To evaluate as the model will be used."),
-    "eval_top_p": ("Nucleus in evaluation.", "To evaluate as the model will be used."),
-}
-
-
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     """Lines of a table in Markdown."""
     return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+
+
+def _sentence(item: Field) -> str:
+    when = re.sub(r"docs/([\w/-]+\.md)", r"[\1](\1)", item.metadata["help"].when)
+    return f"{when[0].upper()}{when[1:]}"
 
 
 def _difference(name: str) -> str:
@@ -225,11 +161,18 @@ def _difference(name: str) -> str:
     return INERT.get(name) or NOTES[name]
 
 
-def markdown_table() -> str:
-    """The documentation of this module, as Markdown."""
-    own = ((f"`{name}`", what, when) for name, (what, when) in OWN.items())
+def markdown_table(config: type) -> str:
+    """
+    docs/config.md.
+
+    Args:
+        config (`type`):
+            REALConfig, whose own fields say what they do and when to set them.
+    """
+    options = described(config)
+    own = ((f"`{item.name}`", f"`{item.default}`", item.metadata["help"], _sentence(item)) for item in options)
     # `loss_type` is a field of GRPOConfig with values of REAL's own
-    different = sorted({*INERT, *NOTES, *REFUSED} - OWN.keys())
+    different = sorted({*INERT, *NOTES, *REFUSED} - {item.name for item in options})
     lines = [
         "# Every field of REALConfig",
         "",
@@ -238,7 +181,7 @@ def markdown_table() -> str:
         "",
         "## REAL's own",
         "",
-        *_table(("field", "what it does", "when to change it"), own),
+        *_table(("field", "default", "what it does", "when to set it"), own),
         "",
         "## Different from GRPOTrainer",
         "",

@@ -7,15 +7,14 @@ below.
 import trl
 from trl import GRPOTrainer
 
-from ..objective.labels import GroupQuantileRule, LabelRule
-from ..update.sharing import Sharing
-from .forwards import Forwards
+from ..objective.labels import LabelRule
+from ..objective.own import name_of
 
 
-def start_line(trainer: GRPOTrainer, forwards: Forwards, rule: LabelRule, sharing: Sharing | None) -> str:
+def start_line(trainer: GRPOTrainer, layout: str, rule: LabelRule) -> str:
     """
     Such as `packed, prompts shared | 4 prompts × 8 rollouts per optimizer step, 4 steps per generation | right =
-    exact > 0.5`; `sharing` is that of the first generation.
+    exact > 0.5`.
     """
     args = trainer.args
     accumulation, per_generation = args.gradient_accumulation_steps, args.steps_per_generation
@@ -28,22 +27,12 @@ def start_line(trainer: GRPOTrainer, forwards: Forwards, rule: LabelRule, sharin
         steps = f"{count} step{'s' if count > 1 else ''} per generation"
     again = f", used {trainer.num_iterations} times" if trainer.num_iterations > 1 else ""
     parts = (
-        _layout(forwards, sharing),
+        layout,
         f"{size}, {steps}{again}",
         f"right = {_right(trainer, rule)}",
         f"TRL {trl.__version__}",
     )
     return " | ".join(parts)
-
-
-def _layout(forwards: Forwards, sharing: Sharing | None) -> str:
-    if not forwards.packs:
-        return f"padded ({forwards.why_padded})"
-    if sharing is None:
-        return f"packed, prompts not shared ({forwards.prompts.why_not})"
-    if sharing.saved(range(len(sharing.keys))) == 0:
-        return f"packed, prompts not shared (that would save less than {sharing.least:.0%} of the tokens)"
-    return "packed, prompts shared"
 
 
 def _right(trainer: GRPOTrainer, rule: LabelRule) -> str:
@@ -53,6 +42,6 @@ def _right(trainer: GRPOTrainer, rule: LabelRule) -> str:
         weights = trainer.reward_weights.tolist()
         named = zip(trainer.reward_func_names, weights, strict=True)
         reward = " + ".join(name if weight == 1 else f"{weight:g} × {name}" for name, weight in named)
-    if isinstance(rule, GroupQuantileRule):
-        return f"best {rule.share:.0%} of a group by {reward}, worst {rule.share:.0%} wrong"
+    if rule.label_func is not None:
+        return f"{name_of(rule.label_func)} of {reward}"
     return f"{reward} > {rule.threshold:g}"

@@ -4,23 +4,11 @@ Generation, rewards, tools, vLLM, logging and checkpoints are TRL's. What happen
 and the mathematics of it in `objective`. The gradient of an optimizer step is that of the mean of the group losses
 over all its groups, however the step is cut: with w_k = ∂L/∂s_k at the policy of the step, held constant, the sum
 of w_k s_k has that gradient for any spread of the rollouts over micro-steps and processes.
-
-What differs from the paper, from its code, or from GRPOTrainer:
-
-1. Groups with one class only have no loss, but count in the mean, as in the authors' code and unlike Eq. 8 as printed
-   (`degenerate_groups="keep"` for the latter).
-2. Rollouts without gradient are not run, and the others are packed without padding where the model can be run so.
-   Entropy, scores and KL are therefore logged over the rollouts that are trained on.
-3. Groups go to the optimizer steps of a generation in data order; TRL shuffles single sequences, which tears groups
-   apart.
-4. The KL term, the entropy bonus and the MoE balance loss are means over rollouts of each rollout's own mean. TRL's
-   are means over the tokens of a micro-batch, which depend on the batch cut.
-5. `disable_dropout` defaults to true, since a score compares two forwards of the same rollout.
-6. Metrics of evaluation are those of the whole set, in which every prompt counts once (`validation`).
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,25 +19,27 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..compat import get_config_model_id
+from ..engines.checkpointing import without_checkpointing
+from ..engines.precision import other_logprobs
+from ..metrics.completions import Mark, Pull
 from ..metrics.drift import DriftWatch
+from ..metrics.histograms import HistogramSums
+from ..metrics.mixed import MixedWatch
 from ..metrics.trackers import send_histograms
-from ..objective.labels import GroupQuantileRule, make_label_rule
-from ..update.generation import Generation, Objective
-from ..update.micro_batches import MicroStepBatch
-from ..update.regularizers import KLLimit, Regularizers
-from ..update.rollouts import check_rollout_func
+from ..objective import LOSS_TYPES
+from ..objective.labels import group_shares, make_label_rule
+from ..step.layouts import MicroStepBatch
+from ..step.rollouts import Rollout, unpad
 from ..validation.trainer import ValidatingTrainer
 from .checks.adapters import check_adapters
 from .checks.advice import advice
-from .checks.arguments import check_arguments
+from .checks.arguments import check_arguments, check_rollout_func, label_function
 from .checks.dropout import disable_functional_dropout
 from .config import REALConfig
-from .entropy import adapt_entropy_coef
-from .forwards import Forwards
-from .loss import StepLoss
-from .planning import GenerationPlanner
+from .entropy import adapt_entropy_coef, entropy_weight
+from .phase import make_phase
 from .position import ResumePosition, micro_steps_per_step, skip_permutations
-from .record import StepRecord
+from .start_line import start_line
 
 
 logger = get_logger(__name__)
@@ -87,8 +77,8 @@ class REALTrainer(ValidatingTrainer):
     Raises:
         `TypeError`: If `args` is not a [`REALConfig`].
         `ValueError`: If there are several reward functions and `args` does not say which reward decides, if a tracker
-        is not installed, if `train_dataset` is smaller than one generation, or if `pack_rollouts` is true for a model
-        that cannot be run so.
+        is not installed, if `train_dataset` is smaller than one generation, if `pack_rollouts` is true for a model
+        that cannot be run so, or if `mismatch_limit` meets a vLLM server that gives other log-probabilities.
     """
 
     _tag_names = ["trl", "real"]
@@ -152,44 +142,36 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
+        if self.use_vllm and (sentence := other_logprobs(self.vllm_generation, args.mismatch_limit)):
+            logger.warning(sentence)
         if args.disable_dropout:
             disable_functional_dropout(self.model)
-        by_threshold = args.label_rule == "threshold"
-        self._label_rule = make_label_rule(  # what is right in evaluation, whatever labels training takes
-            self.reward_func_names, args.label_threshold, args.label_reward_func, needs_threshold=by_threshold
+        self._train_rule = make_label_rule(
+            self.reward_func_names, args.label_threshold, args.label_reward_func, label_function(args)
         )
-        self._assemble()
-        self._generation: Generation | None = None
+        self._label_rule = replace(self._train_rule, label_func=None)  # evaluation keeps the threshold
+        self._regularized = args.beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
+        if args.regularize == "trained" and not self._regularized:
+            logger.warning("`regularize='trained'` has no effect: there is no KL term, entropy bonus or balance loss.")
+        self._phase = make_phase(self, self._regularized)
+        self._mixed_watch = MixedWatch()
+        # Its limits are those of the built-in losses
+        watched = args.score_clip is None and args.loss_type in LOSS_TYPES
+        self._drift_watch = DriftWatch(args.tau) if watched else None
+        self._histograms = HistogramSums()
+        self._reading = self._started = False  # TRL scores completions; the first generation is there
         self._train_sampler = None
         self.add_callback(ResumePosition(self))
         for sentence in advice(self.model, args):
             logger.warning(sentence)
-
-    def _assemble(self) -> None:
-        """The parts that stand in place of GRPOTrainer's loss, in the order in which a generation meets them."""
-        args, balance_coef = self.args, self.router_aux_loss_coef if self.aux_loss_enabled else 0.0
-        regularized = args.beta != 0.0 or self._entropy_bonus_enabled or self.aux_loss_enabled
-        objective = Objective(args.tau, args.loss_type, args.degenerate_groups, args.score_clip)
-        regularizers = Regularizers(args.beta, args.kl_target, args.use_bias_correction_kl, balance_coef)
-        drift_watch = DriftWatch(args.tau) if args.score_clip is None else None
-        self._forwards = Forwards(self)
-        self._record = StepRecord(self, drift_watch, regularized or args.kl_limit is not None)
-        if args.regularize == "trained" and not regularized:
-            logger.warning("`regularize='trained'` has no effect: there is no KL term, entropy bonus or balance loss.")
-        trains_all = regularized and args.regularize == "all"
-        rule = self._label_rule
-        if args.label_rule == "group_quantile":
-            rule = GroupQuantileRule(rule.threshold, rule.column, share=args.label_quantile, gap=args.label_gap)
-        self._planner = GenerationPlanner(self, self._forwards, objective, rule, trains_all)
-        limit = KLLimit(args.kl_limit, args.kl_limit_coef) if args.kl_limit is not None else None
-        self._loss = StepLoss(self, self._forwards, objective, regularizers, self._record, limit)
 
     # ---- position in the run ----------------------------------------------------------------------------------------
 
     def start_at(self, micro_step: int, epochs: int) -> None:
         """Start training at this micro-step of an epoch, after this many epochs, without rollouts."""
         self._step = micro_step
-        self._generation = None
+        self._phase.generation = None
+        self._phase.choice.resume(self.state.stateful_callbacks)
         skip_permutations(self._train_sampler, epochs)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> Any:
@@ -220,7 +202,7 @@ class REALTrainer(ValidatingTrainer):
         if batch is None:
             self._step += 1
             return torch.zeros((), device=self.accelerator.device)
-        with self._forwards.attention(batch):
+        with self._phase.attention(batch):
             return super().training_step(model, batch, num_items_in_batch)
 
     def _prepare_inputs(self, generation_batch: list[dict[str, Any]] | MicroStepBatch) -> MicroStepBatch | None:
@@ -229,58 +211,101 @@ class REALTrainer(ValidatingTrainer):
             return generation_batch  # prepared by `training_step`
         if not self.model.training:
             return self._evaluation_batch(generation_batch)
-        slot = self._step % self.args.steps_per_generation
+        slot, taken = self._step % self.args.steps_per_generation, self.state.global_step
         step, micro_step = divmod(slot, micro_steps_per_step(self.args))
-        if self._generation is None or self._step % (self.args.steps_per_generation * self.num_iterations) == 0:
-            self._generation = self._planner.plan(generation_batch, first_step=step)
-        if micro_step == 0:
-            self._loss.start_step(self._generation, step)
-        forwards = self._generation.micro_step(step, micro_step)
-        if not forwards and self.accelerator.sync_gradients:
-            forwards = [[self._generation.filler]]  # the last backward of a step reduces all processes' gradients
-        return self._forwards.collate_micro_step(forwards) if forwards else None
+        if self._phase.generation is None or self._step % (self.args.steps_per_generation * self.num_iterations) == 0:
+            rollouts, labels, counts = self._read(generation_batch)
+            generation = self._phase.start_generation(rollouts, labels, counts, taken, step)
+            self._log_generation(generation.labels, generation.metrics)
+            if not self._started:
+                self.accelerator.print(start_line(self, generation.layout, self._train_rule))
+                self._started = True
+        return self._phase.micro_step(step, micro_step, taken, last=self.accelerator.sync_gradients)
 
     def _evaluation_batch(self, inputs: list[dict[str, Any]]) -> MicroStepBatch:
         """An evaluation batch in one piece; prompts that fill up are left out."""
-        rollouts, labels, _ = self._planner.read(inputs)
-        self._planner.log_labels(labels)
+        rollouts, labels, _ = self._read(inputs)
+        self._log_generation(labels, self._phase.planner.label_metrics(labels))
         labels = labels[: self.validation.prompts_in_batch]
         if len(self.validation.batches) == 1:
-            self._record.start_evaluation()
+            self._phase.start_evaluation()
         rollouts = [rollout for rollout in rollouts if rollout.row < labels.numel()] or [rollouts[0].filler()]
-        self._loss.start_evaluation_batch(labels)
-        batches = self._forwards.collate_all(rollouts)
-        for batch in batches:
-            self._planner.remember_reference(batch)
-        return MicroStepBatch(batches)
+        return self._phase.evaluation_batch(rollouts, labels)
+
+    def _read(self, inputs: list[dict[str, Any]]) -> tuple[list[Rollout], torch.Tensor, torch.Tensor]:
+        """Generate: this process's rollouts; labels (P, G) and token counts (P * G, 3) over all processes."""
+        training = self.model.training
+        self._reading = True
+        try:
+            with without_checkpointing(self.model):
+                batch = self._generate_and_score_completions(inputs)
+        finally:
+            self._reading = False
+        rollouts = unpad(batch, self.accelerator.process_index * len(inputs))
+        counts = self._phase.counts(rollouts)
+        self.state.stateful_callbacks.update(self._phase.choice.decided)  # saved with checkpoints
+        rule = self._train_rule if training else self._label_rule
+        rewards = rule.rewards(self.rewards_per_func, self.reward_weights.to(counts.device))
+        if warning := self._train_rule.warning(rewards):
+            logger.warning(warning)
+        groups = (-1, self.num_generations if training else self.num_generations_eval)
+        return rollouts, rule.labels(rewards.view(groups), counts[:, -1].view(groups)), counts
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         # TRL asks for old and reference log-probabilities of every rollout while it scores the completions, padded to
         # the longest. They are computed later, where the plan needs them.
-        if self._planner.reading:
+        if self._reading:
             return None, None, None
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
     # ---- scores -> weights -> loss ----------------------------------------------------------------------------------
 
     def _compute_loss(self, model: Any, inputs: MicroStepBatch) -> torch.Tensor:
-        loss = self._loss(model, inputs)
+        loss = self._phase.loss(model, inputs, self._groups_in_step(), entropy_weight(self))
         if self.model.training and self.accelerator.sync_gradients:
             self._end_step()
         return loss
 
+    def _groups_in_step(self) -> float:
+        """Groups over which the loss is a mean: the evaluation set's or the step's; an epoch's last has fewer."""
+        if not self.model.training:
+            return self.validation.prompts
+        rows = self.args.per_device_train_batch_size * self.accelerator.num_processes
+        return self.current_gradient_accumulation_steps * rows / self.num_generations
+
     # ---- metrics ----------------------------------------------------------------------------------------------------
+
+    def _log_generation(self, labels: torch.Tensor, metrics: dict[str, float]) -> None:
+        """Log the labels (P, G) of a generation, or of an evaluation batch, and what was counted of it."""
+        mode = "train" if self.model.training else "eval"
+        weights, _ = self._phase.objective.weigh(torch.zeros_like(labels), labels)  # as just sampled, so at score 0
+        self._logs["extra"]["label"].extend(map(Mark, labels.flatten().tolist()))
+        self._logs["extra"]["weight"].extend(map(Pull, (-weights).flatten().tolist()))
+        for name, value in metrics.items():
+            self._metrics[mode][name].append(value)
+        if mode == "train" and (warning := self._mixed_watch.warning(group_shares(labels), len(labels))):
+            logger.warning(warning)
 
     def _end_step(self) -> None:
         """Log the optimizer step that ends, and let the entropy controller react to it."""
-        means = self._record.end_step()
+        means, histograms = self._phase.end_step()
+        if self._drift_watch and (warning := self._drift_watch.warning(means)):
+            logger.warning(warning)
+        self._histograms.add(histograms)
+        for name, value in self._shown(means).items():
+            if name != "loss":  # logged by Transformers
+                self._metrics["train"][name].append(value)
         if self._entropy_bonus_enabled:
             if self.use_adaptive_entropy and "entropy" in means:
                 adapt_entropy_coef(self, means["entropy"])
             self._metrics["train"]["entropy_coef"].append(self.entropy_coef)
 
+    def _shown(self, means: dict[str, float]) -> dict[str, float]:
+        """Without `policy_loss` if nothing is added to the objective, when it is the loss."""
+        return {name: value for name, value in means.items() if self._regularized or name != "policy_loss"}
+
     def _whole_set_metrics(self) -> dict[str, float]:
-        return super()._whole_set_metrics() | self._record.end_evaluation()
+        return super()._whole_set_metrics() | self._shown(self._phase.end_evaluation())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         # TRL's table would have advantages, which REAL does not use; `weight` stands in their place
@@ -290,7 +315,7 @@ class REALTrainer(ValidatingTrainer):
         finally:
             self._logs["advantages"] = advantages
         if self.model.training:  # the callbacks of a log take numbers only, so the lists join the record after them
-            histograms = self._record.take_histograms()
+            histograms = self._histograms.take()
             self.state.log_history[-1].update(histograms)
             if self.state.is_world_process_zero:
                 send_histograms(self.callback_handler.callbacks, histograms, self.state.global_step)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
-from .. import __version__
+from ..version import __version__
 
 
 URL = "https://arxiv.org/abs/2602.05630"

@@ -1,9 +1,11 @@
 """ValidationConfig: GRPOConfig with the sampling of evaluation, for REAL and the baselines."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trl import GRPOConfig
+
+from ..options import document, option
 
 
 COUNTS = (
@@ -12,24 +14,20 @@ COUNTS = (
 )
 
 
+@document
 @dataclass
 class ValidationConfig(GRPOConfig):
-    r"""
-    [`~trl.GRPOConfig`] with the sampling of evaluation.
+    r"""[`~trl.GRPOConfig`] with the sampling of evaluation."""
 
-    Parameters:
-        eval_temperature (`float`, *optional*):
-            Sampling temperature in evaluation, 0 for greedy answers. As in training by default.
-        eval_top_p (`float`, *optional*):
-            Nucleus sampling in evaluation. As in training by default.
-    """
-
-    eval_temperature: float | None = field(
-        default=None,
-        metadata={"help": "Sampling temperature in evaluation, 0 for greedy answers. As in training by default."},
+    eval_temperature: float | None = option(
+        None,
+        "Sampling temperature in evaluation, 0 for greedy answers. As in training by default.",
+        "to evaluate as the model will be used.",
     )
-    eval_top_p: float | None = field(
-        default=None, metadata={"help": "Nucleus sampling in evaluation. As in training by default."}
+    eval_top_p: float | None = option(
+        None,
+        "Nucleus sampling in evaluation. As in training by default.",
+        "to evaluate as the model will be used.",
     )
 
     def __post_init__(self):

@@ -23,6 +23,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..checkpoints.trainer import CheckpointingTrainer
 from ..compat import get_config_model_id, is_async_callable
 from ..engines.frozen_base import keep_base_exact
+from ..engines.fsdp import keep_float32
 from ..engines.precision import other_precision
 from ..engines.sharded import settle, settle_before_sending
 from ..objective.labels import LabelRule
@@ -55,6 +56,11 @@ class ValidatingTrainer(CheckpointingTrainer):
             settle_before_sending(self.vllm_generation)
             if sentence := other_precision(self.vllm_generation, self.args):
                 logger.warning(sentence)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """As Transformers', with float32 where FSDP would round."""
+        super().create_accelerator_and_postprocess()
+        keep_float32(self.accelerator)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The batches of this process, in the order of the set."""

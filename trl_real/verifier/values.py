@@ -5,14 +5,15 @@ In: SymPy expressions. Out: whether they are the same number, or `None` where th
 to an absolute 1e-6 or 1e-15, which takes every tiny number for every other.
 """
 
-from sympy import Add, Expr, Float, I, Mul, Number, NumberSymbol, Pow, Rational, Symbol, exp, log, simplify
+from sympy import Add, Expr, Float, I, Integer, Mul, Number, NumberSymbol, Pow, Rational, Symbol, exp, log, simplify
 from sympy.core.function import AppliedUndef
 from sympy.core.traversal import preorder_traversal
 from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
 
 DIGITS = 40
-SAME = 1e-25  # relative, of numbers computed to DIGITS
+SAME = 1e-25  # relative, of numbers computed to DIGITS; then absolute
+HUGE = 10**4000  # the digits of larger numbers are not computed
 RELATIVE, ABSOLUTE = 2e-6, 1e-6  # of a decimal for an exact number: both must hold
 SMOOTH = (Add, Mul, Pow, Number, NumberSymbol, Symbol, exp, log, TrigonometricFunction)
 SHORT = 10**6  # a fraction with a denominator that divides it can be written out, and so must be
@@ -48,7 +49,9 @@ def same_number(gold: Expr, answer: Expr) -> bool | None:
         return None
     size = max(abs(value) for value in values)
     distance = abs(values[0] - values[1])
-    if size == 0 or distance <= SAME * size:
+    if distance <= SAME * size:
+        distance = _finer_distance(gold, answer, size)
+    if distance == 0:
         return True
     if 0 in values and distance < SAME:  # no number of digits tells a difference of roots from nothing
         return bool(simplify(gold - answer) == 0)
@@ -59,6 +62,20 @@ def same_number(gold: Expr, answer: Expr) -> bool | None:
     if isinstance(other, Rational) and SHORT % other.q == 0:
         return False
     return bool(distance <= RELATIVE * size and distance <= ABSOLUTE)
+
+
+def _finer_distance(gold: Expr, answer: Expr, size: Expr) -> Expr:
+    """How far numbers that agree to the digits of `SAME` are apart: fractions exactly, others to `SAME` at least."""
+    if size == 0 or size > HUGE:
+        return Integer(0)
+    if gold.is_rational and answer.is_rational:
+        fractions = gold.doit(), answer.doit()
+        if all(isinstance(fraction, Rational) for fraction in fractions):
+            return abs(fractions[0] - fractions[1])
+    digits = DIGITS + len(str(int(size)))
+    values = [number.evalf(digits, maxn=100 + digits) for number in (gold, answer)]
+    distance = abs(values[0] - values[1])
+    return Integer(0) if distance <= SAME * min(size, 1) else distance
 
 
 def same_where_positive(gold: Expr, answer: Expr) -> bool:
@@ -84,10 +101,12 @@ def _is_smooth(expression: Expr) -> bool:
 
 
 def _same_at(gold: Expr, answer: Expr, point: dict[Symbol, Rational]) -> bool:
-    values = [number.xreplace(point).evalf(DIGITS) for number in map(exact, (gold, answer))]
+    gold, answer = (exact(number).xreplace(point) for number in (gold, answer))
+    values = [number.evalf(DIGITS) for number in (gold, answer)]
     if not all(value.is_real and value.is_finite for value in values):
         return False
-    return bool(abs(values[0] - values[1]) <= SAME * max(map(abs, values)))
+    size = max(map(abs, values))
+    return bool(abs(values[0] - values[1]) <= SAME * size and _finer_distance(gold, answer, size) == 0)
 
 
 def same_where_tried(gold: Expr, answer: Expr) -> bool:

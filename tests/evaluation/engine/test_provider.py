@@ -1,10 +1,12 @@
 """Transformers as an engine of Inspect: batches, copies, errors, and the task `math` by Inspect's own means."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from inspect_ai import eval as run_eval
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ModelOutput, get_model
 
@@ -95,6 +97,24 @@ def test_copies_of_the_model_share_the_requests_and_end_when_it_is_closed(folder
     assert sum(batches) == 9 and max(batches) == 2
     assert len({output.completion for output in outputs}) == 1
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_the_thread_of_a_copy_is_on_the_device_of_the_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: dict[threading.Thread, int] = {}
+
+    def choose(index: int) -> None:
+        chosen[threading.current_thread()] = index
+
+    monkeypatch.setattr(torch.accelerator, "set_device_index", choose)
+    config = GenerateConfig(max_tokens=2)
+    with make_model(folder) as model:  # a CPU has no number
+        ask(model, [prompt(5)], config)
+    assert not chosen
+    with make_model(folder) as model:
+        model.api.devices = ["cpu:0", "cpu:0"]
+        ask(model, [prompt(5)], config)
+        threads = model.api._threads
+    assert chosen == dict.fromkeys(threads, 0) and len(threads) == 2
 
 
 def test_every_setting_of_sampling_reaches_the_engine_and_the_server(

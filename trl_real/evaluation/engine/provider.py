@@ -119,6 +119,9 @@ class TransformersAPI(ModelAPI):
 
     def _serve(self, sampler: TransformersSampler) -> None:
         """Makes batches until a `None` comes."""
+        index = torch.device(sampler.device).index
+        if index is not None:  # a thread begins on the first device, and there Triton would launch its kernels
+            torch.accelerator.set_device_index(index)
         while batch := self._gather():
             try:
                 asked = [[request.ids for request in batch], batch[0].settings, [request.seed for request in batch]]

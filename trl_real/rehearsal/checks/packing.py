@@ -7,10 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ...trainer.forwards import Forwards
-from ...update.micro_batches import pack_rollouts, pad_rollouts
-from ...update.prefixes import share_prompts
-from ...update.rollouts import Rollout
+from ...step.layouts import pack_rollouts, pad_rollouts, share_prompts
+from ...step.rollouts import Rollout
 from ..machine import gpus
 from ..models import LARGE, SMALL, Size
 from ..outcome import Outcome, judged
@@ -38,7 +36,7 @@ def compare(folder: Path, attention: str) -> Outcome:
     trainer = build_trainer(folder, size, attention, pack_rollouts=True)
     trainer.model.to(trainer.accelerator.device).eval()
     rows = rollouts(size, trainer.accelerator.device)
-    forwards = Forwards(trainer)
+    forwards = trainer._phase.forwards
     layouts = [forwards.policy_logps(layout(rows, pad_token_id=0)) for layout in (pack_rollouts, share_prompts)]
     gaps = []
     for row, *together in zip(rows, *layouts, strict=True):

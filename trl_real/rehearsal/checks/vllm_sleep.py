@@ -4,10 +4,9 @@ from pathlib import Path
 
 import torch
 
+from ...step.layouts import pad_rollouts
+from ...step.rollouts import Rollout
 from ...trainer import REALTrainer
-from ...trainer.forwards import Forwards
-from ...update.micro_batches import pad_rollouts
-from ...update.rollouts import Rollout
 from ..machine import gpus
 from ..models import LARGE, SMALL
 from ..outcome import Outcome, judged
@@ -60,7 +59,7 @@ def sample(trainer: REALTrainer) -> tuple[list[Rollout], list[list[float]]]:
 def distance(trainer: REALTrainer, rows: list[Rollout], said: list[list[float]]) -> torch.Tensor:
     """Of every sampled token, in nats, from the model as it is; `(N,)`."""
     trainer.model.eval()
-    logps = Forwards(trainer).policy_logps(pad_rollouts(rows, pad_token_id=0)).cpu()
+    logps = trainer._phase.forwards.policy_logps(pad_rollouts(rows, pad_token_id=0)).cpu()
     return torch.cat(
         [(ours[: len(theirs)] - torch.tensor(theirs)).abs() for ours, theirs in zip(logps, said, strict=True)]
     )

@@ -1,7 +1,7 @@
 """Adapters whose gradient would depend on the batch cut, or that TRL's own forward cannot run.
 
 In: PEFT configurations. Out: an error before anything is loaded. Left out: adapters that are run, but not on packed
-rows (`update/packing.py`).
+rows (`step/attention.py`).
 """
 
 from collections.abc import Iterable

@@ -25,5 +25,3 @@ def advice(model: nn.Module, args: REALConfig) -> Iterator[str]:
             "right and wrong ones alone. The paper takes 4 optimizer steps per generation: set "
             f"steps_per_generation={4 * args.gradient_accumulation_steps}."
         )
-        if args.kl_limit is not None:
-            yield "`kl_limit` has no effect then, since the policy is always the one that generated. Leave it out."

@@ -6,8 +6,9 @@ In: the arguments of a trainer. Out: nothing, or a `ValueError` that names the f
 settings that work but are hardly meant (`advice`).
 """
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
@@ -16,6 +17,7 @@ from trl import GRPOConfig
 
 from ...compat import get_callable_name, get_config_model_id
 from ...objective.labels import make_label_rule
+from ...objective.own import GroupFunction, load_function
 from ...spelling import nearest
 from ..config import REALConfig
 
@@ -69,13 +71,17 @@ def check_trackers(report_to: Iterable[str]) -> None:
 def check_rewards(args: GRPOConfig, names: list[str]) -> None:
     """Raises `ValueError` if nothing says which reward function decides, or if there are not as many weights."""
     if isinstance(args, REALConfig):
-        by_threshold = args.label_rule == "threshold"
-        make_label_rule(names, args.label_threshold, args.label_reward_func, needs_threshold=by_threshold)
+        make_label_rule(names, args.label_threshold, args.label_reward_func, label_function(args))
     if args.reward_weights is not None and len(args.reward_weights) != len(names):
         raise ValueError(
             f"reward_weights: {len(args.reward_weights)} weights for {len(names)} reward functions "
             f"({', '.join(names)}); write one for each, or leave it out."
         )
+
+
+def label_function(args: REALConfig) -> GroupFunction | None:
+    """The user's own labels, if there are any."""
+    return None if args.label_func is None else load_function("label_func", args.label_func)
 
 
 def reward_names(reward_funcs: Any) -> list[str]:
@@ -129,3 +135,23 @@ def _smaller_generation(args: GRPOConfig, prompts: int) -> str:
         f"Write per_device_train_batch_size={largest} with gradient_accumulation_steps=1 and steps_per_generation=1, "
         "or give it more prompts."
     )
+
+
+def check_rollout_func(rollout_func: Callable | None) -> Callable | None:
+    """The same rollout function, with a clear error where TRL would fail on a completion without tokens."""
+    if rollout_func is None:
+        return None
+
+    @functools.wraps(rollout_func)
+    def checked(prompts: list, trainer: Any) -> dict[str, Any]:
+        output = rollout_func(prompts, trainer)
+        for index, ids in enumerate(output.get("completion_ids", [])):
+            if len(ids) == 0:
+                raise ValueError(
+                    f"`rollout_func` returned an empty completion for prompt {index}. Return at least one token in "
+                    "`completion_ids`, for example the end-of-sequence token; an `env_mask` of 0 keeps it out of the "
+                    "loss."
+                )
+        return output
+
+    return checked

@@ -1,0 +1,140 @@
+"""Packed rows and shared prompts on Transformers' way to FlashAttention, whose kernel is the formula here."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from tests.step.test_prefixes import outputs_and_gradient, rollout
+from tests.support.cuts import ROWS, train_cut
+from tests.support.flash import NAME, flash_attn_varlen_func, flash_model, install
+from tests.support.tiny import tiny_model
+from tests.trainer.test_exactness import TOLERANCE, distance
+from trl_real.step.attention import packed_attention, row_boundaries
+from trl_real.step.attention import sharing_obstacle as obstacle
+from trl_real.step.layouts import PackedBatch, SharedBatch, pack_rollouts, share_prompts
+from trl_real.step.prefix_attention import PREFIXED, Prefixes, flash_behind_prefixes
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+PROMPTS, COMPLETIONS = (
+    [torch.randint(63, (length,), generator=GENERATOR).tolist() for length in lengths]
+    for lengths in ((7, 4), (3, 1, 5, 4, 2))
+)
+ROLLOUTS = [rollout(row, PROMPTS[row // 3], ids, row // 3) for row, ids in enumerate(COMPLETIONS)]
+
+
+@pytest.fixture(autouse=True)
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+
+
+def forward_inputs(model: PreTrainedModel, batch: PackedBatch) -> dict[str, Any]:
+    """As `Forwards` gives them."""
+    inputs = dict(input_ids=batch.input_ids, position_ids=batch.position_ids)
+    inputs |= row_boundaries(model, batch.row_lengths, batch.input_ids.device)
+    if isinstance(batch, SharedBatch):
+        inputs["prefixes"] = Prefixes(batch.row_lengths, batch.prefix_of)
+    return inputs
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", [pack_rollouts, share_prompts])
+def test_a_rollout_is_computed_as_if_alone(layout: Any) -> None:
+    model = flash_model()
+    batch = layout(ROLLOUTS, pad_token_id=0)
+    with packed_attention(model, shared=True):
+        together = model(**forward_inputs(model, batch)).logits[0]
+    assert model.config._attn_implementation == NAME
+    for row, found in zip(ROLLOUTS, batch.split(together), strict=True):
+        ids = torch.cat([row.prompt_ids, row.completion_ids])[None]
+        for alone in (flash_model(), tiny_model(attn_implementation="sdpa")):
+            assert (alone(ids).logits[0] - found).abs().max() < 1e-5
+
+
+def test_under_autocast_the_kernel_gets_tensors_of_one_precision() -> None:
+    """Of layers with weights in float32, where positions leave queries and keys in float32 too."""
+    whole, shared = (outputs_and_gradient(flash_model(), layout, True) for layout in (pack_rollouts, share_prompts))
+    for expected, found in zip(whole, shared, strict=True):
+        assert (found - expected).norm() <= 0.01 * expected.norm()
+
+
+FEATURES = [{}, dict(checkpointing=True, lora=True), dict(options=dict(beta=0.2, kl_target="old"))]
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=["plain", "recomputed adapter", "kl"])
+@pytest.mark.parametrize("batch", [ROWS, 4])
+def test_it_trains_what_sdpa_trains_whether_prompts_are_shared_or_not(
+    feature: dict[str, Any], batch: int, capsys: pytest.CaptureFixture
+) -> None:
+    cut = dict(batch=batch, steps=2, max_steps=2) | feature
+
+    def train(build: Any, **options: Any) -> dict[str, torch.Tensor]:
+        return train_cut(cut | dict(build=build, options=cut.get("options", {}) | options))[0]
+
+    expected = train(partial(tiny_model, attn_implementation="sdpa"), share_prompts=False)
+    for shared in (True, False, None):
+        assert distance(expected, train(flash_model, share_prompts=shared)) < TOLERANCE, shared
+    assert capsys.readouterr().out.count("packed, prompts shared |") == 2
+
+
+def test_forwards_with_and_without_shared_prompts_are_recomputed_in_one_backward() -> None:
+    """Of one micro-step: a forward that saves nothing has whole rows."""
+
+    def gradient(model: PreTrainedModel, checkpointing: bool) -> dict[str, torch.Tensor]:
+        model.train()
+        if checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
+        with packed_attention(model, shared=True):
+            total = torch.zeros(())
+            for layout in (share_prompts, pack_rollouts):
+                output = model(**forward_inputs(model, batch := layout(ROLLOUTS, pad_token_id=0)))
+                total = total + sum(part.square().mean() for part in batch.split(output.logits[0]))
+            total.backward()
+        return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+    expected = gradient(tiny_model(attn_implementation="sdpa"), checkpointing=False)
+    assert max(value.abs().max() for value in expected.values()) > 0.01
+    assert distance(expected, gradient(flash_model(), checkpointing=True)) < 1e-5
+
+
+def test_a_version_whose_mask_begins_at_the_first_key_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch, partial(flash_attn_varlen_func, first_to_first=True))
+    cut = dict(batch=8, steps=4, max_steps=2)
+    with caplog.at_level(logging.WARNING, logger="trl_real"):
+        trained, _ = train_cut(cut | dict(build=flash_model))
+    assert sum("computes its own prompt" in record.message for record in caplog.records) == 1
+    assert distance(trained, train_cut(cut)[0]) < TOLERANCE
+
+
+def test_the_name_comes_back_where_the_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, causal: bool = False, **kwargs: Any) -> torch.Tensor:
+        raise RuntimeError("no such kernel")
+
+    install(monkeypatch, fail)
+    model = flash_model()
+    module = model.model.layers[0].self_attn
+    module.config._attn_implementation = PREFIXED + NAME
+    states = torch.zeros(1, 2, 3, 8)
+    ends = torch.tensor([0, 3], dtype=torch.int32)
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        flash_behind_prefixes(
+            module, states, states, states, None, prefixes=Prefixes([3], [0]), cu_seq_lens_q=ends, max_length_q=3
+        )
+    assert module.config._attn_implementation == PREFIXED + NAME
+
+
+def test_its_settings_say_nothing_against_sharing() -> None:
+    assert obstacle(flash_model()) is None
+
+
+def test_its_stand_in_stays_where_it_stands_already() -> None:
+    """A forward inside of the context that holds its backward."""
+    model = flash_model()
+    with packed_attention(model, shared=True), packed_attention(model, shared=True):
+        assert model.config._attn_implementation == PREFIXED + NAME

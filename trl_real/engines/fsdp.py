@@ -1,0 +1,27 @@
+"""
+Keeps log-probabilities and gradients in float32 where FSDP computes in lower precision.
+
+In: the accelerator of a trainer, before it prepares a model. Out: its policy of mixed precision, mended. Accelerate's
+own, for which its configuration has no option, rounds what the model returns: log-probabilities, the differences of
+which are the scores. It also sums gradients over processes in lower precision, and FSDP1 rounds the frequencies of
+rotary positions. Left out: a policy that is not accelerate's.
+"""
+
+from dataclasses import replace
+
+import torch
+from accelerate import Accelerator
+from torch.distributed.fsdp import MixedPrecision, MixedPrecisionPolicy
+
+
+def keep_float32(accelerator: Accelerator) -> None:
+    """Mends the policy that accelerate makes of its `mixed_precision`; without FSDP nothing happens."""
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    policy = getattr(plugin, "mixed_precision_policy", None)
+    if policy is None or policy.param_dtype is None:
+        return
+    low, full = policy.param_dtype, torch.float32
+    if policy == MixedPrecisionPolicy(low, reduce_dtype=low, output_dtype=low):
+        plugin.mixed_precision_policy = replace(policy, reduce_dtype=full, output_dtype=None)
+    elif policy == MixedPrecision(low, reduce_dtype=low, buffer_dtype=low):
+        plugin.mixed_precision_policy = replace(policy, reduce_dtype=full, buffer_dtype=full)

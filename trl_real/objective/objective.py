@@ -1,0 +1,67 @@
+"""The objective of a run: a group loss with its options, as weights and loss shares of single rollouts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from .losses import LOSSES, group_losses, losses_and_weights
+from .own import GroupFunction, load_function, trained_groups
+
+
+@dataclass(frozen=True)
+class Objective:
+    """
+    A group loss, and which groups it trains.
+
+    Args:
+        tau (`float`):
+            Temperature τ; the weights of the built-in losses are bounded by 1/τ.
+        group_loss (`Callable`):
+            Scores and labels `(N, G)` to losses `(N,)`.
+        trains (`Callable`):
+            Labels `(N, G)` to a boolean for each group, whether it has a gradient at some scores.
+    """
+
+    tau: float
+    group_loss: GroupFunction
+    trains: Callable[[torch.Tensor], torch.Tensor]
+
+    def informative(self, labels: torch.Tensor) -> torch.Tensor:
+        """Which rollouts (N, G) have a gradient from the objective: the labelled ones of trained groups."""
+        return self.trains(labels)[:, None] & ~labels.isnan()
+
+    def weigh(self, scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Weight of every rollout, and its share of the loss of its group.
+
+        Args:
+            scores, labels (`torch.Tensor` of shape `(N, G)`):
+                As in [`~trl_real.group_losses`].
+
+        Returns:
+            `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of
+            the group; both are 0 for a rollout without a label and in a group that is not trained.
+        """
+        informative = self.informative(labels)
+        losses, weights = losses_and_weights(self.group_loss, scores.masked_fill(~informative, 0.0), labels)
+        shares = losses / informative.sum(dim=1).clamp(min=1)
+        return weights.masked_fill(~informative, 0.0), shares[:, None] * informative
+
+
+def make_objective(
+    tau: float, loss_type: str | GroupFunction, degenerate_groups: str, score_clip: float | None
+) -> Objective:
+    """The objective of these options; `loss_type` names a built-in loss, or is the user's function or its path."""
+    if not isinstance(loss_type, str) or loss_type not in LOSSES:
+        own = load_function("loss_type", loss_type)
+        return Objective(tau, lambda scores, labels: own(scores, labels.clone()), partial(trained_groups, own))
+    options = (tau, loss_type, degenerate_groups, score_clip)
+
+    def trains(labels: torch.Tensor) -> torch.Tensor:
+        positive, negative = (labels == 1).any(-1), (labels == 0).any(-1)
+        keeps = degenerate_groups == "keep" and loss_type != "real_no_anchor"  # whose pairs need both classes
+        return positive | negative if keeps else positive & negative
+
+    return Objective(tau, lambda scores, labels: group_losses(scores, labels, *options), trains)

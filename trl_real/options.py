@@ -1,0 +1,77 @@
+"""
+What a configuration says of an option, written once: help, when to set it, what its value must be.
+
+In: the fields of a dataclass. Out: help for argparse, the docstring, and a `ValueError` for a value that is not
+allowed. Left out: the options themselves.
+"""
+
+import inspect
+import math
+import textwrap
+from collections.abc import Callable
+from dataclasses import Field, field, fields
+from typing import Any
+
+
+Check = tuple[str, Callable[[Any], bool]]  # what a value must be, in words and in code
+
+
+class Help(str):
+    """
+    What an option does.
+
+    A text with attributes: the parser of Transformers passes whatever stands in the metadata of a field to argparse.
+
+    Args:
+        text (`str`):
+            What it does.
+        when (`str`):
+            When to set it, or who does.
+        must ([`Check`], *optional*):
+            What its value must be.
+    """
+
+    def __new__(cls, text: str, when: str, must: Check | None = None) -> "Help":
+        self = super().__new__(cls, text)
+        self.when, self.must = when, must
+        return self
+
+
+def option(default: Any, text: str, when: str, must: Check | None = None) -> Any:
+    """A field of a dataclass; the arguments are those of [`Help`]."""
+    return field(default=default, metadata={"help": Help(text, when, must)})
+
+
+def one_of(*values: str) -> Check:
+    """One of these words."""
+    return f"must be one of {', '.join(map(repr, values))}", lambda value: value in values
+
+
+def number(words: str, holds: Callable[[float], bool]) -> Check:
+    """A finite number for which the words hold, or `None`."""
+    return f"must be a finite number{words}", lambda value: value is None or (math.isfinite(value) and holds(value))
+
+
+def described(config: type) -> list[Field]:
+    """The fields of a dataclass, its own and inherited ones, that say when to set them."""
+    return [item for item in fields(config) if isinstance(item.metadata.get("help"), Help)]
+
+
+def check_values(config: Any) -> None:
+    """Raises `ValueError` with the name of the field and what its value must be."""
+    for item in described(type(config)):
+        value, must = getattr(config, item.name), item.metadata["help"].must
+        if must and not must[1](value):
+            raise ValueError(f"`{item.name}` {must[0]}, got {value!r}.")
+
+
+def document(config: type) -> type:
+    """Writes the options of a dataclass into its docstring."""
+    lines = [f"{inspect.getdoc(config)}", "", "Parameters:"]
+    for item in described(config):
+        kind = item.type.__name__ if isinstance(item.type, type) else item.type
+        lines.append(f"    {item.name} (`{kind}`, *optional*, defaults to `{item.default!r}`):")
+        text = f"{item.metadata['help']} When to set it: {item.metadata['help'].when}"
+        lines += textwrap.wrap(text, 112, initial_indent=" " * 8, subsequent_indent=" " * 8)
+    config.__doc__ = "\n".join(lines)
+    return config
