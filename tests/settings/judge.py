@@ -121,8 +121,8 @@ def _wrong_in_training(cell: Cell, found: Verdict) -> Iterable[str]:
         yield "no prompt is shared"
     if first.reentrant != cell.reentrant:
         yield f"checkpointing has use_reentrant={first.reentrant}"
-    if first.spread != [False, True]:
-        yield f"whether steps spread their groups over micro-steps: {first.spread}"
+    if not first.spread[1]:
+        yield "the second step has complete groups in its micro-steps"
     if "log-probabilities" in first.rounded:
         yield "log-probabilities are rounded to bfloat16"
     # The gradient of a parameter in bfloat16 has no more digits

@@ -96,6 +96,9 @@ class Observed(REALTrainer):
         self.outcome.plans = [plan.micro_steps for plan in plans]
         self.outcome.spread = [not plan.whole_groups for plan in plans]
         self.outcome.layouts |= {type(batch).__name__ for batch in inputs.batches}
+        layers = [module for module in self.model.modules() if vars(module).get("gradient_checkpointing")]
+        for layer in layers:
+            self.outcome.reentrant = layer._gradient_checkpointing_func.keywords["use_reentrant"]
         loss = super()._compute_loss(model, inputs)
         rollouts = self._phase.generation.rollouts.values()
         old = {str(rollout.row): rollout.old_per_token_logps for rollout in rollouts}
@@ -213,8 +216,6 @@ def train(cell: Cell, outcome: Outcome) -> None:
     trainer = trainer_for(cut, Observed, reward_func=reward)
     trainer.outcome = outcome
     trainer.add_callback(Watch(cell, trainer, outcome))
-    if trainer.args.gradient_checkpointing:
-        outcome.reentrant = (trainer.args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
     trainer.train()
     assert (cell.backend == "FSDP2") == all(isinstance(p, DTensor) for p in trainer.model.parameters())
 
