@@ -176,8 +176,13 @@ RECIPE_BLOCKS = [(page, block) for page, text in PAGES.items() for block in bloc
 
 
 @pytest.mark.parametrize(("page", "block"), RECIPE_BLOCKS, ids=[page for page, _ in RECIPE_BLOCKS])
-def test_a_recipe_on_a_page_has_fields_that_exist_and_fit(page: str, block: str, tmp_path: Path) -> None:
+def test_a_recipe_on_a_page_has_fields_that_exist_and_fit(
+    page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "shown.yaml").write_text(block)
+    (tmp_path / "my_objective.py").write_text("\n\n".join(blocks(PAGES[page], "python")))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_objective", raising=False)
     assert isinstance(yaml.safe_load(block), dict)
     classes = [RecipeArguments, REALConfig, ModelConfig]
     options, _ = read_options(["--config", "shown.yaml", "--use_cpu", "true", "--bf16", "false"], classes, tmp_path)

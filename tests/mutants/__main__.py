@@ -48,7 +48,7 @@ class Result:
 
 def copy_tree(folder: Path) -> Path:
     """The parts of the tree that the tests read."""
-    for name in ("trl_real", "tests"):
+    for name in ("trl_real", "tests", "docs/examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder / name)

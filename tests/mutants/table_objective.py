@@ -1,18 +1,21 @@
 """Mutants of trl_real/objective."""
 
 from .mutant import Mutant
+from .table_update import oracle
 
 
 LOSSES = "tests/objective/test_losses.py"
 LABELS = "tests/objective/test_labels.py"
+OWN = "tests/objective/test_own.py"
 
 
 def objective(claim: str, old: str, new: str, tests: str = LOSSES) -> Mutant:
     return Mutant(claim, "objective", old, new, tests)
 
 
-SHARES = "(push.masked_fill(~negative, 0.0) - pull.masked_fill(~positive, 0.0)) / tau"
-DROPPED_WEIGHTS = 'weights.masked_fill(~both[:, None], 0.0) if degenerate_groups == "drop" else weights'
+EQ_8 = "return _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)"
+DROPPED = 'losses.where(mixed_groups(labels), 0.0) if degenerate_groups == "drop" else losses'
+OPTIONS = "options = (tau, loss_type, degenerate_groups, score_clip)\n\n    def trains"
 
 MUTANTS = [
     objective(
@@ -25,8 +28,6 @@ MUTANTS = [
         "/ counted.sum(-1).clamp(min=1)",
         "/ counted.size(-1)",
     ),
-    objective("the gap of ranked labels is ignored", "& (best - worst >= self.gap)", "", LABELS),
-    objective("equal rewards are ranked", "scored & (best > worst)", "scored", LABELS),
     objective("a score of no token divides by 0", "counted.sum(-1).clamp(min=1)", "counted.sum(-1)"),
     objective("masked tokens are part of a score", "log_ratio.masked_fill(~counted, 0.0)", "log_ratio"),
     objective(
@@ -37,28 +38,25 @@ MUTANTS = [
     objective("no anchor", "logits.new_zeros(logits.shape[0], 1)", "logits.new_full((len(logits), 1), -torch.inf)"),
     objective(
         "right and wrong exchanged in Eq. 8",
-        "losses = _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)",
-        "losses = _anchored_logsumexp(logits, positive) + _anchored_logsumexp(-logits, negative)",
+        EQ_8,
+        "return _anchored_logsumexp(logits, positive) + _anchored_logsumexp(-logits, negative)",
     ),
     objective(
         "right rollouts only in Eq. 8",
-        "losses = _anchored_logsumexp(-logits, positive) + _anchored_logsumexp(logits, negative)",
-        "losses = _anchored_logsumexp(-logits, positive)",
+        EQ_8,
+        "return _anchored_logsumexp(-logits, positive)",
     ),
     objective(
         "tau not in the loss",
         "_clip(scores, positive, negative, score_clip) / tau",
         "_clip(scores, positive, negative, score_clip)",
     ),
-    objective("tau not in the logits of the weights", "logits = clipped / tau", "logits = clipped"),
-    objective("tau not in the size of the weights", SHARES, SHARES.removesuffix(" / tau")),
-    objective("the weights have the wrong sign", SHARES, f"-{SHARES}"),
     objective(
-        "weights without their anchor",
-        "pull = (-logits - _anchored_logsumexp(-logits, positive)[:, None]).exp()",
-        "pull = (-logits - _logsumexp(-logits, positive)[:, None]).exp()",
+        "the weights have the wrong sign", "return losses.detach(), weights", "return losses.detach(), -weights"
     ),
-    objective("a clipped rollout keeps its weight", "weights.masked_fill(clipped != scores, 0.0)", "weights"),
+    objective("weights are those of a mean over groups", "total = losses.sum()", "total = losses.mean()"),
+    objective("weights only where gradients are on", "with torch.enable_grad(), ", "with ", OWN),
+    objective("a loss under autocast", ", torch.autocast(scores.device.type, enabled=False)", "", OWN),
     objective(
         "the clip is on the wrong side",
         "(positive & (scores > limit)) | (negative & (scores < -limit))",
@@ -70,27 +68,17 @@ MUTANTS = [
         "scores - (scores - scores.clamp(-limit, limit)).detach()",
     ),
     objective(
-        "no gate in the weights of Eq. 2",
-        "torch.sigmoid(lse_positive + lse_negative) * both[:, None]",
-        "both[:, None].to(scores.dtype)",
+        "Eq. 2 without its one",
+        "torch.where(both[:, 0], -F.logsigmoid(-pairs), 0.0)",
+        "torch.where(both[:, 0], pairs, 0.0)",
     ),
     objective(
         "Eq. 11 is a sum",
-        "losses = terms.sum(-1) / (positive | negative).sum(-1).clamp(min=1)",
-        "losses = terms.sum(-1)",
+        "terms.sum(-1) / (positive | negative).sum(-1).clamp(min=1)",
+        "terms.sum(-1)",
     ),
-    objective(
-        "weights of Eq. 11 are those of a sum",
-        "pull = torch.sigmoid(-logits) / count",
-        "pull = torch.sigmoid(-logits)",
-    ),
-    objective(
-        "one-class groups have a loss",
-        'torch.where(both, losses, 0.0) if degenerate_groups == "drop" else losses',
-        "losses",
-    ),
-    objective("one-class groups have a gradient", DROPPED_WEIGHTS, "weights"),
-    objective("one-class groups cannot be kept", DROPPED_WEIGHTS, "weights.masked_fill(~both[:, None], 0.0)"),
+    objective("one-class groups have a loss", DROPPED, "losses"),
+    objective("one-class groups cannot be kept", DROPPED, "losses.where(mixed_groups(labels), 0.0)"),
     objective(
         "an unlabelled rollout is wrong",
         "positive, negative = labels == 1, labels == 0",
@@ -104,8 +92,12 @@ MUTANTS = [
         LABELS,
     ),
     objective(
-        "a rollout without tokens has a label", "rewards.isnan() | (counted_tokens == 0)", "rewards.isnan()", LABELS
+        "a rollout without tokens has a label",
+        "rewards.masked_fill(counted_tokens == 0, torch.nan)",
+        "rewards",
+        LABELS,
     ),
+    objective("labels of one's own are not asked for", "if self.label_func is None:\n", "if True:\n", oracle("rank")),
     objective(
         "a rollout without reward is wrong",
         ".nansum(dim=1).masked_fill(unscored, torch.nan)",
@@ -116,4 +108,38 @@ MUTANTS = [
         "reward weights are ignored", "(rewards_per_func * reward_weights).nansum", "rewards_per_func.nansum", LABELS
     ),
     objective("mixed groups count as all right", '"all_right": right & ~wrong', '"all_right": right', LABELS),
+    # the objective of a run
+    objective(
+        "rollouts without gradient are run",
+        "return self.trains(labels)[:, None] & ~labels.isnan()",
+        "return ~labels.isnan()",
+        oracle("real"),
+    ),
+    objective(
+        "the loss is shared over all rollouts, labelled or not",
+        "/ informative.sum(dim=1).clamp(min=1)",
+        "/ labels.size(1)",
+        oracle("real"),
+    ),
+    objective("tau of a run is the default", OPTIONS, OPTIONS.replace("(tau", "(0.5"), oracle("tau")),
+    objective(
+        "the clip does not reach the objective", OPTIONS, OPTIONS.replace("score_clip", "None"), oracle("clipped")
+    ),
+    objective("rollouts that are not trained have a part", "scores.masked_fill(~informative, 0.0)", "scores", OWN),
+    objective("a loss may change labels", "own(scores, labels.clone())", "own(scores, labels)", OWN),
+    # losses and labels of one's own
+    objective(
+        "a loss cannot say which groups it trains",
+        'return getattr(group_loss, "trained_groups", mixed_groups)(labels)',
+        "return mixed_groups(labels)",
+        OWN,
+    ),
+    objective("a loss of the batch is taken", "~losses.isclose(alone, rtol=1e-4, atol=1e-5)", "losses.isnan()", OWN),
+    objective("a loss that counts the unlabelled is taken", "moved & labels.isnan()", "moved & False", OWN),
+    objective("a loss that trains what is skipped is taken", "moved.any(dim=1) & ~trained", "~trained & False", OWN),
+    objective("a loss without gradient is taken", "not moved[trained].any()", "False", OWN),
+    objective("a loss is tried at score 0 alone", "for scale in (0.0, 0.5):", "for scale in (0.0,):", OWN),
+    objective("a loss is not tried at score 0", "for scale in (0.0, 0.5):", "for scale in (0.5,):", OWN),
+    objective("labels may change rewards", "label_func(rewards.clone()), dtype", "label_func(rewards), dtype", LABELS),
+    objective("labels by lot are taken", "if not torch.equal(first", "if False and torch.equal(first", OWN),
 ]

@@ -113,30 +113,6 @@ MUTANTS = [
     ),
     # one generation
     update(
-        "rollouts without gradient are run",
-        "return self.weigh(torch.zeros_like(labels), labels)[0] != 0",
-        "return ~labels.isnan()",
-        oracle("real"),
-    ),
-    update(
-        "the loss is shared over all rollouts, labelled or not",
-        "/ labelled.sum(dim=1).clamp(min=1)",
-        "/ labels.size(1)",
-        oracle("real"),
-    ),
-    update(
-        "tau of the weights is the default",
-        "options = (self.tau, self.loss_type,",
-        "options = (0.5, self.loss_type,",
-        oracle("tau"),
-    ),
-    update(
-        "the clip does not reach the objective",
-        "self.degenerate_groups, self.score_clip)",
-        "self.degenerate_groups, None)",
-        oracle("clipped"),
-    ),
-    update(
         "scores keep their gradient in the table",
         "scores.detach()[known]",
         "scores[known]",
@@ -301,8 +277,6 @@ MUTANTS = [
         "1",
         "tests/step/test_rollouts.py",
     ),
-    update("the limit's slope lacks its factor", "2 * self.coef * excess", "self.coef * excess", oracle("limit")),
-    update("a limit holds below it too", "(kl - self.limit).clamp(min=0)", "(kl - self.limit)", oracle("not reached")),
     # prompts that are computed once
     update(
         "a rollout forks behind its whole prompt",

@@ -26,8 +26,7 @@ from ..metrics.drift import DriftWatch
 from ..metrics.histograms import HistogramSums
 from ..metrics.mixed import MixedWatch
 from ..metrics.trackers import send_histograms
-from ..objective import LOSS_TYPES
-from ..objective.labels import group_shares, make_label_rule
+from ..objective import LOSS_TYPES, group_shares, make_label_rule
 from ..step.layouts import MicroStepBatch
 from ..step.rollouts import Rollout, unpad
 from ..validation.trainer import ValidatingTrainer
@@ -119,6 +118,10 @@ class REALTrainer(ValidatingTrainer):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
         check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset, rollout_func)
         check_adapters(model, peft_config)
+        if (args.gradient_checkpointing_kwargs or {}).get("use_reentrant") and args.ddp_find_unused_parameters is None:
+            # Transformers' own default for a checkpointed model, which it forgets for one with an adapter; with True,
+            # DDP marks a parameter ready before the backward of a recomputed layer does, and fails
+            args.ddp_find_unused_parameters = False
         # A KL term to the old policy needs no reference model, so TRL must not load one. `self.beta`, from which TRL
         # asks for log-probabilities of the reference in every generation, is the weight of the term to the reference
         # and stays 0; `args.beta` is the user's, which the loss reads.
