@@ -9,7 +9,7 @@ import os
 import re
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,9 @@ class Outcome:
         layouts (`set[str]`):
             Kinds of batches that were run with gradient.
         reentrant (`bool`, *optional*):
-            Kind of checkpointing that was in force.
+            The `use_reentrant` of the layers; `None` without checkpointing.
         rounded (`set[str]`):
-            What has no digit that bfloat16 has not.
+            "log-probabilities" or "gradients" that have no more digits than bfloat16.
     """
 
     kind: str = "trained"
@@ -96,13 +96,12 @@ class Observed(REALTrainer):
         self.outcome.plans = [plan.micro_steps for plan in plans]
         self.outcome.spread = [not plan.whole_groups for plan in plans]
         self.outcome.layouts |= {type(batch).__name__ for batch in inputs.batches}
-        layers = [module for module in self.model.modules() if vars(module).get("gradient_checkpointing")]
-        for layer in layers:
-            self.outcome.reentrant = layer._gradient_checkpointing_func.keywords["use_reentrant"]
+        for layer in self.model.modules():
+            if vars(layer).get("gradient_checkpointing"):
+                self.outcome.reentrant = layer._gradient_checkpointing_func.keywords["use_reentrant"]
         loss = super()._compute_loss(model, inputs)
-        rollouts = self._phase.generation.rollouts.values()
-        old = {str(rollout.row): rollout.old_per_token_logps for rollout in rollouts}
-        note_rounding(self.outcome, "log-probabilities", {row: logps for row, logps in old.items() if logps is not None})
+        old = [rollout.old_per_token_logps for rollout in self._phase.generation.rollouts.values()]
+        note_rounding(self.outcome, "log-probabilities", [logps for logps in old if logps is not None])
         return loss
 
 
@@ -122,10 +121,11 @@ class Watch(TrainerCallback):
     def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         if not self.cell.is_deepspeed:
             self.outcome.gradients.append(self._whole({name: p.grad for name, p in self._trained()}))
-            note_rounding(self.outcome, "gradients", self.outcome.gradients[-1])
+            note_rounding(self.outcome, "gradients", self.outcome.gradients[-1].values())
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        if self.cell.is_deepspeed:  # it has stepped when it is asked for gradients; its weights in float32 tell of them
+        # DeepSpeed has stepped before anybody can ask it for gradients; its weights in float32 tell of them
+        if self.cell.is_deepspeed:
             before, after = self.outcome.gradients.pop(), self._masters()
             rate = RATES[self.cell.parameters]
             self.outcome.gradients.append({name: (before[name] - after[name]) / rate for name in after})
@@ -146,18 +146,18 @@ class Watch(TrainerCallback):
         return {name: safe_get_full_fp32_param(p).detach().clone() for name, p in self._trained()}
 
 
-def note_rounding(outcome: Outcome, what: str, tensors: Tensors) -> None:
-    if tensors and all(torch.equal(t, t.bfloat16().to(t.dtype)) for t in tensors.values()):
+def note_rounding(outcome: Outcome, what: str, tensors: Collection[torch.Tensor]) -> None:
+    if tensors and all(torch.equal(tensor, tensor.bfloat16().to(tensor.dtype)) for tensor in tensors):
         outcome.rounded.add(what)
 
 
-def starting_model(layout: str, precision: str) -> PreTrainedModel:
-    """The model before it has an adapter; of small weights, so that rounding to bfloat16 is a hundredth of a gradient."""
+def starting_model(long_rope: bool, rounded: bool) -> PreTrainedModel:
+    """The model before it has an adapter. Its weights are small: bfloat16 changes a gradient by a hundredth."""
     options: dict[str, Any] = dict(initializer_range=0.12)
-    if layout == "long RoPE":
+    if long_rope:
         rope = dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0] * 4, long_factor=[2.0] * 4)
         options["rope_parameters"] = rope | dict(original_max_position_embeddings=POSITION_LIMIT, factor=8.0)
-    return tiny_model(**options).to(torch.bfloat16 if precision == "bf16 weights" else torch.float32)
+    return tiny_model(**options).to(torch.bfloat16 if rounded else torch.float32)
 
 
 def rewards_of(prompts: list[str], completion_ids: list[list[int]]) -> list[float | None]:
@@ -208,7 +208,7 @@ def train(cell: Cell, outcome: Outcome) -> None:
     os.environ["FSDP_ACTIVATION_CHECKPOINTING"] = str(cell.checkpointing == "FSDP's own").lower()
     cut = CUT | dict(
         batch=BATCH // cell.processes,
-        build=lambda: starting_model(cell.layout, cell.precision),
+        build=lambda: starting_model(cell.layout == "long RoPE", cell.precision == "bf16 weights"),
         lora=cell.parameters == "LoRA",
         checkpointing=cell.checkpointing not in ("none", "FSDP's own"),
         options=options_of(cell),
