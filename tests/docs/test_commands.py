@@ -24,14 +24,15 @@ import trl_real
 from comparison.compare import read_arguments
 from tests.docs.pages import PAGES, ROOT, blocks, commands, words
 from trl_real import REALConfig
+from trl_real.cli.data import parse as parse_data
+from trl_real.cli.figures import parse as parse_figures
 from trl_real.cli.recipes import parse as parse_recipes
-from trl_real.data.commands import parse as parse_data
 from trl_real.evaluation.options import EvaluationArguments
-from trl_real.figures.commands import parse as parse_figures
 from trl_real.recipe.methods import METHODS
 from trl_real.recipe.options import RecipeArguments
-from trl_real.recipe.reading import build_options, read_method, read_options, split_config
+from trl_real.recipe.reading import build_options, read_method, read_options
 from trl_real.recipe.shipped import find_recipe
+from trl_real.recipe.words import split_config
 
 
 RECIPES = ROOT / "recipes"
@@ -112,9 +113,7 @@ def check_script(script: str, arguments: list[str], folder: Path) -> None:
 
 
 def check_python(arguments: list[str], folder: Path) -> None:
-    if arguments[:2] == ["-m", "trl_real.figures"]:
-        parse_figures(arguments[2:] or ["gradients"])
-    elif arguments[:2] == ["-m", "comparison"]:
+    if arguments[:2] == ["-m", "comparison"]:
         assert read_arguments(arguments[2:]).config.is_file()
     elif arguments[:2] == ["-m", "torch.distributed.run"]:
         script = next(number for number, word in enumerate(arguments) if word.endswith(".py"))

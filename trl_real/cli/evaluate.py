@@ -26,9 +26,9 @@ from typing import Any
 from ..evaluation.options import EvaluationArguments
 from ..evaluation.report import write_report
 from ..recipe.held_out import load_held_out
-from ..recipe.reading import build_options, read_options, split_config
+from ..recipe.reading import build_options, read_options
 from ..recipe.shipped import recipes_folder
-from .overview import evaluate_help
+from ..recipe.words import split_config
 from .problems import one_line_errors, silence_deprecations
 
 
@@ -79,10 +79,6 @@ def show(arguments: EvaluationArguments) -> None:
 
 def main(argv: list[str]) -> None:
     """Runs the program; `argv` is the command line without its name."""
-    text = evaluate_help(argv)
-    if text is not None:
-        print(text)
-        return
     if find_spec("inspect_ai") is None:
         raise SystemExit("error: evaluating needs Inspect AI. Run: pip install 'trl-real[evaluate]'")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

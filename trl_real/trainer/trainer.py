@@ -30,6 +30,7 @@ from ..metrics.trackers import send_histograms
 from ..objective import LOSS_TYPES, group_shares, make_label_rule
 from ..step.layouts import MicroStepBatch
 from ..step.rollouts import Rollout, unpad
+from ..validation.card import PAPER
 from ..validation.trainer import ValidatingTrainer
 from .checks.adapters import check_adapters
 from .checks.advice import advice
@@ -83,17 +84,7 @@ class REALTrainer(ValidatingTrainer):
 
     _tag_names = ["trl", "real"]
     _name = "REAL"
-    _paper = {
-        "title": "Rewards as Labels: Revisiting RLVR from a Classification Perspective",
-        "id": "2602.05630",
-        # docstyle-ignore
-        "citation": """\
-@article{real2026rewards,
-    title  = {{Rewards as Labels: Revisiting RLVR from a Classification Perspective}},
-    year   = 2026,
-    eprint = {arXiv:2602.05630},
-}""",
-    }
+    _paper = PAPER
 
     def __init__(
         self,
