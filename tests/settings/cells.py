@@ -35,6 +35,10 @@ class Cell:
         return self.backend.startswith("ZeRO")
 
     @property
+    def is_exact(self) -> bool:
+        return self.precision == "float32"
+
+    @property
     def reentrant(self) -> bool | None:
         """The `use_reentrant` of the model's layers; `None` without checkpointing, and where FSDP does it."""
         if self.checkpointing in ("none", "FSDP's own"):
@@ -49,7 +53,7 @@ class Cell:
 
 
 def cover(cells: Iterable[Cell], first: Iterable[Cell] = ()) -> list[Cell]:
-    """The first cells, and few others until every pair of settings has met; each time one with most of what is left."""
+    """The first cells, and few others until every pair of settings has met."""
     cells, chosen = list(cells), list(first)
     left = set().union(*(cell.pairs for cell in cells)).difference(*(cell.pairs for cell in chosen))
     while left:
@@ -63,7 +67,7 @@ CELLS = [
     for cell in (Cell(*values) for values in product(*COLUMNS.values()))
     if cell.backend == "FSDP2" or cell.checkpointing != "FSDP's own"
 ]
-# Of the cells that once were incorrect, crashed or were refused, one for each reason; most took three settings at once
+# One for each reason for which cells were incorrect, crashed or were refused; most reasons take three settings at once
 ONCE_INCORRECT = [
     Cell("DDP", "full", "padded", "reentrant", "bf16"),
     Cell("DDP", "LoRA", "packed", "reentrant", "float32"),
@@ -71,5 +75,6 @@ ONCE_INCORRECT = [
     Cell("ZeRO-3", "full", "long RoPE", "reentrant", "float32"),
     Cell("ZeRO-3", "LoRA", "padded", "TRL's default", "bf16"),
     Cell("FSDP2", "full", "shared", "non-reentrant", "bf16"),
+    Cell("FSDP2", "LoRA", "padded", "none", "bf16 weights"),
 ]
 COVER = cover(CELLS, ONCE_INCORRECT)

@@ -26,9 +26,9 @@ from tests.trainer.oracle import Sample, StepOracle, Terms, forward
 
 
 PER_LAUNCH = 24  # cells; a launch has a time limit
-# Of a gradient from the correct one, relative to its length. Rounding to bfloat16 alone, in one process, is up to 0.02;
-# a forward that is lost is more than twice these, and so are wrong old log-probabilities (`test_settings.py`).
-TOLERANCES = {"float32": 1e-5, "bf16": 0.03, "bf16 weights": 0.03}
+# Of a gradient from the correct one, relative to its length. Measured: 0.02 by bfloat16 alone, in one process; 0.17 by
+# a lost forward, 0.23 by old log-probabilities of the wrong policy. `test_settings.py` asks for thrice this.
+TOLERANCES = {"float32": 1e-5, "bf16": 0.04, "bf16 weights": 0.04}
 LAYOUTS = {"packed": {"PackedBatch"}, "long RoPE": {"PackedBatch"}, "padded": {"PaddedBatch"}}
 LAYOUTS["shared"] = {"SharedBatch", "PackedBatch"}  # there are forwards without two rollouts of a prompt
 

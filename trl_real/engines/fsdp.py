@@ -1,7 +1,7 @@
 """
 Keeps log-probabilities and gradients in float32 where FSDP computes in lower precision.
 
-In: the accelerator of a trainer before it prepares a model, and the model after that. Out: accelerate's policy of mixed
+In: the accelerator of a trainer before it prepares a model, and the model after that. Out: its policy of mixed
 precision, mended, and a model that can be trained under it. Accelerate's own, for which its configuration has no
 option, rounds what the model returns: log-probabilities, the differences of which are the scores. It also sums
 gradients over processes in lower precision, and FSDP1 rounds the frequencies of rotary positions. Left out: a policy
