@@ -49,9 +49,14 @@ def test_a_rollout_that_counts_nowhere_is_neither_best_nor_worst():
     assert same(LabelRule(0.5, label_func=best_and_worst).labels(rewards, counted), [[NAN, 1.0, NAN, 0.0]])
 
 
-def test_what_has_no_reward_or_no_token_has_no_label_whatever_the_function_says():
+def writes_into_rewards(rewards: torch.Tensor) -> torch.Tensor:
+    return rewards.fill_(1.0)
+
+
+@pytest.mark.parametrize("label_func", [torch.ones_like, writes_into_rewards])
+def test_what_has_no_reward_or_no_token_has_no_label_whatever_the_function_says(label_func):
     rewards, counted = torch.tensor([[1.0, NAN, 0.3, 0.1]]), torch.tensor([[0, 5, 5, 5]])
-    assert same(LabelRule(0.5, label_func=torch.ones_like).labels(rewards, counted), [[NAN, NAN, 1.0, 1.0]])
+    assert same(LabelRule(0.5, label_func=label_func).labels(rewards, counted), [[NAN, NAN, 1.0, 1.0]])
 
 
 def test_a_sum_of_several_functions_needs_no_threshold_to_be_ranked():

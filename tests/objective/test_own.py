@@ -67,6 +67,13 @@ def infinite_slope(scores, labels):
     return (incorrect - correct).square().sqrt() * ((labels == 1).any(1) & (labels == 0).any(1))
 
 
+def infinite_slope_at_zero(scores, labels):
+    """Only where all scores of a group are 0, as in the first step of a generation."""
+    correct, incorrect = classes(scores, labels)
+    mixed = (labels == 1).any(1) & (labels == 0).any(1)
+    return (incorrect - correct).where(mixed, 1.0).square().sqrt() * mixed
+
+
 def constant(scores, labels):
     return gap(scores.detach(), labels)
 
@@ -124,6 +131,7 @@ def test_a_loss_that_keeps_the_contract_is_taken_for_groups_of_any_size(loss: Ca
         (of_rollouts, ["returned shape (7, 4) for 7 groups"]),
         (infinite_at_a_class, ["must be finite", "Labels [1.0, nan, nan, nan]"]),
         (infinite_slope, ["gradients must be finite", "nan"]),
+        (infinite_slope_at_zero, ["gradients must be finite", "nan"]),
         (constant, ["gradient with respect to the scores is 0 in every group"]),
         (trains_nothing, ["gradient with respect to the scores is 0 in every group"]),
         (nan_is_incorrect, ["gradient in a rollout without a label"]),
@@ -165,11 +173,13 @@ def test_a_function_is_taken_as_it_is_or_by_its_path() -> None:
     assert load_function("loss_type", gap) is gap and load_function("loss_type", f"{HERE}:gap") is gap
 
 
-def test_rollouts_that_are_not_trained_have_no_part_whatever_their_scores() -> None:
+@pytest.mark.parametrize("loss", [gap, one_class, nan_counts])
+def test_rollouts_that_are_not_trained_have_no_part_whatever_their_scores(loss: Callable) -> None:
+    """Not even with a loss that breaks its contract unnoticed."""
     labels = torch.tensor([[1.0, 0.0, NAN, 1.0], [1.0, 1.0, 1.0, NAN], [NAN] * 4])
     scores = torch.randn(labels.shape, generator=torch.Generator().manual_seed(0))
     elsewhere = torch.tensor([[0.0, 0.0, NAN, 0.0], [9.0, -9.0, 1e4, NAN], [NAN] * 4])
-    objective = make_objective(0.5, gap, "drop", None)
+    objective = make_objective(0.5, loss, "drop", None)
     assert objective.informative(labels).tolist() == [[True, True, False, True], [False] * 4, [False] * 4]
     weights, shares = objective.weigh(scores, labels)
     assert (weights[~objective.informative(labels)] == 0).all() and weights[0, 0] < 0 < weights[0, 1]
