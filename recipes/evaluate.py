@@ -9,7 +9,9 @@ checkout.
 import sys
 
 from trl_real.cli.commands import load
+from trl_real.cli.overview import answered
 
 
 if __name__ == "__main__":
-    load("evaluate").main(sys.argv[1:])
+    if not answered("evaluate", sys.argv[1:]):
+        load("evaluate").main(sys.argv[1:])

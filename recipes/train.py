@@ -8,7 +8,9 @@ Trains a language model with REAL on questions whose answers can be checked: `tr
 import sys
 
 from trl_real.cli.commands import load
+from trl_real.cli.overview import answered
 
 
 if __name__ == "__main__":
-    load("train").main(sys.argv[1:])
+    if not answered("train", sys.argv[1:]):
+        load("train").main(sys.argv[1:])

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.math_run import write_math_run
-
 
 ROOT = Path(__file__).parent.parent
 TINY = "--hidden 32 --layers 1 --longest 24 --prompt 4 --rollouts 16 --group 4 --batch 4 --generations 1".split()
@@ -108,13 +106,3 @@ def test_the_phases_of_both_trainers_add_up_to_a_step_on_the_same_prompts(ticks,
         assert sum(measured.values()) == 2 * measured["step"]
     assert [row[0] for row in rows] == [*module.PHASES, "step"]
     assert [float(row[3]) for row in rows] == list(seconds["REAL"].values())
-
-
-def test_an_evaluation_is_timed_beside_the_loop_of_its_sampler(run, tmp_path, monkeypatch):
-    write_math_run(tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    sizes = "--limit 4 --samples 2 --max_new_tokens 4 --batch_size 4 --rounds 1".split()
-    [[loop, whole, ratio]] = run(
-        "evaluation", "--model", str(tmp_path / "model"), "--problems", str(tmp_path / "eval.parquet"), *sizes
-    )
-    assert float(loop) >= 0 and float(whole) > 0 and float(ratio) > 0

@@ -1,5 +1,6 @@
 """What the repository says about itself in several places agrees."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from packaging.version import Version
 
 import trl_real
 from trl_real.contract import TESTED
+from trl_real.validation.card import PAPER
 
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, BUILD = SETTINGS["project"], SETTINGS["tool"]["hatch"]["build"]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text().lower().replace("_", "-"), re.M))
 # Not the changelog: it may name what is gone
 DOCUMENTS = [
@@ -42,6 +45,31 @@ def test_the_version_is_the_same_everywhere() -> None:
     newest = re.search(r"^## \[(\d\S*)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert newest is not None
     assert trl_real.__version__ == newest[1] and PROJECT["dynamic"] == ["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == trl_real.__version__
+
+
+def test_the_paper_is_cited_the_same_everywhere() -> None:
+    assert PAPER["citation"] in (ROOT / "docs/citing.md").read_text()
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
+    authors = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in cited["authors"])
+    named = (authors, cited["journal"], str(cited["year"]))
+    assert all(f"{{{value}}}" in PAPER["citation"] for value in named)
+    assert cited["title"] == PAPER["title"] and cited["url"].endswith(PAPER["id"])
+
+
+@pytest.mark.parametrize(("tag", "status"), [(f"v{trl_real.__version__}", 0), ("v9.9.9", 1)])
+def test_only_the_tag_of_the_version_is_published(tag: str, status: int) -> None:
+    steps = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text())["jobs"]["build"]["steps"]
+    [check] = [step["run"] for step in steps if "GITHUB_REF_NAME" in step.get("run", "")]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"GITHUB_REF_NAME": tag, "PATH": path}
+    run = subprocess.run(["bash", "-e", "-c", check], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == status, run.stderr
+
+
+def test_the_sdist_has_every_document_at_the_top() -> None:
+    included = BUILD["targets"]["sdist"]["include"] + ["/README.md"]  # which hatchling adds
+    assert {f"/{path.name}" for pattern in ("*.md", "*.cff") for path in ROOT.glob(pattern)} <= set(included)
 
 
 @pytest.mark.parametrize("name", TESTED)
@@ -88,9 +116,12 @@ def test_the_wheel_ships_every_module_every_recipe_and_the_typing_marker(tmp_pat
     [wheel] = tmp_path.glob("*.whl")
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trl_real").rglob("*.py")}
-    recipes = {path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.*") if path.is_file()}
-    recipes = {f"trl_real/{name}" for name in recipes if name.endswith((".yaml", ".json", ".jsonl"))}
-    assert shipped == modules | recipes | {"trl_real/py.typed"}
+    recipes = {
+        f"trl_real/{path.relative_to(ROOT).as_posix()}"
+        for path in (ROOT / "recipes").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert shipped == modules | recipes | {"trl_real/py.typed", "trl_real/cli/options.json"}
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "Makefile", ROOT / ".ci/run"], ids=lambda path: path.name)

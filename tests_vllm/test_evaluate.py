@@ -16,7 +16,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.evaluation.kills import texts
+from tests.evaluation.logged import samples_by_model, texts
 from tests.support.math_run import CHAT
 from tests.support.scripts import ROOT
 from tests.support.tiny import prompts_dataset
@@ -54,10 +54,9 @@ def words(folder: Path, output: Path, backend: str, *more: str) -> list[str]:
 
 def answers(output: Path) -> dict[str, list[tuple[int, int, str, int]]]:
     """By model, the answers with their numbers of tokens; a server writes this tokenizer's first space, too."""
-    folders = [path for path in output.iterdir() if path.is_dir()]
     return {
-        path.name.split("--")[-1]: [(*place, text.strip(), tokens) for *place, text, tokens in texts(path)]
-        for path in folders
+        Path(name).name: [(*place, text.strip(), tokens) for *place, text, tokens in texts(samples)]
+        for name, samples in samples_by_model(output).items()
     }
 
 
@@ -133,9 +132,10 @@ def test_a_served_model_gives_the_same_greedy_answers(folder: Path, tmp_path: Pa
     assert code == 1 and re.search("error: models: http.* has no another, only served", said)
 
 
-def test_memory_that_is_not_there_is_said_in_one_line(folder: Path, tmp_path: Path, path: str) -> None:
-    command = words(folder, tmp_path / "vllm", "vllm", "--limit", "1", "--vllm_gpu_memory_utilization", "1.0")
+def test_arguments_of_the_users_own_reach_the_server(folder: Path, tmp_path: Path, path: str) -> None:
     # Without a fixed space for its cache, vLLM takes a share of the memory, which must be free
-    code, said = run_to_end(command, tmp_path, PYTHONPATH=path, VLLM_CPU_KVCACHE_SPACE="")
+    memory = dict(VLLM_CPU_KVCACHE_SPACE="", VLLM_DEFAULT_SERVER_ARGS='{"gpu_memory_utilization": 1.0}')
+    command = words(folder, tmp_path / "vllm", "vllm", "--limit", "1")
+    code, said = run_to_end(command, tmp_path, PYTHONPATH=path, **memory)
     assert code == 1
-    assert re.search("error: backend: vLLM did not start; `vllm serve .*a smaller --vllm_gpu_memory_utilization", said)
+    assert re.search("error: .*vllm serve .*gpu.memory.utilization.*the same command goes on", said, flags=re.DOTALL)

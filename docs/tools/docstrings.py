@@ -6,10 +6,13 @@ In: ``tau (`float`, *optional*, defaults to `0.5`):``, ``[`~trl.GRPOConfig`]`` a
 elsewhere, and `ValueError: If ...`. Left out: everything that the two formats share.
 """
 
+import inspect
 import re
 from typing import Any
 
 from griffe import Attribute, ExprCall, Extension, Object
+
+from trl_real import REALConfig
 
 
 NAMES_ON_TWO_LINES = re.compile(r"^( +[\w, ]+,)\n +([\w, ]+:)$", re.MULTILINE)
@@ -57,14 +60,18 @@ def _link(found: re.Match[str]) -> str:
 
 
 class TRLDocstrings(Extension):
-    """Rewrites every docstring once it is read, and finds the default in `_option(default, help)`."""
+    """Rewrites every docstring once it is read, and finds the default in `option(default, help)`."""
 
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         """Called by Griffe for every module, class, function and attribute."""
+        if (
+            obj.name == REALConfig.__name__ and obj.docstring is not None
+        ):  # the options are written when it is imported
+            obj.docstring.value = inspect.cleandoc(REALConfig.__doc__)
         if obj.docstring is not None:
             obj.docstring.value = google_style(obj.docstring.value)
 
     def on_attribute_instance(self, *, attr: Attribute, **kwargs: Any) -> None:
         """Called by Griffe for every attribute as it is read, before the signatures of dataclasses are made."""
-        if isinstance(attr.value, ExprCall) and str(attr.value.function) == "_option":
+        if isinstance(attr.value, ExprCall) and str(attr.value.function) in ("option", "_option"):
             attr.value = attr.value.arguments[0]

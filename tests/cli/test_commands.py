@@ -1,27 +1,35 @@
 """The command trl-real: its help, its recipes, its doctor, and the words that go to the launcher."""
 
 import dataclasses
+import json
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from accelerate.commands.launch import launch_command_parser
-from trl import ModelConfig
+from trl import ModelConfig, TrlParser
 
 from tests.support.scripts import ROOT, write_recipe
 from trl_real import REALConfig
 from trl_real.cli import doctor, main
 from trl_real.cli.commands import COMMANDS
 from trl_real.cli.launch import BOTH, accelerate_words, split_launch
+from trl_real.cli.overview import answered
 from trl_real.cli.recipes import list_recipes, read_head
+from trl_real.cli.table import FILE, NEEDED, build_table, read_table
 from trl_real.evaluation.options import EvaluationArguments
 from trl_real.recipe.options import RecipeArguments
 from trl_real.recipe.shipped import find_shipped, recipe_paths
 
 
 RECIPES = ROOT / "recipes"
+TABLE = json.loads(FILE.read_text())
+INSTALLED = {name: metadata.version(name) for name in TABLE["versions"]}
+pinned = pytest.mark.skipif(INSTALLED != TABLE["versions"], reason=f"needs {TABLE['versions']}")
 
 
 def run(capsys: pytest.CaptureFixture, *words: str) -> str:
@@ -65,8 +73,60 @@ def test_a_recipe_is_shown_and_copied_as_it_is_and_never_over_a_file(
 @pytest.mark.parametrize("words", [["train"], ["evaluate"], ["figures"], ["recipes"], ["doctor"], []], ids=str)
 def test_help_fits_a_screen(words: list[str], capsys: pytest.CaptureFixture) -> None:
     lines = run(capsys, *words, "--help").splitlines()
-    assert 3 < len(lines) <= 50
+    assert 3 < len(lines) <= (80 if words == ["train"] else 50)  # no description is cut
     assert max(map(len, lines)) <= 110
+    assert not re.search("--[a-z_]+[A-Z]", "\n".join(lines))  # a long name is apart from its text
+
+
+def test_help_shows_what_every_run_has_and_complete_descriptions(capsys: pytest.CaptureFixture) -> None:
+    printed = " ".join(run(capsys, "train", "--help").split())
+    assert all(f"--{name} " in printed for name in NEEDED)
+    shown = read_table()["shown"]["train"].values()
+    assert all(text in printed for texts in shown for text in texts.values())
+
+
+@pinned
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train --help", "--max_steps "),
+        ("evaluate --help", "--samples "),
+        ("train --config quickstart --learning_rat 1", "Did you mean `learning_rate`"),
+        ("train --config quickstart --num_proceses 2", "Did you mean `num_processes`"),
+        ("evaluate --sampels 2", "Did you mean `samples`"),
+        ("train", "name a recipe"),
+    ],
+)
+def test_help_and_mistakes_in_names_need_no_torch(words: str, said: str) -> None:
+    block = "import sys; sys.modules.update(dict.fromkeys(('torch', 'trl', 'transformers', 'accelerate')))"
+    start = f"{block}; from trl_real.cli import main; main({words.split()})"
+    run = subprocess.run([sys.executable, "-c", start], cwd=ROOT, capture_output=True, text=True)
+    assert said in run.stdout + run.stderr, run.stderr
+
+
+@pinned
+def test_the_table_of_options_is_what_the_dataclasses_say() -> None:
+    assert build_table() == TABLE, "`make docs` writes it anew"
+
+
+def test_the_table_of_options_is_that_of_the_pinned_versions() -> None:
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    assert all(f"{name}=={version}" in pins for name, version in TABLE["versions"].items())
+
+
+def test_options_of_other_versions_are_those_of_the_dataclasses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "options.json").write_text(json.dumps(TABLE | {"versions": {"trl": "1.0"}, "others": {}}))
+    monkeypatch.setattr("trl_real.cli.table.FILE", tmp_path / "options.json")
+    assert read_table() == build_table()
+
+
+def test_every_option_of_the_parsers_passes_the_check_of_names() -> None:
+    parsers = [TrlParser([RecipeArguments, REALConfig, ModelConfig]), launch_command_parser()]
+    options = [text for parser in parsers for action in parser._actions for text in action.option_strings]
+    known = [text for text in options if text.startswith("--") and text not in ("--help", "--config")]
+    assert len(known) > 400 and not answered("train", ["--config", "quickstart", *known])
 
 
 def test_help_names_all_commands_and_help_all_every_field(capsys: pytest.CaptureFixture) -> None:

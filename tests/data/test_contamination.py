@@ -9,8 +9,8 @@ import datasets
 import pytest
 from datasets import Dataset
 
+from trl_real.cli.data import main
 from trl_real.data.benchmarks import BENCHMARKS
-from trl_real.data.commands import main
 from trl_real.data.contamination import KNOWN, find_overlaps, read_problems, word_runs
 from trl_real.data.layouts import read_math
 from trl_real.data.mathematics import load_math

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from trl_real.data import loading
 from trl_real.data.loading import hub_answers, hub_or_cache, load_prompts
-from trl_real.evaluation.engine.models import find_model
+from trl_real.evaluation.models import find_model
 
 
 class NotFound(BaseHTTPRequestHandler):

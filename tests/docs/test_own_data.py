@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from inspect_ai.log import read_eval_log
 
 from tests.docs.pages import PAGES, blocks
+from tests.evaluation.logged import samples_by_model
 from tests.support.tiny import tiny_tokenizer
 from tests.support.trainers import tiny_llama
 from trl_real.cli import evaluate, train
-from trl_real.evaluation.engine.logs import find_logs
 
 
 PAGE = PAGES["docs/guides/own-data.md"]
@@ -74,8 +73,7 @@ def test_the_example_of_a_judge_in_processes_tells_programs_that_pass_from_those
 def test_the_held_out_questions_of_an_example_are_evaluated(folder: Path, capsys: pytest.CaptureFixture) -> None:
     small = "--models model --max_new_tokens 4 --samples 2 --output eval"
     evaluate.main(f"--config sums.yaml {small}".split())
-    [log] = find_logs(folder / "eval")
-    rows = [sample.metadata for sample in read_eval_log(log.header.location).samples]
+    rows = [sample.metadata for sample in samples_by_model(folder / "eval")["model"]]
     assert len(rows) == 2 and rows[0] == rows[1]  # two answers to one question
     assert [message["role"] for message in rows[0]["prompt"]] == ["system", "user"]
     assert rows[0]["columns"]["answer"] in (42, 56)

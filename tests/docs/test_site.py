@@ -1,8 +1,10 @@
 """The site builds strictly, every link inside it leads somewhere, and nothing in it comes from another host."""
 
 import os
+import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
@@ -10,6 +12,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 import pytest
 
 from tests.docs.pages import ROOT
+from trl_real import REALConfig
+from trl_real.options import described
 
 
 LOADS = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
@@ -83,3 +87,9 @@ def test_docstrings_are_read_as_fields_types_and_links(site: Path) -> None:
     assert "*optional*" not in page and "[<code>" not in page and "_option</span>(" not in page
     for name in ("trl_real.REALTrainer", "trl_real.REALConfig", "trl_real.objective.group_losses"):
         assert f'id="{name}"' in page
+
+
+def test_the_api_has_every_option_of_the_configuration(site: Path) -> None:
+    page = unescape(re.sub(r"<[^>]+>", "", (site / "reference/api/index.html").read_text()))
+    said = " ".join(page.replace("`", "").split())
+    assert all(field.metadata["help"].replace("`", "") in said for field in described(REALConfig))

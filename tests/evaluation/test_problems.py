@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset, Features, Value
 
 from trl_real.evaluation.problems import BENCHMARKS, load_benchmark
-from trl_real.evaluation.published import COLUMNS, TABLES
+from trl_real.evaluation.tables import COLUMNS, TABLES
 
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -48,7 +48,6 @@ def test_a_file_of_ones_own_keeps_every_row_repeated_ones_too(tmp_path: Path) ->
     ]
     assert problems.columns == [{"answer": ["2"]}, {"answer": ["2"]}, {"answer": ["x"]}]
     assert problems.plain().prompts[2] == "2?" + INSTRUCTION
-    assert problems.limit(1).prompts == problems.prompts[:1]
 
 
 def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:

@@ -4,32 +4,33 @@ from typing import Any
 
 import pytest
 
-from trl_real.evaluation.published import COLUMNS, TABLES
 from trl_real.evaluation.results import Result, average, difference, make_result
-from trl_real.evaluation.tables import detail_table, difference_table, pass_table
+from trl_real.evaluation.tables import COLUMNS, TABLES, detail_table, difference_table, pass_table
 
 
-def make_about(model: str, name: str, problems: int, question: str = "?") -> dict[str, Any]:
-    about = {"set": name, "title": name.upper(), "samples": 4, "judge": {}, "sampling": {"model": model, "seed": 0}}
-    return about | {"problems": [f"{question}{number}" for number in range(problems)]}
+def make_about(model: str, name: str, questions: str = "?") -> dict[str, Any]:
+    about = {"model": model, "set": name, "title": name.upper(), "judge": {}, "training_data": []}
+    return about | {"problems": questions}
 
 
-def verdict(problem: int, sample: int, right: bool | None, **more: Any) -> dict[str, Any]:
-    return {"problem": problem, "sample": sample, "right": right, "tokens": 10 * sample, "truncated": False} | more
+def verdict(sample: int, right: bool | None, **more: Any) -> dict[str, Any]:
+    about = {"answer": "1", "timeout": False, "truncated": False}
+    return {"right": right, "tokens": 10 * (sample - 1)} | about | more
 
 
 def result(model: str, name: str, right: list[int], **options: Any) -> Result:
     """So many of 4 samples right for each problem."""
-    verdicts = [verdict(n, k, k < count, answer="1", timeout=False) for n, count in enumerate(right) for k in range(4)]
-    return make_result(make_about(model, name, len(right), **options), verdicts)
+    places = [(problem, sample) for problem in range(1, len(right) + 1) for sample in range(1, 5)]
+    verdicts = {(problem, sample): verdict(sample, sample <= right[problem - 1]) for problem, sample in places}
+    return make_result(make_about(model, name, **options), verdicts, 4)
 
 
 def test_the_numbers_of_a_set_are_means_over_its_problems() -> None:
-    verdicts = [verdict(0, k, k < 2, answer="1", timeout=False) for k in range(4)]
-    verdicts += [verdict(1, k, None, answer=None, timeout=k == 0) | {"truncated": k < 3} for k in range(4)]
-    found = make_result(make_about("m", "s", 2), verdicts)
+    verdicts = {(1, k): verdict(k, k <= 2) for k in range(1, 5)}
+    verdicts |= {(2, k): verdict(k, None, answer=None, timeout=k == 1, truncated=k < 4) for k in range(1, 5)}
+    found = make_result(make_about("m", "s"), verdicts, 4)
     values = {name: estimate.value for name, estimate in found.estimates.items()}
-    # problem 0 has 2 of 4 right, problem 1 none: pass@2 is (5/6 + 0) / 2
+    # the first problem has 2 of 4 right, the second none: pass@2 is (5/6 + 0) / 2
     wanted = {"pass@1": 0.25, "pass@2": 5 / 12, "pass@4": 0.5, "truncated": 3 / 8, "tokens": 15, "unjudged": 0.5}
     assert values == pytest.approx(wanted | {"no_answer": 0.5, "timeouts": 1 / 8})
     assert found.right == [2, 0]
@@ -38,9 +39,9 @@ def test_the_numbers_of_a_set_are_means_over_its_problems() -> None:
 
 
 def test_a_set_that_lacks_a_sample_has_no_numbers() -> None:
-    verdicts = [verdict(0, k, True) for k in range(3)]
+    verdicts = {(1, k): verdict(k, True) for k in range(1, 4)}
     with pytest.raises(ValueError, match="output: there are not 4 samples of each problem of s"):
-        make_result(make_about("m", "s", 1), verdicts)
+        make_result(make_about("m", "s"), verdicts, 4)
 
 
 def test_every_set_has_the_same_weight_in_the_average() -> None:
@@ -56,7 +57,7 @@ def test_the_difference_is_taken_problem_by_problem() -> None:
     # + 1/4 on three problems, 0 on the second
     assert found.value == pytest.approx(3 / 16)
     assert 0 <= found.low < found.value < found.high == pytest.approx(0.25)
-    assert difference([one], [result("c", "s", [1, 4, 3, 2], question="another?")]) is None
+    assert difference([one], [result("c", "s", [1, 4, 3, 2], questions="others?")]) is None
     assert difference([one], [result("d", "s", [1, 4, 3])]) is None
 
 

@@ -1,46 +1,41 @@
 """A score on a benchmark that is in a model's training data is marked, as far as anything says what they were."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from trl_real.evaluation.engine.models import ModelSource
-from trl_real.evaluation.report import write_report
+from trl_real.evaluation.results import Result, make_result
+from trl_real.evaluation.tables import write_tables
 from trl_real.evaluation.trained_on import find_training_data, known_overlap, write_note
 
 
 DAPO = "BytedTsinghua-SIA/DAPO-Math-17k"
 
 
-def source(folder: Path) -> ModelSource:
-    return ModelSource(str(folder), str(folder), None, "")
-
-
 def test_a_training_leaves_word_for_its_model_checkpoints_and_merged_model(tmp_path: Path) -> None:
     write_note(tmp_path / "run", DAPO, ["amc23"], "someone/base")
     for folder in ("run", "run/checkpoint-4", "run/merged"):
         (tmp_path / folder).mkdir(exist_ok=True)
-        assert find_training_data(source(tmp_path / folder)) == [{"dataset_name": DAPO, "decontaminate": ["amc23"]}]
+        assert find_training_data(str(tmp_path / folder)) == [{"dataset_name": DAPO, "decontaminate": ["amc23"]}]
 
 
 def test_the_data_of_the_model_that_a_training_started_from_count_too(tmp_path: Path) -> None:
     write_note(tmp_path / "first", DAPO, [], "someone/base")
     write_note(tmp_path / "second", "own.jsonl", [], str(tmp_path / "first"))
-    assert [each["dataset_name"] for each in find_training_data(source(tmp_path / "second"))] == ["own.jsonl", DAPO]
+    assert [each["dataset_name"] for each in find_training_data(str(tmp_path / "second"))] == ["own.jsonl", DAPO]
 
 
 @pytest.mark.parametrize("named", [f"datasets: {DAPO}", f"datasets:\n- {DAPO}\n- other"])
 def test_a_model_card_says_it_too(tmp_path: Path, named: str) -> None:
     (tmp_path / "README.md").write_text(f"---\nlicense: mit\n{named}\n---\n# A model\n")
-    assert find_training_data(source(tmp_path))[0] == {"dataset_name": DAPO, "decontaminate": []}
+    assert find_training_data(str(tmp_path))[0] == {"dataset_name": DAPO, "decontaminate": []}
 
 
 def test_of_a_model_without_any_word_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_note(tmp_path, DAPO, [], "someone/base")  # of the current folder, which is not the model's
     for path in ("someone/model", str(tmp_path / "a" / "b")):
-        assert find_training_data(source(Path(path))) == []
+        assert find_training_data(path) == []
 
 
 @pytest.mark.parametrize(
@@ -61,20 +56,19 @@ def test_known_overlaps_are_told_by_the_name(
     assert found == (None if count is None else (name, count))
 
 
-def right(model: str, name: str, title: str, training_data: list) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def right(model: str, name: str, title: str, training_data: list) -> Result:
     """One problem, answered rightly."""
     how = dict.fromkeys(("temperature", "top_p", "top_k", "max_new_tokens", "dtype", "backend"), 0)
-    about = {"set": name, "title": title, "samples": 1, "judge": {"require_think": False}, "problems": ["1+1"]}
-    about |= {"training_data": training_data, "sampling": {"model": model, "seed": 0, **how}}
-    verdict = {"problem": 0, "sample": 0, "right": True, "answer": "2", "timeout": False, "tokens": 1}
-    return about, [verdict | {"truncated": False}]
+    about = {"model": model, "set": name, "title": title, "judge": {"require_think": False}, "problems": "1+1"}
+    verdict = {"right": True, "answer": "2", "timeout": False, "tokens": 1, "truncated": False}
+    return make_result(about | {"training_data": training_data, "sampling": how}, {(1, 1): verdict}, 1)
 
 
 def test_the_tables_mark_a_score_on_problems_of_the_training_set_and_say_why(tmp_path: Path) -> None:
     trained = [{"dataset_name": DAPO, "decontaminate": []}]
     finished = [right("base", "amc23", "AMC23", [])]
     finished += [right("run", name, name.upper(), trained) for name in ("amc23", "aime24")]
-    text = write_report(finished, [], tmp_path, with_paper=False)
+    text = write_tables(finished, [], tmp_path, with_paper=False)
     [base, run] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:4]]
     score = "1.000 [1.000, 1.000]"
     assert base[:3] == ["base", "–", score]

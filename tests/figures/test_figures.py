@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from matplotlib import rc_context  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from trl_real.figures import main  # noqa: E402
+from trl_real.cli.figures import main  # noqa: E402
 from trl_real.figures.run_log import Run  # noqa: E402
 from trl_real.figures.scores import COLUMNS, draw_scores  # noqa: E402
 from trl_real.figures.style import SETTINGS  # noqa: E402
@@ -260,7 +259,7 @@ def runs(tmp_path: Path) -> dict[str, str]:
     ],
 )
 def test_every_command_writes_a_picture_on_opaque_white(tmp_path: Path, runs: dict[str, str], command: str) -> None:
-    picture = tmp_path / "new" / "figure.png"
+    picture = tmp_path / "figure.png"
     main([*command.format(**runs).split(), "--output", str(picture)])
     pixels = matplotlib_image.imread(picture)
     assert (pixels[..., 3] == 1).all() and (pixels[[0, 0, -1, -1], [0, -1, 0, -1], :3] == 1).all()
@@ -283,6 +282,7 @@ def test_the_suffix_decides_the_format(tmp_path: Path, runs: dict[str, str], suf
         ("compare {real} --eval_set aime24", "eval_set: aime24 was not evaluated"),
         ("scores {grpo}", "grpo: its log holds no `scores/positive_histogram`"),
         ("scores {real} --output figure.gif", "output: figure.gif must end in one of .png, .pdf, .svg"),
+        ("scores {real} --output new/figure.png", "output: there is no folder new; create it"),
         ("gradients --tau 0", "`tau` must be a finite number above 0"),
         ("gradients --loss_type grpo", "`loss_type` must be one of"),
     ],
@@ -297,11 +297,14 @@ def test_a_bad_command_ends_in_one_clear_line(
     assert not list(tmp_path.glob("*.*"))
 
 
-def test_the_module_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "trl_real.figures")
-    monkeypatch.setattr(sys, "argv", ["figures", "gradients", "--output", str(tmp_path / "figure.pdf")])
-    runpy.run_module("trl_real.figures", run_name="__main__")
-    assert (tmp_path / "figure.pdf").exists()
+def test_it_says_where_it_wrote_and_what_it_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["gradients"])
+    assert capsys.readouterr().out == f"Wrote {tmp_path / 'gradients.png'}\n"
+    main(["gradients"])
+    assert capsys.readouterr().out == f"Replaced {tmp_path / 'gradients.png'}\n"
 
 
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,14 +49,10 @@ def test_a_rollout_that_counts_nowhere_is_neither_best_nor_worst():
     assert same(LabelRule(0.5, label_func=best_and_worst).labels(rewards, counted), [[NAN, 1.0, NAN, 0.0]])
 
 
-def writes_into_rewards(rewards: torch.Tensor) -> torch.Tensor:
-    return rewards.fill_(1.0)
-
-
-@pytest.mark.parametrize("label_func", [torch.ones_like, writes_into_rewards])
-def test_what_has_no_reward_or_no_token_has_no_label_whatever_the_function_says(label_func):
+def test_what_has_no_reward_or_no_token_has_no_label_whatever_the_function_says():
     rewards, counted = torch.tensor([[1.0, NAN, 0.3, 0.1]]), torch.tensor([[0, 5, 5, 5]])
-    assert same(LabelRule(0.5, label_func=label_func).labels(rewards, counted), [[NAN, NAN, 1.0, 1.0]])
+    for correct_all in (torch.ones_like, lambda rewards: rewards.fill_(1.0)):
+        assert same(LabelRule(0.5, label_func=correct_all).labels(rewards, counted), [[NAN, NAN, 1.0, 1.0]])
 
 
 def test_a_sum_of_several_functions_needs_no_threshold_to_be_ranked():
@@ -67,7 +63,7 @@ def test_a_sum_of_several_functions_needs_no_threshold_to_be_ranked():
 def test_several_functions_without_a_rule_show_both_ways():
     with pytest.raises(ValueError) as error:
         make_label_rule(["exact", "format"], None, None)
-    assert "label_reward_func='exact'" in str(error.value) and "label_threshold" in str(error.value)
+    assert "label_reward_func='<the function that checks" in str(error.value) and "label_threshold" in str(error.value)
 
 
 def test_an_unknown_label_function_is_answered_with_the_known_ones():

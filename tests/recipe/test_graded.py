@@ -10,7 +10,7 @@ from trl import ModelConfig
 from tests.support.math_run import math_tokenizer, tiny_model
 from tests.support.scripts import ROOT, load_script
 from trl_real import REALConfig
-from trl_real.objective.labels import GroupQuantileRule
+from trl_real.objective.labels import make_label_rule
 from trl_real.recipe.inputs import Inputs, load_inputs
 from trl_real.recipe.options import RecipeArguments
 from trl_real.recipe.reading import build_options, read_options
@@ -28,12 +28,12 @@ def load_recipe() -> tuple[REALConfig, Inputs]:
     return training, load_inputs(recipe, training, model)
 
 
-def test_letters_that_are_right_become_labels_by_rank() -> None:
+def test_a_right_letter_is_enough_for_a_label() -> None:
     training, inputs = load_recipe()
     assert (inputs.train.num_rows, inputs.test.num_rows) == (500, 32)
-    assert training.label_rule == "group_quantile" and training.num_generations == 8
+    assert training.label_threshold == 0.3 and training.num_generations == 8
     [reward] = inputs.reward_funcs
-    rule = GroupQuantileRule(0.5, share=training.label_quantile, gap=training.label_gap)
+    rule = make_label_rule(["reasoning_gym_reward"], training.label_threshold, training.label_reward_func)
     for row in inputs.test:
         word = row["answer"]
         texts = [word, f"{word}, which", f"{word[:2]}?", f"?{word[1:]}", word[0], f"?{word[1]}", "?", "??????"]
@@ -41,7 +41,7 @@ def test_letters_that_are_right_become_labels_by_rank() -> None:
         rewards = reward(completions=texts, **columns)
         assert rewards == pytest.approx([1, 0.8, 2 / 3, 2 / 3, 1 / 3, 1 / 3, 0, 0])
         labels = rule.labels(torch.tensor([rewards]), torch.ones(1, 8))
-        assert labels[0, [0, 1, 6, 7]].tolist() == [1, 1, 0, 0] and labels[0, 2:6].isnan().all()
+        assert labels[0].tolist() == [1, 1, 1, 1, 1, 1, 0, 0]
 
 
 def test_the_run_is_planned_with_its_own_questions(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -7,7 +7,6 @@ import pytest
 from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
 
-from trl_real.evaluation.engine.models import ModelSource
 from trl_real.evaluation.trained_on import find_training_data
 from trl_real.recipe.held_out import _load_rows
 from trl_real.recipe.inputs import load_inputs
@@ -50,7 +49,7 @@ def test_a_training_leaves_word_of_its_data_for_the_evaluation(tmp_path: Path) -
     model = ModelConfig(model_name_or_path="someone/base")
     reports = list(load_inputs(recipe, training(tmp_path), model).write_reports(tmp_path / "run"))
     assert len(reports) == 2
-    found = find_training_data(ModelSource("run", str(tmp_path / "run"), None, ""))
+    found = find_training_data(str(tmp_path / "run"))
     assert found == [{"dataset_name": recipe.dataset_name, "decontaminate": [exam]}]
 
 

@@ -96,6 +96,9 @@ def test_processes_run_the_same_forwards_within_the_memory_of_the_users_batch(cu
                     limit = capacity.position_limit or max(lengths)
                     assert min(lengths) > limit or max(lengths) <= limit  # never from both sides
                 assert held <= budget
+            if capacity.one_per_backward:  # no more forwards than the limit asks for
+                limit = capacity.position_limit or max(capacity.lengths)
+                assert len(micro_step) == len({capacity.lengths[row] > limit for row in rows_of(micro_step)})
             if capacity.sharing is None:
                 assert unevenness(micro_step, capacity) <= (max(capacity.lengths) if capacity.packed else 1)
         # micro-steps without any row come first, so that the last one, which reduces gradients, has work if any has
@@ -116,16 +119,6 @@ def test_whole_groups_are_whole(cut):
         apart = capacity.one_per_backward and capacity.position_limit is not None
         if capacity.rows * capacity.processes % group == 0 and step != cut["on_policy_step"] and not apart:
             assert plan.whole_groups  # groups fit into micro-steps, so no scoring pass is ever needed
-
-
-@settings(max_examples=200, deadline=None)
-@given(generations())
-def test_a_micro_step_has_no_more_forwards_than_it_must_if_each_needs_a_backward(cut):
-    capacity = replace(cut["capacity"], one_per_backward=True)
-    limit = capacity.position_limit or max(capacity.lengths)
-    for plan in plan_generation(**dict(cut, capacity=capacity)):
-        for micro_step in plan.micro_steps:
-            assert len(micro_step) == len({capacity.lengths[row] > limit for row in rows_of(micro_step)})
 
 
 @settings(max_examples=100, deadline=None)

@@ -6,10 +6,13 @@ import sys
 import warnings
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from packaging.version import Version
 from transformers import HfArgumentParser
 from trl import GRPOConfig
@@ -18,6 +21,7 @@ from docs.examples.own_objective import all_pairs
 from trl_real import REALConfig
 from trl_real.options import described
 from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, REFUSED, Refusal, markdown_table
+from trl_real.validation.batches import nearest_batches, wrong_batches
 
 
 def config(**options: Any) -> REALConfig:
@@ -205,7 +209,7 @@ def test_a_step_that_tears_groups_apart_is_refused_with_numbers_that_work():
     with pytest.raises(ValueError) as error:
         config(**cut, gradient_accumulation_steps=2, steps_per_generation=8)
     assert "4 rollouts" in str(error.value) and "not a multiple of num_generations=8" in str(error.value)
-    assert "gradient_accumulation_steps=4 with steps_per_generation=16" in str(error.value)
+    assert "gradient_accumulation_steps=4, steps_per_generation=16" in str(error.value)
     config(**cut, gradient_accumulation_steps=4, steps_per_generation=16)
 
 
@@ -213,11 +217,44 @@ def test_generations_that_straddle_optimizer_steps_are_refused_with_numbers_that
     cut = dict(per_device_train_batch_size=8, num_generations=8, gradient_accumulation_steps=4)
     with pytest.raises(ValueError) as error:
         config(**cut, steps_per_generation=6)
-    assert "steps_per_generation=4 or steps_per_generation=8" in str(error.value)
+    assert "Write steps_per_generation=8." in str(error.value)
     config(**cut, steps_per_generation=4)
     config(**cut, steps_per_generation=8)
 
 
 def test_grpo_config_still_checks_its_own():
-    with pytest.raises(ValueError, match="`generation_batch_size`: 3 rollouts .* no multiple of num_generations=8"):
+    with pytest.raises(ValueError, match="a generation of 3 rollouts .* not a multiple of num_generations=8"):
         config(per_device_train_batch_size=3, gradient_accumulation_steps=1, num_generations=8)
+
+
+NUMBERS = st.integers(1, 12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_numbers_that_an_error_proposes_pass_every_check(data):
+    """Whatever is wrong at once: the generation, the optimizer step, the two together, evaluation."""
+    names = ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size")
+    wanted = {name: data.draw(NUMBERS) for name in names} | dict(num_generations=data.draw(st.integers(2, 12)))
+    wanted |= dict(eval_strategy=data.draw(st.sampled_from(["no", "steps"])), eval_steps=1)
+    size = data.draw(st.sampled_from([None, "steps_per_generation", "generation_batch_size"]))
+    if size is not None:
+        wanted[size] = data.draw(NUMBERS if size == "steps_per_generation" else st.integers(1, 60))
+    try:
+        config(**wanted)
+    except ValueError as error:
+        message = str(error)
+        proposal = dict(re.findall(r"(\w+)=(\d+)", message.rpartition("Write ")[2]))
+        assert proposal, message
+        config(**wanted | {name: int(value) for name, value in proposal.items()})
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_proposals_count_every_process(processes):
+    numbers = dict(per_device_train_batch_size=3, gradient_accumulation_steps=2, steps_per_generation=6)
+    args = SimpleNamespace(**numbers, world_size=processes, num_generations=8, num_generations_eval=None)
+    args.eval_strategy, args.per_device_eval_batch_size = "steps", 3
+    assert wrong_batches(args, None)
+    vars(args).update(nearest_batches(args, None))
+    assert wrong_batches(args, None) is None
+    assert args.steps_per_generation == 3 * args.gradient_accumulation_steps

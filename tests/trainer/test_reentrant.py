@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from peft import LoraConfig, get_peft_model
 
-from tests.support.cuts import train_cut
+from tests.support.cuts import train_cut, trainer_for
 from tests.support.tiny import tiny_model
 from tests.trainer.test_distributed import train_together
-from tests.trainer.test_exactness import check_histograms, losses
+from tests.trainer.test_exactness import check_histograms, distance, losses
 from trl_real.engines.backwards import is_reentrant
 
 
@@ -38,6 +38,7 @@ PADDED = dict(pack_rollouts=False)
 # Backend and what is trained, rows per process
 CASES: dict[str, tuple[dict[str, Any], int]] = {
     "DDP, padded": (dict(options=REENTRANT | PADDED), 8),
+    "DDP, LoRA, padded": (dict(lora=True, options=REENTRANT | PADDED), 8),
     "DDP, both sides of the limit": (dict(sides=True, options=REENTRANT), 4),
     "ZeRO-1, both sides of the limit": (dict(sides=True, options=REENTRANT | zero(1)), 8),
     "ZeRO-2, padded": (dict(options=REENTRANT | PADDED | zero(2)), 8),
@@ -45,7 +46,7 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
     "ZeRO-3, padded": (dict(options=REENTRANT | PADDED | zero(3)), 8),
     "ZeRO-3, LoRA, padded": (dict(lora=True, options=PADDED | zero(3)), 8),
     "ZeRO-3, LoRA, both sides of the limit": (dict(lora=True, sides=True, options=zero(3)), 8),
-    "ZeRO-3, LoRA, a side on one process alone": (dict(lora=True, sides=True, options=zero(3)), 1),
+    "ZeRO-3, LoRA, a side on one process alone": (dict(lora=True, sides=True, options=zero(3)), 2),
 }
 
 
@@ -103,3 +104,15 @@ def test_the_model_says_whether_it_is_reentrant_whoever_asked_for_it(adapter: bo
     model.gradient_checkpointing_enable(dict(use_reentrant=True))
     model.gradient_checkpointing_disable()
     assert not is_reentrant(model)
+
+
+def test_a_balance_loss_that_has_no_gradient_is_refused() -> None:
+    trainer = trainer_for(dict(batch=16, moe=True, checkpointing=True, options=REENTRANT))
+    with pytest.raises(ValueError, match="`router_aux_loss_coef`: reentrant checkpointing leaves the balance loss"):
+        trainer.train()
+    coefficient = dict(router_aux_loss_coef=0.0)
+    plain, _ = train_cut(dict(batch=16, moe=True, max_steps=1, options=SGD | coefficient))
+    checkpointed, _ = train_cut(
+        dict(batch=16, moe=True, max_steps=1, checkpointing=True, options=SGD | coefficient | REENTRANT)
+    )
+    assert distance(plain, checkpointed) < RATE * TOLERANCE

@@ -7,7 +7,7 @@ from huggingface_hub import ModelCard
 
 from tests.support.trainers import config, save_tiny_model, trainer
 from trl_real import __version__
-from trl_real.validation.card import complete_card
+from trl_real.validation.card import PAPER, complete_card
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -19,6 +19,7 @@ def test_the_card_names_the_base_model_and_the_package(tmp_path: Path, named: bo
     base = f"`{tmp_path / 'base'}`" if named else "a model that was made in Python"
     assert f"a fine-tuned version of {base}." in card.text and "None" not in card.text.split("##")[1]
     assert f"- trl-real: {__version__}" in card.text and "2602.05630" in card.text
+    assert PAPER["citation"] in card.text and "Zhai, Zepeng" in card.text
     assert "real" in card.data.tags
 
 

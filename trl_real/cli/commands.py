@@ -11,6 +11,7 @@ from importlib import import_module
 from types import ModuleType
 
 from ..version import __version__
+from .overview import USAGE, answered
 
 
 # Name: the function that gets the rest of the words, and what it does
@@ -78,5 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     name = words[0] if words else "--help"
     if name not in COMMANDS:
         _build_parser().parse_args([name])  # --help, --version, or the error that lists the commands
+    if name in USAGE and answered(name, words[1:]):
+        return
     module, function = COMMANDS[name][0].split(":")
     getattr(load(module), function)(words[1:])

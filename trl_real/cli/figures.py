@@ -1,14 +1,64 @@
 """
-`trl-real figures`: the command of `trl_real.figures`.
+`trl-real figures`: figures of the paper from the log files of runs, one command each.
 
-In: its words. Out: a picture. Left out: matplotlib, which is an extra; without it the error says what to install.
+    trl-real figures gradients                     Fig. 1: gradient magnitude of GRPO and REAL
+    trl-real figures training RUN [RUN ...]        Fig. 4: entropy, held-out pass@1, reward, solved groups
+    trl-real figures compare RUN [RUN ...]         Fig. 5: reward and held-out pass@1, with the last values
+    trl-real figures scores RUN                    histograms of scores and weights
+
+A RUN is an `output_dir` or a `trainer_state.json`, of REALTrainer or of GRPOTrainer; `name=RUN` gives it a name.
+`--output` takes a PNG, PDF or SVG file. Needs the extra `plots`. The drawing is in `trl_real.figures`.
 """
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command and its options."""
+    parser = argparse.ArgumentParser("trl-real figures", description="Draws figures from logs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    gradients = commands.add_parser("gradients", help="Fig. 1: gradient magnitude of GRPO and REAL")
+    taken = dict(default=argparse.SUPPRESS)  # the defaults are those of `GradientOptions`
+    gradients.add_argument("--tau", dest="taus", type=float, nargs="+", help="temperatures of REAL", **taken)
+    gradients.add_argument("--loss_type", dest="loss_types", nargs="+", help="losses of REAL", **taken)
+    gradients.add_argument("--right", type=int, help="correct rollouts of the group", **taken)
+    gradients.add_argument("--wrong", type=int, help="incorrect rollouts of the group", **taken)
+    gradients.add_argument("--epsilon", type=float, help="clipping range of GRPO", **taken)
+    training = commands.add_parser("training", help="Fig. 4: entropy, held-out pass@1, reward, solved groups")
+    compare = commands.add_parser("compare", help="Fig. 5: reward and held-out pass@1")
+    scores = commands.add_parser("scores", help="histograms of scores and weights of a run of REALTrainer")
+    for command in (training, compare):
+        command.add_argument("runs", nargs="+", metavar="RUN", help="output_dir or trainer_state.json, or name=path")
+        command.add_argument("--eval_set", help="evaluation set, if there were several")
+    scores.add_argument("run", metavar="RUN", help="output_dir or trainer_state.json")
+    for name, command in commands.choices.items():
+        command.add_argument("--output", default=f"{name}.png", help="PNG, PDF or SVG file (default: %(default)s)")
+        command.add_argument("--title", help="title of the figure")
+    return parser.parse_args(words)
+
+
+def draw(command: str, output: str, title: str | None, **options: Any) -> None:
+    """Draws one figure; the arguments are those of the command line."""
+    from .. import figures
+
+    if command == "gradients":
+        figures.plot_gradients(output, figures.GradientOptions(**options), title)
+    elif command == "scores":
+        figures.plot_scores(figures.read_run(options["run"]), output, title)
+    else:
+        plot = figures.plot_training if command == "training" else figures.plot_comparison
+        plot(figures.read_runs(options["runs"]), output, title, options["eval_set"])
 
 
 def main(words: list[str]) -> None:
-    """Hands the words on."""
+    """Runs `trl-real figures`."""
+    arguments = parse(words)
+    output = Path(arguments.output).resolve()
+    verb = "Replaced" if output.exists() else "Wrote"
     try:
-        from ..figures import main as draw
-    except ImportError as error:
+        draw(**vars(arguments))
+    except (ImportError, OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
-    draw(words, "trl-real figures")
+    print(f"{verb} {output}")

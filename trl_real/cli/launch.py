@@ -27,8 +27,6 @@ from .commands import load
 BOTH = frozenset({"debug", "gradient_accumulation_steps"})
 # The recipes bring DeepSpeed, which would prevail over what these are chosen for
 WITHOUT_DEEPSPEED = ("ddp", "fsdp2")
-# What needs no second process
-AT_ONCE = ("-h", "--help", "--dry_run")
 PROGRAM = f"{__package__}.train"
 
 
@@ -37,9 +35,8 @@ def train(words: list[str]) -> None:
     given = {word.partition("=")[0] for word in words}
     launch_words, program_words = split_launch(words)
     try:
-        if given.intersection(AT_ONCE):
-            planned = {"processes": _count_processes(launch_words)} if "--dry_run" in given else {}
-            _run_here(program_words, **planned)
+        if "--dry_run" in given:  # which needs no second process
+            _run_here(program_words, processes=_count_processes(launch_words))
         elif "RANK" in os.environ or not (launch_words or _something_to_launch()):
             _run_here(program_words)
         else:

@@ -1,83 +1,89 @@
 """
-The help of a program: its own options on one screen, everything with `--help all`.
+What is answered before a program is imported: help, and names that do not exist.
 
-In: the dataclasses of the options. Out: text. Left out: what TRL and Transformers say of theirs, which their parser
-prints.
+In: the words of a command line and the table of the options. Out: text, or one line `error: ...`. Left out: what TRL
+and Transformers say of their own options, which their parser prints (`--help all`).
 """
 
-import dataclasses
 import textwrap
-from collections.abc import Iterable
 from itertools import pairwise
 
-from trl import ModelConfig, ScriptArguments, TrlParser
-
-from ..evaluation.options import EvaluationArguments
-from ..recipe.options import RecipeArguments
-from ..trainer.config import REALConfig
-from ..validation.config import ValidationConfig
+from ..recipe.shipped import listed, recipes_folder
+from ..recipe.words import check_fields, field_name, no_option, read_recipe
+from .table import Table, names, read_table
 
 
-WIDTH = 100
-TRAIN_USAGE = "trl-real train --config NAME_OR_PATH [--field value ...] [options of launching]"
-EVALUATE_USAGE = "trl-real evaluate [--config NAME_OR_PATH] [--field value ...]"
+WIDTH, INDENT = 110, 28
+USAGE = {
+    "train": "trl-real train --config NAME_OR_PATH [--field value ...] [options of launching]",
+    "evaluate": "trl-real evaluate [--config NAME_OR_PATH] [--field value ...]",
+}
 LAUNCHING = """\
+
 Launching, through Accelerate; without, all GPUs of this machine:
   --accelerate_config       single_gpu, ddp, fsdp2, zero3, multi_node, or a file of `accelerate config`
-  --num_processes           and all other options of `accelerate launch`"""
+  --num_processes           and all other options of `accelerate launch`
+
+All fields, also those of GRPOConfig and ModelConfig: trl-real train --help all"""
 
 
-def train_help(words: list[str]) -> str | None:
-    """The help of `trl-real train`, if the command line asks for it."""
-    wanted = _wanted(words)
-    if wanted == "all":
-        return _describe_all([RecipeArguments, REALConfig, ModelConfig], TRAIN_USAGE)
-    parts = [
-        f"usage: {TRAIN_USAGE}",
-        "\nWhat a recipe says (`trl-real recipes` lists them); each field is an option, too:",
-        _describe_fields(RecipeArguments, _own_fields(RecipeArguments, ScriptArguments)),
-        "\nThe objective:",
-        _describe_fields(REALConfig, _own_fields(REALConfig, ValidationConfig)),
-        f"\n{LAUNCHING}",
-        "\nAll fields, also those of GRPOConfig and ModelConfig: trl-real train --help all",
-    ]
-    return "\n".join(parts) if wanted else None
+def answered(command: str, words: list[str]) -> bool:
+    """
+    Prints help, or ends the program at a name that does not exist.
 
+    Args:
+        command (`str`):
+            `"train"` or `"evaluate"`.
+        words (`list[str]`):
+            The command line after it.
 
-def evaluate_help(words: list[str]) -> str | None:
-    """The help of `trl-real evaluate`, if the command line asks for it."""
-    wanted = _wanted(words)
-    if wanted == "all":
-        return _describe_all([EvaluationArguments], EVALUATE_USAGE)
-    text = _describe_fields(EvaluationArguments, [field.name for field in dataclasses.fields(EvaluationArguments)])
-    return f"usage: {EVALUATE_USAGE}\n\nWhat is evaluated, and how:\n{text}" if wanted else None
-
-
-def _wanted(words: list[str]) -> str | None:
-    """`"own"` or `"all"` if the command line asks for help."""
+    Returns:
+        `bool`: whether help was all that was asked for.
+    """
     for word, following in pairwise([*words, ""]):
         if word in ("-h", "--help"):
-            return "all" if following == "all" else "own"
-    return None
+            print(_describe_all(command) if following == "all" else _describe(command, read_table()))
+            return True
+    try:
+        _check(command, words, read_table())
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    return False
 
 
-def _describe_fields(option_class: type, names: Iterable[str]) -> str:
-    """One line for each of the fields `names`, cut to the screen."""
-    fields = {field.name: field for field in dataclasses.fields(option_class)}
-    lines = []
-    for name in names:
-        start = f"  --{name}".ljust(28)
-        text = " ".join(str(fields[name].metadata["help"]).replace("%%", "%").split())
-        lines.append(start + textwrap.shorten(text, WIDTH - len(start), placeholder=" ..."))
-    return "\n".join(lines)
+def _check(command: str, words: list[str], table: Table) -> None:
+    known = [*names(table, command), "config"]
+    written = [field_name(word) for word in words if word.startswith("--")]
+    if command == "train":
+        content, _, path = read_recipe(words, recipes_folder())
+        check_fields([name for name in content if name != "env"], known, path)
+        known += ["accelerate_config", *names(table, "launch")]
+        if path is None and "model_name_or_path" not in written:
+            raise ValueError(f"config: name a recipe, --config NAME_OR_PATH. {listed(recipes_folder())}")
+    for name in written:
+        if name not in known and name.removeprefix("no_") not in known:
+            raise no_option(name, known)
 
 
-def _own_fields(option_class: type, base: type) -> list[str]:
-    """Names of the fields that a class has and `base` has not."""
-    known = {field.name for field in dataclasses.fields(base)}
-    return [field.name for field in dataclasses.fields(option_class) if field.name not in known]
+def _describe(command: str, table: Table) -> str:
+    parts = [f"usage: {USAGE[command]}"]
+    for heading, texts in table["shown"][command].items():
+        parts += ["", heading, *(_line(name, text) for name, text in texts.items())]
+    return "\n".join([*parts, *([LAUNCHING] if command == "train" else [])])
 
 
-def _describe_all(option_classes: list[type], usage: str) -> str:
+def _line(name: str, text: str) -> str:
+    start = f"  --{name} ".ljust(INDENT)
+    return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * INDENT, break_on_hyphens=False)
+
+
+def _describe_all(command: str) -> str:
     """Every option, as TRL's parser describes it."""
-    return TrlParser(option_classes, allow_abbrev=False, usage=usage).format_help()
+    from trl import ModelConfig, TrlParser
+
+    from ..evaluation.options import EvaluationArguments
+    from ..recipe.options import RecipeArguments
+    from ..trainer.config import REALConfig
+
+    classes = [RecipeArguments, REALConfig, ModelConfig] if command == "train" else [EvaluationArguments]
+    return TrlParser(classes, allow_abbrev=False, usage=USAGE[command]).format_help()

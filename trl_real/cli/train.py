@@ -34,11 +34,10 @@ from ..recipe.memory import read_config
 from ..recipe.methods import METHODS
 from ..recipe.options import RecipeArguments
 from ..recipe.progress import ShortProgress, before_and_after
-from ..recipe.reading import build_options, read_method, read_options, split_config
-from ..recipe.shipped import listed, recipes_folder
+from ..recipe.reading import build_options, read_method, read_options
+from ..recipe.shipped import recipes_folder
 from ..trainer.checks.arguments import check_trackers, prompts_per_generation
 from ..validation.whole_set import check_best_metric
-from .overview import train_help
 from .problems import INSTALL, check_architecture, check_chat_template, one_line_errors, silence_deprecations
 from .recipes import DEFAULT_MODEL
 
@@ -197,8 +196,6 @@ def prepare(argv: list[str], processes: int | None = None) -> tuple[Any, ...]:
     trainer_class, config_class = METHODS[read_method(argv, RECIPES)]
     classes = [RecipeArguments, config_class, ModelConfig]
     options, given = read_options(argv, classes, RECIPES)
-    if split_config(argv)[0] is None and options["model_name_or_path"] is None:
-        raise ValueError(f"config: name a recipe, --config NAME_OR_PATH. {listed(RECIPES)}")
     plans_for_others = options["world_size"] is not None
     if options["dry_run"]:
         options["world_size"] = options["world_size"] or processes
@@ -229,10 +226,6 @@ def main(argv: list[str], processes: int | None = None) -> None:
         processes (`int`, *optional*):
             What a dry run without `--world_size` plans for. Default: as many as were launched.
     """
-    text = train_help(argv)
-    if text is not None:
-        print(text)
-        return
     silence_deprecations()
     try:
         *parts, checkpoint = prepare(argv, processes)

@@ -151,6 +151,8 @@ CONTRACT: tuple[Clause, ...] = (
             "generation_batch_size",
             "generation_kwargs",
             "gradient_accumulation_steps",
+            "gradient_checkpointing_kwargs",
+            "ddp_find_unused_parameters",
         )
         + ("eval_on_start", "push_to_hub", "save_only_model", "save_total_limit", "should_save")
         + ("ignore_data_skip", "loss_type", "max_steps", "metric_for_best_model", "num_generations")

@@ -2,12 +2,9 @@
 What a number of right and wrong samples says of a model, with intervals.
 
 In: for each problem how many of its samples are right, or any other number. Out: pass@k, and means over the problems
-with intervals that say how they would vary with other problems of the same kind. NumPy alone.
-
-The intervals are percentiles of a bootstrap over the problems (the samples of a problem stay together). One set of
-problems is resampled alike for all models, so that the differences between two models are paired; different sets are
-resampled independently. Left out: correcting the percentiles where there are few problems (with 30 of them the
-interval is a little too narrow, and it has no width where all problems are alike).
+with percentile intervals of a bootstrap over the problems. One set is resampled alike for all models, so differences
+between models are paired; different sets are resampled independently. Left out: correcting the percentiles for few
+problems (with 30 the interval is a little too narrow, and without width where all problems are alike).
 """
 
 import math
@@ -33,25 +30,8 @@ class Estimate:
 
 def pass_at_k(right: Sequence[int] | np.ndarray, samples: int, k: int) -> np.ndarray:
     """
-    For each problem the chance that at least one of k samples is right: 1 - C(n - c, k) / C(n, k), which is unbiased
-    where c of n samples were right (Chen et al. 2021, arXiv 2107.03374). With k = 1 it is the mean of the samples.
-
-    Args:
-        right (`Sequence[int]`):
-            Number of right samples of each problem.
-        samples (`int`):
-            Number of samples of each problem.
-        k (`int`):
-            How many of them may try, at most `samples`.
-
-    Returns:
-        `np.ndarray`: one number in [0, 1] for each problem.
-
-    Example:
-    ```python
-    >>> pass_at_k([2], samples=4, k=2)  # of 6 pairs of samples, one has no right one
-    array([0.83333333])
-    ```
+    For each problem the chance that one of k samples is right: 1 - C(n - c, k) / C(n, k), unbiased where c of n were
+    right (Chen et al. 2021, arXiv 2107.03374). With k = 1 it is the mean of the samples.
     """
     if not 1 <= k <= samples:
         raise ValueError(f"k: {k} is not between 1 and the number of samples, {samples}.")
@@ -74,16 +54,8 @@ def _resamples(name: str, problems: int) -> np.ndarray:
 
 def resample_means(values: np.ndarray, name: str) -> np.ndarray:
     """
-    Means over the problems of many resamples.
-
-    Args:
-        values (`np.ndarray` of shape `(P,)` or `(P, M)`):
-            One row for each problem, in the same order for every model.
-        name (`str`):
-            Name of the set of problems. The same name and number of problems give the same resamples.
-
-    Returns:
-        `np.ndarray` of shape `(R,)` or `(R, M)`: the mean of each resample.
+    Means (R,) or (R, M) of many resamples of the problems, from their values (P,) or (P, M). The same name of a set
+    and number of problems give the same resamples.
     """
     values = np.asarray(values, dtype=float)
     base = values[0]  # taken out and added again, so that values that are all alike stay exactly what they are

@@ -1,9 +1,9 @@
 """
 The questions of an evaluation.
 
-In: the name of one of the paper's six benchmarks, or of any data set in one of their layouts, or a recipe. Out: a set
-of problems with prompts and with the columns that judge an answer. A benchmark keeps every row. Left out: reading it
-(`trl_real.data.benchmarks`), and what a recipe's rewards say of an answer (`trl_real.evaluation.verdicts`).
+In: the name of one of the paper's six benchmarks, or of any data set in one of their layouts. Out: prompts, and the
+columns that judge an answer. A benchmark keeps every row. Left out: reading it (`trl_real.data.benchmarks`), and the
+held-out set of a recipe (`trl_real.recipe.held_out`).
 """
 
 from dataclasses import dataclass, replace
@@ -18,28 +18,12 @@ Prompt = str | list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class ProblemSet:
-    """
-    Problems that are averaged over.
-
-    Args:
-        name (`str`):
-            Names it in logs.
-        title (`str`):
-            Names it in tables.
-        prompts (`list`):
-            Texts or lists of messages.
-        columns (`list[dict]`):
-            What judges the answers to each prompt.
-    """
+    """Problems that are averaged over: `name` is for logs, `title` for tables, `columns` judge the answers."""
 
     name: str
     title: str
     prompts: list[Prompt]
     columns: list[dict[str, Any]]
-
-    def limit(self, number: int | None) -> "ProblemSet":
-        """The first problems."""
-        return replace(self, prompts=self.prompts[:number], columns=self.columns[:number])
 
     def plain(self) -> "ProblemSet":
         """The same with the bare text of each prompt."""
@@ -48,17 +32,7 @@ class ProblemSet:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """
-    What a recipe says of its evaluation.
-
-    Args:
-        problems (`ProblemSet`):
-            The held-out set.
-        judge (`dict[str, Any]`):
-            As in `trl_real.evaluation.verdicts`.
-        settings (`dict[str, Any]`):
-            Values for fields of `trl_real.evaluation.options.EvaluationArguments`.
-    """
+    """What a recipe says of its evaluation: problems, a judge (`verdicts.py`), and values for options."""
 
     problems: ProblemSet
     judge: dict[str, Any]
@@ -66,23 +40,15 @@ class HeldOut:
 
 
 def load_benchmark(name: str, folder: Path | None = None) -> ProblemSet:
-    """
-    Loads a benchmark whole, in the paper's prompt format.
-
-    Args:
-        name (`str`):
-            A key of `BENCHMARKS`, a local file or folder, or a hub id with `:split` if the split is not `test`.
-        folder (`Path`, *optional*):
-            Where the files of `BENCHMARKS` lie. Default: they come from the hub.
-
-    Returns:
-        `ProblemSet`: every row.
-    """
-    title, rows = read_benchmark(name, folder)
-    prompts = [row["prompt"] for row in rows]
-    return ProblemSet(
-        name if name in BENCHMARKS else title, title, prompts, [{"answer": row["answer"]} for row in rows]
-    )
+    """Loads a benchmark whole, with the paper's prompts; arguments as in `trl_real.data.benchmarks.read_benchmark`."""
+    try:
+        title, rows = read_benchmark(name, folder)
+    except ValueError as error:
+        if name not in BENCHMARKS or folder is not None:
+            raise
+        raise ValueError(f"{error} For {BENCHMARKS[name].file} in a folder, write --data FOLDER.") from error
+    columns = [{"answer": row["answer"]} for row in rows]
+    return ProblemSet(name if name in BENCHMARKS else title, title, [row["prompt"] for row in rows], columns)
 
 
 def plain_text(prompt: Prompt) -> str:

@@ -1,16 +1,19 @@
 """
-The tables of an evaluation, in Markdown.
+The tables of an evaluation: `table.md` and `results.json`.
 
-In: results by model and set. Out: a table like the paper's Table 1 with intervals, with the paper's rows if wanted;
-the details of each model and set; the differences to the first model. Left out: the numbers (`results.py`).
+In: results. Out: pass@1 with intervals like the paper's Table 1, with the paper's rows if wanted; the details of each
+model and set; the differences to the first model; notes. Left out: the numbers (`results.py`).
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .estimates import Estimate
-from .published import COLUMNS, TABLES
+from .estimates import LEVEL, RESAMPLES, Estimate
 from .results import Result, average, difference
 from .trained_on import known_overlap
 
@@ -18,7 +21,46 @@ from .trained_on import known_overlap
 Results = dict[str, dict[str, Result]]  # by model, then by set
 
 NOTHING = "–"
-CONTAMINATED = " †"
+CONTAMINATED = "†"
+HOW = ("temperature", "top_p", "top_k", "max_new_tokens", "dtype", "backend")
+COLUMNS = ("aime24", "aime25", "math500", "amc23", "minerva", "olympiad")
+# Pass@1 in arXiv 2602.05630; rows with * are cited there. Last the average that it prints, now and then off by 0.001.
+TABLES: dict[str, dict[str, tuple[float | None, ...]]] = {
+    "1.5B on DeepScaleR-Preview (Table 1)": {
+        "OpenAI-o1-Preview*": (0.400, None, 0.814, None, None, None, None),
+        "DS-Distill-Qwen-1.5B*": (0.181, 0.215, 0.758, 0.515, 0.237, 0.353, 0.376),
+        "DSR-1.5B-Preview*": (0.358, 0.258, 0.860, 0.679, 0.297, 0.473, 0.488),
+        "GRPO": (0.235, 0.229, 0.824, 0.600, 0.264, 0.435, 0.431),
+        "DAPO": (0.298, 0.215, 0.837, 0.663, 0.295, 0.448, 0.459),
+        "TRPA*": (0.354, 0.235, 0.835, 0.653, 0.283, 0.458, 0.470),
+        "GSPO": (0.377, 0.296, 0.877, 0.730, 0.326, 0.506, 0.519),
+        "REAL": (0.406, 0.321, 0.877, 0.734, 0.310, 0.508, 0.526),
+    },
+    "7B on DeepScaleR-Preview (Table 2)": {
+        "DS-Distill-Qwen-7B*": (0.402, 0.292, 0.873, 0.688, 0.355, 0.471, 0.513),
+        "GRPO*": (0.498, 0.394, 0.916, 0.807, 0.381, 0.555, 0.592),
+        "DAPO*": (0.454, 0.335, 0.907, 0.799, 0.388, 0.535, 0.570),
+        "TRPA*": (0.510, 0.367, 0.898, 0.779, 0.379, 0.534, 0.578),
+        "GSPO": (0.525, 0.396, 0.926, 0.852, 0.402, 0.588, 0.615),
+        "REAL": (0.571, 0.433, 0.929, 0.858, 0.402, 0.602, 0.632),
+    },
+}
+
+
+def write_tables(found: Sequence[Result], missing: Sequence[str], output: Path, with_paper: bool) -> str:
+    """Writes both files, with the differences to the first model and a word on what is missing; returns `table.md`."""
+    results: Results = {}
+    for result in found:
+        results.setdefault(result.about["model"], {})[result.set] = result
+    notes = [f"Left out, not finished: {name}." for name in missing]
+    if not results:
+        raise ValueError("output: no set is finished. " + " ".join(notes))
+    parts = [pass_table(results, with_paper), detail_table(results), difference_table(results)]
+    text = "\n\n".join([part for part in parts if part] + ["\n".join([*notes, *_notes(results, with_paper)])]) + "\n"
+    content = json.dumps(_as_json(results), indent=1, ensure_ascii=False) + "\n"
+    (output / "results.json").write_text(content, "utf-8")
+    (output / "table.md").write_text(text, "utf-8")
+    return text
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -29,102 +71,110 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-def set_titles(results: Results) -> dict[str, str]:
-    """Titles of all sets, in the order in which they come; the paper's six in the paper's order."""
-    titles = {name: result.settings["title"] for sets in results.values() for name, result in sets.items()}
-    order = [name for name in COLUMNS if name in titles] + [name for name in titles if name not in COLUMNS]
-    return {name: titles[name] for name in order}
-
-
 def pass_table(results: Results, with_paper: bool = False) -> str:
     """Pass@1 with intervals: models down, sets across, and their average."""
-    titles = set_titles(results)
-    header, many = ["Pass@1", *titles.values()], len(titles) > 1
-    rows = []
-    for model, sets in results.items():
-        cells = [
-            _cell(sets[name].estimates["pass@1"]) + (CONTAMINATED if overlap_of(sets[name]) else "")
-            if name in sets
-            else NOTHING
-            for name in titles
-        ]
-        if many:
-            cells.append(_cell(average([sets[name] for name in titles])) if len(sets) == len(titles) else NOTHING)
-        rows.append([model, *cells])
-    if with_paper and any(name in COLUMNS for name in titles):
-        rows += _paper_rows(list(titles), many)
-    return markdown([*header, "Avg."] if many else header, rows)
 
+    def cell(results: list[Result]) -> str:
+        overlap = len(results) == 1 and known_overlap(results[0].about["training_data"], results[0].set)
+        return _interval(average(results)) + (f" {CONTAMINATED}" if overlap else "")
 
-def overlap_of(result: Result) -> tuple[str, int] | None:
-    """The training set of a model that holds problems of the set it was evaluated on, and how many."""
-    return known_overlap(result.settings.get("training_data", []), result.set)
-
-
-def _paper_rows(names: list[str], many: bool) -> list[list[str]]:
-    rows = []
-    for table, models in TABLES.items():
-        rows.append([f"*the paper, {table}*", *[""] * (len(names) + many)])
-        for model, values in models.items():
-            *columns, printed = values
+    header, rows = _by_set("Pass@1", results, cell)
+    names = list(_titles(results))
+    for table, models in TABLES.items() if with_paper and set(names) & set(COLUMNS) else ():
+        rows.append([f"*the paper, {table}*", *[""] * (len(header) - 1)])
+        for model, (*columns, printed) in models.items():
             known = [dict(zip(COLUMNS, columns, strict=True)).get(name) for name in names]
-            cells = [NOTHING if value is None else f"{value:.3f}" for value in known]
-            if many:
-                average_known = printed if tuple(names) == COLUMNS else None if None in known else np.mean(known)
-                cells.append(NOTHING if average_known is None else f"{average_known:.3f}")
-            rows.append([model, *cells])
-    return rows
-
-
-def detail_table(results: Results) -> str:
-    """Pass@k, how many answers were cut off or missing, and how long they were."""
-    everything = [result for sets in results.values() for result in sets.values()]
-    powers = sorted({name for result in everything for name in result.estimates if "@" in name}, key=_power)
-    others = {"reward": "reward", "truncated": "truncated", "no_answer": "no answer", "tokens": "tokens"}
-    others = {name: title for name, title in others.items() if any(name in each.estimates for each in everything)}
-    rows = []
-    for name, title in set_titles(results).items():
-        for model, sets in results.items():
-            if name in sets:
-                result = sets[name]
-                size = f"{len(result.right)} x {result.samples}"
-                rows.append([title, model, size, *(_detail(result, metric) for metric in (*powers, *others))])
-    return markdown(["set", "model", "problems x samples", *powers, *others.values()], rows)
+            mean = printed if tuple(names) == COLUMNS else None if None in known else np.mean(known)
+            values = [*known, mean][: len(header) - 1]
+            rows.append([model, *(NOTHING if value is None else f"{value:.3f}" for value in values)])
+    return markdown(header, rows)
 
 
 def difference_table(results: Results) -> str:
     """Pass@1 of the other models less that of the first, problem by problem; empty with one model."""
-    (first, base), *others = results.items()
-    titles = set_titles(results)
-    many, rows = len(titles) > 1, []
-    for model, sets in others:
-        both = [name for name in titles if name in sets and name in base]
-        cells = [_signed(difference([base[name]], [sets[name]])) if name in both else NOTHING for name in titles]
-        if many:
-            whole = len(both) == len(titles)
-            pair = ([base[name] for name in both], [sets[name] for name in both])
-            cells.append(_signed(difference(*pair)) if whole else NOTHING)
-        rows.append([model, *cells])
-    header = [f"Pass@1 less that of {first}", *titles.values(), *(["Avg."] if many else [])]
-    return markdown(header, rows) if rows else ""
+    first, base = next(iter(results.items()))
+
+    def cell(others: list[Result]) -> str:
+        ones = [base[other.set] for other in others if other.set in base]
+        found = difference(ones, others) if len(ones) == len(others) else None
+        return _interval(found, "+") if found else NOTHING
+
+    header, rows = _by_set(f"Pass@1 less that of {first}", results, cell)
+    return markdown(header, rows[1:]) if rows[1:] else ""
 
 
-def _power(name: str) -> int:
-    return int(name.partition("@")[2])
+def detail_table(results: Results) -> str:
+    """Pass@k, how many answers were truncated or missing, and how long they were."""
+    there = {name for sets in results.values() for result in sets.values() for name in result.estimates}
+    powers = sorted((name for name in there if "@" in name), key=lambda name: int(name.partition("@")[2]))
+    metrics = [*powers, *(name for name in ("reward", "truncated", "no_answer", "tokens") if name in there)]
+    rows = []
+    for name, title in _titles(results).items():
+        for model, sets in results.items():
+            if name in sets:
+                size, values = f"{len(sets[name].right)} x {sets[name].samples}", sets[name].estimates
+                forms = {metric: f"{estimate.value:.3f}" for metric, estimate in values.items()}
+                forms["tokens"] = f"{values['tokens'].value:,.0f}"
+                rows.append([title, model, size, *(forms.get(metric, NOTHING) for metric in metrics)])
+    return markdown(["set", "model", "problems x samples", *(name.replace("_", " ") for name in metrics)], rows)
 
 
-def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+def _by_set(title: str, results: Results, cell: Callable[[list[Result]], str]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: models down, across the sets and, where there are several, all of them together."""
+    titles = _titles(results)
+    columns = [[name] for name in titles] + ([[*titles]] if len(titles) > 1 else [])
+    rows = []
+    for model, sets in results.items():
+        there = [[sets[name] for name in column] if sets.keys() >= set(column) else None for column in columns]
+        rows.append([model, *(cell(found) if found else NOTHING for found in there)])
+    return [title, *titles.values(), *["Avg."] * (len(titles) > 1)], rows
 
 
-def _signed(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return NOTHING
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+def _titles(results: Results) -> dict[str, str]:
+    """Titles of all sets, in the order in which they come; the paper's six in the paper's order."""
+    titles = {name: result.about["title"] for sets in results.values() for name, result in sets.items()}
+    order = [name for name in COLUMNS if name in titles] + [name for name in titles if name not in COLUMNS]
+    return {name: titles[name] for name in order}
 
 
-def _detail(result: Result, metric: str) -> str:
-    if metric not in result.estimates:
-        return NOTHING
-    value = result.estimates[metric].value
-    return f"{value:,.0f}" if metric == "tokens" else f"{value:.3f}"
+def _interval(estimate: Estimate, sign: str = "") -> str:
+    value, low, high = (f"{number:{sign}.3f}" for number in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _notes(results: Results, with_paper: bool) -> list[str]:
+    everything = [result for sets in results.values() for result in sets.values()]
+    notes = [f"{LEVEL:.0%} intervals: bootstrap over the problems, {RESAMPLES:,} resamples."]
+    if any(each.estimates["pass@1"].low == each.estimates["pass@1"].high for each in everything):
+        notes.append("An interval without width says that all problems came out alike, not that the number is sure.")
+    ways = {", ".join(f"{name} {each.about['sampling'][name]}" for name in HOW): None for each in everything}
+    notes += [f"Sampled with {way}." for way in ways]
+    if with_paper and set(_titles(results)) & set(COLUMNS):
+        notes.append("The paper: mean of 16 samples, temperature 0.6, top_p 0.95, 8,192 tokens; * cited there.")
+    for each in everything:
+        model, values = each.about["model"], {name: estimate.value for name, estimate in each.estimates.items()}
+        if overlap := known_overlap(each.about["training_data"], each.set):
+            notes.append(
+                f"{CONTAMINATED} {model} was trained on {overlap[0]}, which holds at least {overlap[1]} problems of "
+                f"{each.about['title']}: its number there says little (docs/contamination.md)."
+            )
+        if values["unjudged"]:
+            notes.append(f"{model} on {each.set}: {values['unjudged']:.1%} could not be judged and count as wrong.")
+        if values.get("timeouts"):
+            notes.append(f"{model} on {each.set}: the verifier gave up on {values['timeouts']:.2%}, counted as wrong.")
+        if each.about["judge"].get("require_think") and values["no_answer"] == 1:
+            notes.append(f"{model} on {each.set}: no answer follows </think>; try --report --require_think false.")
+    return notes
+
+
+def _as_json(results: Results) -> dict[str, Any]:
+    first, base = next(iter(results.items()))
+    models: dict[str, Any] = {}
+    for model, sets in results.items():
+        models[model] = {"sets": {}, "difference": {}}
+        for name, each in sets.items():
+            estimates = {metric: asdict(estimate) for metric, estimate in each.estimates.items()}
+            models[model]["sets"][name] = {"settings": each.about, "estimates": estimates, "right": each.right}
+            pair = difference([base[name]], [each]) if name in base and model != first else None
+            models[model]["difference"] |= {name: asdict(pair)} if pair else {}
+    return {"level": LEVEL, "resamples": RESAMPLES, "first_model": first, "models": models}

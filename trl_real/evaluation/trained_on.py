@@ -13,7 +13,6 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from ..data.contamination import KNOWN
-from .engine.models import ModelSource
 
 
 NOTE = "training_data.json"
@@ -21,44 +20,25 @@ GENERATIONS = 10  # models that were each trained from the one before
 
 
 def write_note(folder: Path, dataset: str, decontaminate: list[str], model: str) -> None:
-    """
-    Leaves word of the training data.
-
-    Args:
-        folder (`Path`):
-            Where the trained model will be.
-        dataset (`str`):
-            The training set's name.
-        decontaminate (`list[str]`):
-            Benchmarks whose problems were taken out.
-        model (`str`):
-            The model that the training starts from.
-    """
+    """Leaves word of the training set, of the benchmarks taken out of it, and of the model that was trained."""
     folder.mkdir(parents=True, exist_ok=True)
     note = {"dataset_name": dataset, "decontaminate": decontaminate, "model_name_or_path": model}
     (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n", "utf-8")
 
 
-def find_training_data(source: ModelSource) -> list[dict[str, Any]]:
-    """
-    The data that a model and those before it were trained on, as far as anything says so.
-
-    Args:
-        source (`ModelSource`):
-            The model.
-
-    Returns:
-        `list[dict]`: `dataset_name` and `decontaminate` of each training, the newest first.
-    """
-    found, model = [], source.path
+def find_training_data(model: str) -> list[dict[str, Any]]:
+    """`dataset_name` and `decontaminate` of each training of a model and of those before it, as far as is known."""
+    found = []
     for _ in range(GENERATIONS):
         note = _read_note(Path(model).expanduser())
         if note is None:
             break
         found.append({"dataset_name": note["dataset_name"], "decontaminate": note["decontaminate"]})
         model = note["model_name_or_path"]
-    named = _card_data(Path(model).expanduser() / "README.md")
-    return found + [{"dataset_name": name, "decontaminate": []} for name in named]
+    card = Path(model).expanduser() / "README.md"
+    named = ModelCard.load(card).data.datasets if card.is_file() else None
+    names = [named] if isinstance(named, str) else named or []
+    return found + [{"dataset_name": name, "decontaminate": []} for name in names]
 
 
 def _read_note(folder: Path) -> dict[str, Any] | None:
@@ -66,11 +46,6 @@ def _read_note(folder: Path) -> dict[str, Any] | None:
     places = (folder / NOTE, folder.parent / NOTE) if folder.is_dir() else ()
     path = next((path for path in places if path.is_file()), None)
     return path and json.loads(path.read_text("utf-8"))
-
-
-def _card_data(card: Path) -> list[str]:
-    named = ModelCard.load(card).data.datasets if card.is_file() else None
-    return [named] if isinstance(named, str) else named or []
 
 
 def known_overlap(training_data: list[dict[str, Any]], benchmark: str) -> tuple[str, int] | None:

@@ -1,5 +1,5 @@
 """
-Pictures of runs and of the objective: `python -m trl_real.figures`, or the functions below.
+Pictures of runs and of the objective, also drawn by `trl-real figures`.
 
 In: log files of REALTrainer and GRPOTrainer. Out: PNG, PDF or SVG. Left out: what is logged (`metrics`), and the study
 of methods (`comparison/`). Needs the extra `plots`.
@@ -10,13 +10,14 @@ try:
 except ImportError as error:
     raise ImportError("Figures need matplotlib. Run: pip install 'trl-real[plots]'") from error
 
-from .commands import main, plot_comparison, plot_gradients, plot_scores, plot_training  # noqa: E402
+from .gradients import GradientOptions  # noqa: E402
+from .plots import plot_comparison, plot_gradients, plot_scores, plot_training  # noqa: E402
 from .run_log import Run, read_run, read_runs  # noqa: E402
 
 
 __all__ = [
+    "GradientOptions",
     "Run",
-    "main",
     "plot_comparison",
     "plot_gradients",
     "plot_scores",

@@ -64,16 +64,17 @@ def new_figure(path: str | Path, width: float, height: float, title: str) -> Ite
             Title above all panels.
 
     Raises:
-        `ValueError`: If the suffix is none of `SUFFIXES`.
+        `ValueError`: If the suffix is none of `SUFFIXES`, or the folder does not exist.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"output: {path} must end in one of {', '.join(SUFFIXES)}.")
+    if not Path(path).parent.is_dir():
+        raise ValueError(f"output: there is no folder {Path(path).parent}; create it, or write to another folder.")
     with rc_context(SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
         figure.suptitle(title)
         yield figure
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
 
 

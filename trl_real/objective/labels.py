@@ -100,9 +100,9 @@ def make_label_rule(
     if label_func is None and label_threshold is None and len(reward_func_names) > 1:
         raise ValueError(
             f"`label_reward_func`: there are {len(reward_func_names)} reward functions ({names}), so REAL must be "
-            "told when a rollout is right. Either name the one that decides, "
-            f"`REALConfig(label_reward_func={reward_func_names[0]!r})`, or compare the weighted sum of all with a "
-            "threshold, `REALConfig(label_threshold=0.5)`."
+            "told which one says whether a rollout is correct. Write REALConfig(label_reward_func='<the function that "
+            "checks the answer>'); the others are then logged but do not influence training. Or compare the weighted "
+            "sum of all with a threshold, REALConfig(label_threshold=...)."
         )
     return LabelRule(0.5 if label_threshold is None else label_threshold, label_func=label_func)
 

@@ -21,6 +21,8 @@ class RecipeArguments(ScriptArguments):
     What a recipe says beside the model and the training.
 
     Args:
+        dataset_name (`str`):
+            A file, a folder, a hub id, or `reasoning_gym:<task>`.
         method (`str`, *optional*, defaults to `"real"`):
             `"real"`, or `"grpo"` for a baseline on TRL's own trainer.
         reward_funcs (`list[str]`):
@@ -72,6 +74,7 @@ class RecipeArguments(ScriptArguments):
             With `dry_run`: memory of each GPU in GB, which the plan has to fit.
     """
 
+    dataset_name: str | None = _option(None, "A file, a folder, a hub id, or reasoning_gym:TASK.")
     method: str = _option("real", "'real', or 'grpo' for a baseline on TRL's own trainer.")
     reward_funcs: list[str] = field(
         default_factory=list, metadata={"help": "Reward functions: names in trl_real.rewards, or dotted paths."}

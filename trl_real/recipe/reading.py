@@ -14,13 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import yaml
 from trl import TrlParser
 
 from ..spelling import nearest
 from .methods import METHODS
 from .options import RecipeArguments
-from .shipped import find_recipe, listed, recipes_folder
+from .words import check_fields, field_name, no_option, read_recipe
 
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ SPLIT_FIELDS = {
 
 def read_method(argv: list[str], recipes: Path) -> str:
     """The recipe's `method`, which decides what other fields there are. Arguments as in [`read_options`]."""
-    content, overrides, _ = _read_recipe(argv, recipes)
+    content, overrides, _ = read_recipe(argv, recipes)
     overrides, _ = _take_none(overrides, _optional_fields([RecipeArguments]))
     parser = TrlParser([RecipeArguments], allow_abbrev=False, add_help=False, exit_on_error=False)
     parser.set_defaults(method=content.get("method", "real"))
@@ -70,20 +69,17 @@ def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> 
     if "report_to" in fields:
         # Transformers takes several trackers, its parser only one
         parser.add_argument("--report_to", "--report-to", nargs="+", default="none")
-    content, overrides, path = _read_recipe(argv, recipes)
+    content, overrides, path = read_recipe(argv, recipes)
     overrides, unset = _take_none(overrides, _optional_fields(option_classes))
     environment = content.pop("env", {})
-    for key in content:
-        if key not in fields:
-            raise ValueError(f"{path}: there is no field `{key}`.{nearest(key, [*fields])}")
+    check_fields(content, fields, path)
     for word in _parse(parser, overrides)[1]:
         if not word.startswith("--"):
             raise ValueError(f"`{word}` on the command line belongs to no option; options are written --field value.")
-        name = _field_name(word)
-        raise ValueError(f"There is no option `--{name}`.{nearest(name, [*fields])}")
+        raise no_option(field_name(word), fields)
     os.environ.update({name: str(value) for name, value in environment.items()})
     parser.set_defaults_with_config(**content)
-    written = {_field_name(word) for word in overrides if word.startswith("--")} | unset
+    written = {field_name(word) for word in overrides if word.startswith("--")} | unset
     options = vars(_parse(parser, overrides)[0]) | dict.fromkeys(unset)
     if "dataset_name" in fields:
         options |= _fields_of_the_hub(options, content, written, fields)
@@ -105,7 +101,7 @@ def _take_none(words: list[str], optional: set[str]) -> tuple[list[str], set[str
     """Takes `--field none` and `--field=none` out of the command line: the rest, and the fields that are unset."""
     unset, rest, skip = set(), [], False
     for word, following in pairwise([*words, ""]):
-        name, equals, value = _field_name(word), "=" in word, word.partition("=")[2]
+        name, equals, value = field_name(word), "=" in word, word.partition("=")[2]
         if skip:
             skip = False
         elif word.startswith("--") and name in optional and (value if equals else following).lower() in NONE_WORDS:
@@ -146,35 +142,3 @@ def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.
     except argparse.ArgumentError as error:
         name = str(error.argument_name).partition("/")[0].removeprefix("--")
         raise ValueError(f"{name}: {error.message}.") from error
-
-
-def _read_recipe(argv: list[str], recipes: Path) -> tuple[dict[str, Any], list[str], Path | None]:
-    """Content of the recipe, the words that override it, and its path."""
-    config, overrides = split_config(argv)
-    if config is None:
-        return {}, overrides, None
-    path = find_recipe(config, recipes)
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"config: {path} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"config: {path} must hold lines of the form `field: value`.")
-    return content, overrides, path
-
-
-def _field_name(word: str) -> str:
-    return word.removeprefix("--").partition("=")[0].replace("-", "_")
-
-
-def split_config(argv: list[str]) -> tuple[str | None, list[str]]:
-    """Takes `--config X` or `--config=X` out of the command line."""
-    config, rest, words = None, [], iter(argv)
-    for word in words:
-        if word.partition("=")[0] != "--config":
-            rest.append(word)
-            continue
-        config = word.partition("=")[2] or next(words, "")
-        if not config or config.startswith("--"):
-            raise ValueError(f"config: --config needs a path, or a recipe's name. {listed(recipes_folder())}")
-    return config, rest

@@ -64,7 +64,7 @@ def _reasoning_gym_scorer(task: str) -> Callable[[str, dict], float]:
 def reasoning_gym_reward(completions: list, answer: list[str], metadata: list[str], **kwargs: Any) -> list[float]:
     """
     The score, in [0, 1], that the Reasoning Gym task itself gives: to the text in the last `<answer>` tag of the
-    completion, or to the whole completion where it has no such tag.
+    completion, or to the whole completion where it has no such tag. Some scorers call `eval()` on it: see SECURITY.md.
 
     Args:
         completions (`list`):

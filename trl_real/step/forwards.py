@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from ..compat import use_adapter
+from ..engines.backwards import is_reentrant
 from .attention import packed_attention, row_boundaries
 from .layouts import MicroBatch, PackedBatch, SharedBatch
 from .prefix_attention import Prefixes
@@ -53,6 +54,12 @@ class Forwards:
         config = self.policy.config.get_text_config()
         with capture_router_logits(self.policy) as captured:
             logps, entropies = self._run(model, batch, output_router_logits=True)
+        if torch.is_grad_enabled() and not captured[0][-1].requires_grad and is_reentrant(self.policy):
+            raise ValueError(
+                "`router_aux_loss_coef`: reentrant checkpointing leaves the balance loss without a gradient. Write "
+                "gradient_checkpointing_kwargs={'use_reentrant': False}; or, with an adapter under ZeRO-3, for which "
+                "TRL insists on it, gradient_checkpointing=False or router_aux_loss_coef=0."
+            )
         return logps, entropies, balance_losses(captured[0], batch, config.num_experts, config.num_experts_per_tok)
 
     @torch.no_grad()

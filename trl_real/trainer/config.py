@@ -4,13 +4,13 @@ An option is written once, here: name, type, default, help, when to set it, allo
 docs/config.md and the checks come from there.
 """
 
-import math
 import warnings
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..objective import LOSS_TYPES, check_group_loss, check_label_func, check_options, load_function, name_of
 from ..options import check_values, document, number, one_of, option
+from ..validation.batches import wrong_batches
 from ..validation.config import ValidationConfig
 from .fields import INERT, REFUSED
 
@@ -173,15 +173,8 @@ class REALConfig(ValidationConfig):
 
     def _check_batches(self) -> None:
         """Refuse batch sizes that split groups; groups must be complete in every optimizer step."""
-        accumulation, per_generation = self.gradient_accumulation_steps, self.steps_per_generation
-        if accumulation % per_generation and per_generation % accumulation:
-            lower = per_generation // accumulation * accumulation or accumulation
-            raise ValueError(
-                f"`steps_per_generation` ({per_generation}) must be a multiple or a divisor of "
-                f"`gradient_accumulation_steps` ({accumulation}), so that every optimizer step has whole generations "
-                f"or whole parts of one. Write, for example, steps_per_generation={lower} or "
-                f"steps_per_generation={lower + accumulation}."
-            )
+        if wrong := wrong_batches(self, self._written_generation_batch_size):
+            raise ValueError(wrong)
         if self.accelerator_config.split_batches:
             raise ValueError(
                 "`accelerator_config`: with split_batches=True the processes share what one of them should have, so a "
@@ -191,16 +184,4 @@ class REALConfig(ValidationConfig):
             raise ValueError(
                 "`accelerator_config`: with dispatch_batches=True the main process would have to cut rows of text, "
                 "which Accelerate cannot. Leave it out: every process reads its own rows."
-            )
-        micro_steps = min(accumulation, per_generation)
-        rows_per_micro_step = self.per_device_train_batch_size * self.world_size
-        if rows_per_micro_step * micro_steps % self.num_generations:
-            unit = self.num_generations // math.gcd(self.num_generations, rows_per_micro_step)
-            scale = -(-micro_steps // unit) * unit / micro_steps
-            raise ValueError(
-                f"An optimizer step would have {rows_per_micro_step * micro_steps} rollouts "
-                f"(per_device_train_batch_size={self.per_device_train_batch_size} × {self.world_size} processes × "
-                f"{micro_steps} micro-steps), not a multiple of num_generations={self.num_generations}: groups would "
-                f"be torn apart. Write, for example, gradient_accumulation_steps={accumulation * scale:g} with "
-                f"steps_per_generation={per_generation * scale:g}."
             )

@@ -86,7 +86,7 @@ NOTES: dict[str, str] = {
     "are trained on.",
     "use_adaptive_entropy": "As `entropy_coef`; the controller sees the token mean of the whole optimizer step.",
     "router_aux_loss_coef": "The loss is that of each rollout by itself, then a mean. If not 0 (see the model's own "
-    "default), all rollouts are trained on.",
+    "default), all rollouts are trained on. Must be 0 under reentrant checkpointing, where it has no gradient.",
     "reward_weights": "Weights of the sum that is compared with `label_threshold`; not read with `label_reward_func`.",
     "mask_truncated_completions": "A truncated rollout has no label and is not trained on.",
     "disable_dropout": "Defaults to true: a score compares two forwards, and dropout would add noise to it.",

@@ -20,16 +20,17 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..compat import get_config_model_id
 from ..engines.checkpointing import without_checkpointing
+from ..engines.fsdp import gather_head_once
 from ..engines.precision import other_logprobs
 from ..metrics.completions import Mark, Pull
 from ..metrics.drift import DriftWatch
 from ..metrics.histograms import HistogramSums
 from ..metrics.mixed import MixedWatch
 from ..metrics.trackers import send_histograms
-from ..objective import LOSS_TYPES
-from ..objective.labels import group_shares, make_label_rule
+from ..objective import LOSS_TYPES, group_shares, make_label_rule
 from ..step.layouts import MicroStepBatch
 from ..step.rollouts import Rollout, unpad
+from ..validation.card import PAPER
 from ..validation.trainer import ValidatingTrainer
 from .checks.adapters import check_adapters
 from .checks.advice import advice
@@ -83,17 +84,7 @@ class REALTrainer(ValidatingTrainer):
 
     _tag_names = ["trl", "real"]
     _name = "REAL"
-    _paper = {
-        "title": "Rewards as Labels: Revisiting RLVR from a Classification Perspective",
-        "id": "2602.05630",
-        # docstyle-ignore
-        "citation": """\
-@article{real2026rewards,
-    title  = {{Rewards as Labels: Revisiting RLVR from a Classification Perspective}},
-    year   = 2026,
-    eprint = {arXiv:2602.05630},
-}""",
-    }
+    _paper = PAPER
 
     def __init__(
         self,
@@ -119,6 +110,10 @@ class REALTrainer(ValidatingTrainer):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
         check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset, rollout_func)
         check_adapters(model, peft_config)
+        if (args.gradient_checkpointing_kwargs or {}).get("use_reentrant") and args.ddp_find_unused_parameters is None:
+            # Transformers' own default for a checkpointed model, which it forgets for one with an adapter; with True,
+            # DDP marks a parameter ready before the backward of a recomputed layer does, and fails
+            args.ddp_find_unused_parameters = False
         # A KL term to the old policy needs no reference model, so TRL must not load one. `self.beta`, from which TRL
         # asks for log-probabilities of the reference in every generation, is the weight of the term to the reference
         # and stays 0; `args.beta` is the user's, which the loss reads.
@@ -142,6 +137,8 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
+        # TRL insists on reentrant checkpointing for an adapter under ZeRO-3, but under Transformers' former name alone
+        vars(args)["activation_checkpointing_kwargs"] = args.gradient_checkpointing_kwargs
         if self.use_vllm and (sentence := other_logprobs(self.vllm_generation, args.mismatch_limit)):
             logger.warning(sentence)
         if args.disable_dropout:
@@ -218,6 +215,7 @@ class REALTrainer(ValidatingTrainer):
             generation = self._phase.start_generation(rollouts, labels, counts, taken, step)
             self._log_generation(generation.labels, generation.metrics)
             if not self._started:
+                gather_head_once(self.model)
                 self.accelerator.print(start_line(self, generation.layout, self._train_rule))
                 self._started = True
         return self._phase.micro_step(step, micro_step, taken, last=self.accelerator.sync_gradients)

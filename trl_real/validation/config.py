@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trl import GRPOConfig
 
 from ..options import document, option
+from .batches import wrong_batches
 
 
 COUNTS = (
@@ -45,38 +46,18 @@ class ValidationConfig(GRPOConfig):
                 f"`temperature` must be above 0, got {self.temperature!r}: rollouts of a prompt must differ. Write "
                 "temperature=1.0, or 0.6 as in the paper."
             )
+        written, both = self.generation_batch_size, self.generation_batch_size and self.steps_per_generation
         try:
             super().__post_init__()
         except ValueError as error:
-            if wrong := self._torn_groups():
+            # Where another field was refused, the processes may not be counted yet
+            if not both and hasattr(self, "distributed_state") and (wrong := wrong_batches(self, written)):
                 raise ValueError(wrong) from error
             raise
+        self._written_generation_batch_size = written
         for name in ("temperature", "top_p"):
             if getattr(self, f"eval_{name}") is not None and name in (self.generation_kwargs or {}):
                 raise ValueError(
                     f"`eval_{name}`: `generation_kwargs` has {name} too, and vLLM would take that. Write the field "
                     f"`{name}` instead."
                 )
-
-    def _torn_groups(self) -> str | None:
-        """What TRL refuses of batches that do not hold whole groups, with the fields and what to write instead."""
-        try:
-            group, processes = self.num_generations_eval or self.num_generations, self.world_size
-        except AttributeError:  # another field was refused before the processes were counted
-            return None
-        rows = self.per_device_eval_batch_size
-        if self.eval_strategy != "no" and rows * processes % group:
-            unit = math.lcm(group, processes) // processes
-            return (
-                f"`per_device_eval_batch_size`: {rows} x {processes} processes is no multiple of num_generations_eval="
-                f"{group}, the rollouts of a prompt. Write per_device_eval_batch_size={-(-rows // unit) * unit}."
-            )
-        if self.generation_batch_size and self.generation_batch_size % self.num_generations:
-            lower = self.generation_batch_size // self.num_generations * self.num_generations
-            return (
-                f"`generation_batch_size`: {self.generation_batch_size} rollouts (per_device_train_batch_size="
-                f"{self.per_device_train_batch_size} x {processes} processes x steps_per_generation="
-                f"{self.steps_per_generation}) are no multiple of num_generations={self.num_generations}. Write "
-                f"numbers whose product is, such as {lower + self.num_generations}."
-            )
-        return None

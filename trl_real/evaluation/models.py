@@ -1,9 +1,9 @@
 """
-What a name of a model stands for, and how prompts are written for it.
+What a model's name stands for, and its prompts as tokens.
 
 In: a hub id (with `@revision`, if it is not the newest) or a folder: a model, an adapter, or a checkpoint of either.
 Out: where weights and tokenizer come from, a word that tells these weights from others, and prompts as tokens. Left
-out: reading weights (`sampler.py`, and vLLM).
+out: reading weights (`transformers_api.py`, and vLLM).
 """
 
 import hashlib
@@ -13,30 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
-from transformers.utils import cached_file
+from transformers.utils import cached_file, find_adapter_config_file
 
-from ...data.loading import hub_or_cache, why_not
+from ..data.loading import hub_or_cache, why_not
+from .problems import Prompt
 
 
-WHOLE, STRIDE, SLICE = 2**26, 2**20, 2**12  # bytes; of a 7B model 60 MB are read
+SLICE, SLICES = 2**12, 2**12  # bytes, and how many of them tell a file: of a 7B model 60 MB are read
 
 
 @dataclass(frozen=True)
 class ModelSource:
     """
-    A model that can be loaded.
-
-    Args:
-        name (`str`):
-            As it was given.
-        path (`str`):
-            Folder or hub id.
-        revision (`str`, *optional*):
-            Revision on the hub.
-        identity (`str`):
-            Tells its weights from others under the same name: the commit on the hub, or a digest of the files.
-        base (`ModelSource`, *optional*):
-            The model that an adapter belongs to.
+    Folder, or hub id and revision, of a model that can be loaded, under the name that was given; for an adapter with
+    its base. `identity` tells its weights from others: the commit on the hub, or a digest of the files.
     """
 
     name: str
@@ -47,9 +37,12 @@ class ModelSource:
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer beside the weights, or that of the base where an adapter has none."""
-        has_own = _find(self.path, "tokenizer_config.json", self.revision)
-        source = self if has_own or self.base is None else self.base
-        tokenizer = AutoTokenizer.from_pretrained(source.path, revision=source.revision)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.path, revision=self.revision)
+        except (OSError, ValueError):
+            if self.base is None:
+                raise
+            return self.base.load_tokenizer()
         if tokenizer.eos_token_id is None:
             raise ValueError(f"models: the tokenizer of {self.name} has no eos_token, so no answer would ever end.")
         return tokenizer
@@ -73,27 +66,20 @@ class ModelSource:
 
 
 def find_model(name: str) -> ModelSource:
-    """
-    Finds a model without reading its weights.
-
-    Args:
-        name (`str`):
-            A folder, or a hub id with or without `@revision`.
-
-    Returns:
-        `ModelSource`: where it is.
-    """
+    """Finds a folder, or a hub id with or without `@revision`, without reading its weights."""
     folder = Path(name).expanduser()
     path, _, revision = (str(folder), "", "") if folder.exists() else name.partition("@")
     try:
         with hub_or_cache():
-            adapter = _find(path, "adapter_config.json", revision or None)
-            config = adapter or _find(path, "config.json", revision or None, may_lack=False)
+            adapter = find_adapter_config_file(path, revision=revision or None)
+            config = adapter or cached_file(path, "config.json", revision=revision or None)
+        if config is None:  # of a file that is asked for often Transformers does not raise
+            raise OSError(f"{path} has no config.json.")
     except OSError as error:
         raise ValueError(f"models: {_why_not(name, folder, error)}") from error
-    identity, base = _digest(folder) if folder.exists() else config.parent.name, None
+    identity, base = _digest(folder) if folder.exists() else Path(config).parent.name, None
     if adapter is not None:
-        described = json.loads(adapter.read_text("utf-8"))
+        described = json.loads(Path(adapter).read_text("utf-8"))
         base_revision = f"@{described['revision']}" if described.get("revision") else ""
         base = find_model(described["base_model_name_or_path"] + base_revision)
         identity += f" on {base.identity}"
@@ -101,27 +87,9 @@ def find_model(name: str) -> ModelSource:
 
 
 def encode_prompts(
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[str | list[dict[str, str]]],
-    name: str,
-    template_options: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase, prompts: list[Prompt], name: str, template_options: dict[str, Any]
 ) -> list[list[int]]:
-    """
-    Prompts as tokens, as the trainer would write them.
-
-    Args:
-        tokenizer (`PreTrainedTokenizerBase`):
-            The model's.
-        prompts (`list`):
-            Texts, or lists of messages, which take the chat template.
-        name (`str`):
-            What the error calls the model.
-        template_options (`dict[str, Any]`):
-            Further arguments of the chat template.
-
-    Returns:
-        `list[list[int]]`: tokens of each prompt.
-    """
+    """Prompts as tokens, as the trainer would write them; `name` is what an error calls the model."""
     if isinstance(prompts[0], str):
         return tokenizer(prompts)["input_ids"]
     if tokenizer.chat_template is None:
@@ -130,18 +98,6 @@ def encode_prompts(
             "plain to send the bare text of each prompt, as to a base model."
         )
     return tokenizer.apply_chat_template(prompts, add_generation_prompt=True, return_dict=False, **template_options)
-
-
-def _find(path: str, file: str, revision: str | None, may_lack: bool = True) -> Path | None:
-    try:
-        found = cached_file(path, file, revision=revision)
-        if found is None:  # some files are asked for so often that Transformers does not raise
-            raise OSError(f"{path} has no {file}.")
-        return Path(found)
-    except OSError:
-        if may_lack:
-            return None
-        raise
 
 
 def _why_not(name: str, folder: Path, error: OSError) -> str:
@@ -156,10 +112,7 @@ def _why_not(name: str, folder: Path, error: OSError) -> str:
 
 
 def _digest(folder: Path) -> str:
-    """
-    Of the names, the sizes and the contents of the files that make the model. Of a large file only one slice of each
-    stride: the whole would take minutes, and a tensor that training changes is as long as a stride or one of many.
-    """
+    """Of names, sizes and contents of the model's files; of a large file, of slices at equal distances."""
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".json")):
         if path.name in ("trainer_state.json", "training_data.json"):  # logs, which a resumed training writes anew
@@ -167,7 +120,7 @@ def _digest(folder: Path) -> str:
         size = path.stat().st_size
         digest.update(f"{path.name} {size}".encode())
         with open(path, "rb") as file:
-            for start in range(0, size, SLICE if size <= WHOLE else STRIDE):
+            for start in range(0, size, max(SLICE, size // SLICES)):
                 file.seek(start)
                 digest.update(file.read(SLICE))
     return digest.hexdigest()

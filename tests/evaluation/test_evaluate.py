@@ -1,0 +1,389 @@
+"""`trl-real evaluate`: from models and problems to tables, over a kill, a full disk and bad input."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peft import LoraConfig, get_peft_model
+
+from tests.evaluation.logged import samples_by_model, texts
+from tests.support.full_disk import longest_file
+from tests.support.math_run import math_tokenizer, tiny_model, write_math_run
+from tests.support.scripts import ROOT, load_script, write_recipe
+from trl_real.evaluation.results import about_of, find_logs
+from trl_real.recipe.held_out import load_held_out
+
+
+script = load_script("evaluate")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`model/`, which answers some questions, and `eval.parquet` with 30 of them."""
+    folder = tmp_path_factory.mktemp("run")
+    write_math_run(folder)
+    return folder
+
+
+def words(folder: Path, output: Path, *more: str, models: tuple[str, ...] = ("model",)) -> list[str]:
+    command = ["--models", *(str(folder / model) for model in models), "--benchmarks", str(folder / "eval.parquet")]
+    command += ["--output", str(output), "--samples", "4", "--max_new_tokens", "8", "--batch_size", "64"]
+    command += ["--temperature", "2"]  # some 9 of 120 answers are right
+    return [*command, *more]
+
+
+def results(output: Path) -> dict[str, Any]:
+    return json.loads((output / "results.json").read_text())
+
+
+def numbers(output: Path) -> dict[str, Any]:
+    """Of the only model on the only set."""
+    [model] = results(output)["models"].values()
+    return next(iter(model["sets"].values()))
+
+
+@pytest.fixture(scope="module")
+def evaluated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an undisturbed run makes of the 30 questions."""
+    output = tmp_path_factory.mktemp("whole")
+    script.main(words(folder, output))
+    return output
+
+
+def test_the_tables_say_what_the_samples_are(evaluated: Path) -> None:
+    [samples] = samples_by_model(evaluated).values()
+    assert [(sample.id, sample.epoch) for sample in samples] == [(n, k) for n in range(1, 31) for k in range(1, 5)]
+    kinds = [len({each.output.completion for each in samples[start : start + 4]}) for start in range(0, 120, 4)]
+    assert max(kinds) == 4 and sum(kinds) > 75  # each sample of a problem draws for itself
+    # the questions' answers are 1 and 2 in turn
+    answers = [sample.output.completion.split("</think>", 1)[1:] for sample in samples]
+    wanted = [str((sample.id - 1) % 2 + 1) for sample in samples]
+    right = [
+        answer != [] and re.findall(r"boxed\{(\d)\}", answer[0])[-1:] == [gold]
+        for answer, gold in zip(answers, wanted, strict=True)
+    ]
+    found = numbers(evaluated)
+    assert 0 < sum(right) < 60
+    assert found["right"] == [sum(right[start : start + 4]) for start in range(0, 120, 4)]
+    assert found["estimates"]["pass@1"]["value"] == pytest.approx(sum(right) / 120)
+    cut = sum(sample.output.stop_reason == "max_tokens" for sample in samples)
+    assert 0 < cut and found["estimates"]["truncated"]["value"] == pytest.approx(cut / 120)
+    lengths = [sample.output.usage.output_tokens for sample in samples]
+    assert set(lengths) <= set(range(1, 9))
+    assert found["estimates"]["tokens"]["value"] == pytest.approx(sum(lengths) / 120)
+    verdicts = [sample.scores["verdict"] for sample in samples]
+    assert [verdict.value == 1 for verdict in verdicts] == right and all(verdict.explanation for verdict in verdicts)
+    assert {verdict.answer for verdict in verdicts} <= {"1", "2", None}
+    table = (evaluated / "table.md").read_text()
+    value, low, high = (found["estimates"]["pass@1"][name] for name in ("value", "low", "high"))
+    assert f"| {value:.3f} [{low:.3f}, {high:.3f}] |" in table and "| 30 x 4 " in table
+
+
+def test_nothing_is_sampled_where_nothing_is_missing(
+    folder: Path, evaluated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    before = (evaluated / "table.md").read_text()
+    monkeypatch.setattr("trl_real.evaluation.transformers_api.load_weights", None)
+    script.main(words(folder, evaluated))
+    script.main(["--report", "--output", str(evaluated)])
+    assert before in capsys.readouterr().out
+    strict = numbers(evaluated)
+    script.main(["--report", "--output", str(evaluated), "--require_think", "false"])
+    free = numbers(evaluated)
+    assert free["estimates"]["no_answer"]["value"] < strict["estimates"]["no_answer"]["value"]
+    assert free["settings"]["judge"] == {"require_think": False}
+    script.main(words(folder, evaluated, "--require_think", "false"))
+    assert numbers(evaluated) == free
+    script.main(["--report", "--output", str(evaluated)])
+    assert (evaluated / "table.md").read_text() == before
+
+
+def test_a_run_that_was_killed_goes_on_and_loses_and_repeats_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "buffer"))
+    command = [sys.executable, "recipes/evaluate.py", *words(folder, tmp_path, "--batch_size", "2")]
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (there := logged_samples(tmp_path)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert 0 < there < 120 and not (tmp_path / "table.md").exists()
+    with pytest.raises(SystemExit, match="error: output: no set is finished. Left out, not finished: .*model on eval"):
+        script.main(["--report", "--output", str(tmp_path)])
+    [before] = samples_by_model(tmp_path).values()
+    script.main(words(folder, tmp_path))
+    [after] = samples_by_model(tmp_path).values()
+    assert [(each.id, each.epoch) for each in after] == [(n, k) for n in range(1, 31) for k in range(1, 5)]
+    assert {each.uuid for each in before} <= {each.uuid for each in after} and len(before) >= there
+    assert "| 30 x 4 " in (tmp_path / "table.md").read_text()
+
+
+def logged_samples(output: Path) -> int:
+    """How many samples the log holds while it is being written."""
+    try:
+        with zipfile.ZipFile(next(output.glob("*.eval"))) as file:
+            return sum(name.startswith("samples/") for name in file.namelist())
+    except (StopIteration, zipfile.BadZipFile, OSError):
+        return 0
+
+
+def test_more_samples_and_problems_take_over_those_that_are_there(folder: Path, tmp_path: Path) -> None:
+    script.main(words(folder, tmp_path, "--limit", "6", "--samples", "2"))
+    first = {each.uuid for each in samples_by_model(tmp_path)[str(folder / "model")]}
+    script.main(words(folder, tmp_path, "--limit", "8"))
+    assert "| 8 x 4 " in (tmp_path / "table.md").read_text()
+    whole = {each.uuid for each in samples_by_model(tmp_path)[str(folder / "model")]}
+    assert len(first) == 12 and len(whole) == 32 and first <= whole
+    script.main(words(folder, tmp_path, "--limit", "3"))
+    assert "| 3 x 4 " in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.parametrize("more", [["--temperature", "1"], ["--prompt_format", "plain"], ["weights"]], ids=str)
+def test_samples_that_were_made_otherwise_are_not_mixed_in(folder: Path, tmp_path: Path, more: list[str]) -> None:
+    (tmp_path / "eval.parquet").write_bytes((folder / "eval.parquet").read_bytes())
+    model, small = shutil.copytree(folder / "model", tmp_path / "model"), ["--limit", "2"]
+    script.main(words(tmp_path, tmp_path / "out", *small))
+    before = {each.uuid for each in samples_by_model(tmp_path / "out")[str(model)]}
+    if more == ["weights"]:
+        other = tiny_model()
+        other.lm_head.weight.data[0, 0] += 1
+        other.save_pretrained(model)
+    script.main(words(tmp_path, tmp_path / "out", *small, *(more if more != ["weights"] else [])))
+    after = {each.uuid for each in samples_by_model(tmp_path / "out")[str(model)]}
+    assert len(before) == len(after) == 8 and not before & after
+
+
+def test_models_are_compared_on_the_same_problems(folder: Path, tmp_path: Path) -> None:
+    """A model and an adapter on it that changes nothing yet: with greedy answers every difference is 0."""
+    adapted = get_peft_model(tiny_model(), LoraConfig(r=2, target_modules="all-linear"))
+    adapted.peft_config["default"].base_model_name_or_path = str(folder / "model")
+    adapted.save_pretrained(folder / "adapter")
+    models = ("model", "adapter")
+    greedy = ["--limit", "10", "--temperature", "0", "--samples", "1"]
+    script.main(words(folder, tmp_path, *greedy, models=models))
+    one, other = (texts(samples) for samples in samples_by_model(tmp_path).values())
+    assert one == other and len(one) == 10
+    assert "+0.000 [+0.000, +0.000]" in (tmp_path / "table.md").read_text()
+    found = results(tmp_path)
+    assert found["first_model"] == str(folder / "model")
+    assert found["models"][str(folder / "adapter")]["difference"]["eval"]["high"] == 0
+    script.main(["--report", "--output", str(tmp_path), "--models", *(str(folder / name) for name in models[::-1])])
+    assert results(tmp_path)["first_model"] == str(folder / "adapter")
+
+
+def test_a_recipe_is_evaluated_on_its_held_out_set_with_its_rewards(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, temperature=0.8)
+    output = tmp_path / "eval"
+    script.main(["--config", str(recipe), "--output", str(output)])
+    [log] = find_logs(output)
+    how = about_of(log)["sampling"]
+    assert (how["temperature"], how["top_p"], how["max_new_tokens"]) == (0.8, 1.0, 4)
+    [samples] = samples_by_model(output).values()
+    starts = {f"w{number}" for number in range(0, 60, 2)}
+    right = [bool(starts & set(sample.output.completion.split()[:1])) for sample in samples]
+    found = numbers(output)
+    assert len(found["right"]) == 8 and 0 < sum(right) < 32
+    assert found["estimates"]["pass@1"]["value"] == found["estimates"]["reward"]["value"] == sum(right) / 32
+
+
+def test_a_recipe_with_an_evaluation_set_does_not_read_its_training_set(tmp_path: Path) -> None:
+    write_math_run(tmp_path, questions=30)
+    fields = {"dataset_name": "nowhere/at-all.parquet", "eval_dataset_name": str(tmp_path / "eval.parquet")}
+    fields |= {"eval_dataset_split": "train", "dataset_format": "math", "reward_funcs": "math_reward_think_boxes"}
+    recipe = write_recipe(tmp_path, weights=False, test_size=None, **fields)
+    held_out = load_held_out(str(recipe), recipe.parent)
+    assert len(held_out.problems.prompts) == 30
+    assert held_out.judge == {"require_think": True, "adjacent_boxes": True}
+    assert held_out.settings["models"] == [str(tmp_path / "model")]
+
+
+def test_the_quickstart_is_evaluated_as_it_evaluates_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    held_out = load_held_out("quickstart.yaml", ROOT / "recipes")
+    assert len(held_out.problems.prompts) == 48
+    wanted = {"temperature": 1.0, "max_new_tokens": 3, "samples": 4, "top_p": 1.0}
+    assert held_out.settings.items() >= wanted.items()
+    assert held_out.judge["reward_funcs"] == ["first_integer_reward"]
+
+
+class OpenAIServer(BaseHTTPRequestHandler):
+    """One model, which thinks; the chat alone."""
+
+    asked: list[dict[str, Any]] = []
+
+    def do_GET(self) -> None:
+        self._reply({"object": "list", "data": [{"id": "served", "object": "model"}]})
+
+    def do_POST(self) -> None:
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        message = {"role": "assistant", "content": r"<think>one and one</think> \boxed{2}"}
+        choice = {"index": 0, "message": message, "finish_reason": "length" if len(self.asked) % 2 else "stop"}
+        usage = {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10}
+        self._reply(
+            {"id": "1", "object": "chat.completion", "created": 0, "model": "served"}
+            | {"choices": [choice], "usage": usage}
+        )
+
+    def _reply(self, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), OpenAIServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+def test_a_server_is_asked_by_its_interface_and_its_thoughts_count(folder: Path, tmp_path: Path, server: str) -> None:
+    command = words(folder, tmp_path, "--limit", "4", "--base_url", server)
+    command[command.index("--models") + 1] = "served"
+    script.main(command)
+    found = numbers(tmp_path)
+    assert found["right"] == [0, 4, 0, 4]  # the answers are 1 and 2 in turn
+    assert {name: found["estimates"][name]["value"] for name in ("truncated", "tokens")} == {
+        "truncated": 0.5,
+        "tokens": 7,
+    }
+    assert {asked["temperature"] for asked in OpenAIServer.asked} == {2.0}
+    assert len({asked["seed"] for asked in OpenAIServer.asked}) == 16
+    command[command.index("served")] = "another"
+    with pytest.raises(SystemExit, match="error: models: http.* has no another, only served"):
+        script.main(command)
+
+
+@pytest.mark.parametrize("size", [1000, 150_000])
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(
+    folder: Path, tmp_path: Path, size: int
+) -> None:
+    with longest_file(size), pytest.raises(SystemExit, match="error: .*All that is done is kept in .*goes on"):
+        script.main(words(folder, tmp_path))
+    assert not (tmp_path / "table.md").exists()
+    script.main(words(folder, tmp_path))
+    assert "| 30 x 4 " in (tmp_path / "table.md").read_text()
+
+
+def test_the_logs_are_shown_in_a_browser(evaluated: Path) -> None:
+    command = [sys.executable, "recipes/evaluate.py", "--report", "--output", str(evaluated), "--view"]
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), INSPECT_VIEW_PORT="7599")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        said = b""
+        while b"http://" not in said:
+            assert process.poll() is None, said
+            said += process.stdout.readline()
+        address = re.search(rb"http://[\w.:]+", said)[0].decode()
+        with urllib.request.urlopen(f"{address}/api/logs", timeout=60) as reply:
+            assert next(evaluated.glob("*.eval")).name in reply.read().decode()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--benchmarks aime42", "benchmarks: aime42 is none of aime24, .*Did you mean `aime2"),
+        ("--benchmarks aime24", "benchmarks: aime24: .*For aime.parquet in a folder, write --data FOLDER"),
+        ("--benchmarks aime24 --data {folder}", "benchmarks: aime24: .*there is no file or folder .*aime.parquet"),
+        ("--models nowhere/at-all", "models: there is no folder nowhere/at-all"),
+        ("--models {folder}", r"models: .*holds neither config.json nor .*Did you mean .*/\w+\?"),
+        ("--models {folder}/plain", "models: the tokenizer of .*/plain has no chat template.*--prompt_format plain"),
+        ("--models {folder}/model {folder}/model", "models: one is named twice"),
+        ("--max_new_tokens 8192", "max_new_tokens: .* has 2048 positions, .*Write --max_new_tokens 20"),
+        ("--temperature -1", "temperature: -1.0 is not 0 or more"),
+        ("--top_p 0", "top_p: 0.0 is not above 0"),
+        ("--temperature 0", "samples: with temperature 0 all of them are the same; write --samples 1"),
+        ("--samples 0", "samples: 0 is not 1 or more"),
+        ("--base_url http://127.0.0.1:9/v1", "base_url: .* does not answer as a server .*OPENAI_API_KEY"),
+        ("--base_url http://127.0.0.1:9/v1 --backend vllm", "backend: with base_url the server is the backend"),
+        pytest.param(
+            "--backend vllm",
+            "backend: vLLM is not installed",
+            marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="it is installed"),
+        ),
+        ("--chat_template_kwargs [", "chat_template_kwargs: .*write JSON"),
+        ("--config quickstart.yaml", "benchmarks, require_think: with --config, the recipe has them"),
+        ("--tempratur 1", "no option `--tempratur`. Did you mean `temperature`"),
+        ("--report", "output: there are no samples in"),
+    ],
+)
+def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(
+    folder: Path, tmp_path: Path, more: str, message: str
+) -> None:
+    if not (folder / "plain").exists():
+        tiny_model().config.save_pretrained(folder / "plain")
+        tokenizer = math_tokenizer()
+        tokenizer.chat_template = None
+        tokenizer.save_pretrained(folder / "plain")
+    output = tmp_path / "out"
+    with pytest.raises(SystemExit) as error:
+        script.main(words(folder, output) + more.format(folder=folder).split())
+    assert re.match(f"error: .*{message}", str(error.value), flags=re.DOTALL)
+    assert not output.exists()
+
+
+def test_a_bare_command_says_that_no_model_is_named_and_a_misspelt_recipe_which_is_meant() -> None:
+    with pytest.raises(SystemExit, match="^error: models: name at least one"):
+        script.main([])
+    with pytest.raises(SystemExit, match="error: config: there is no file quikstart.yaml.*mean `quickstart.yaml`"):
+        script.main(["--config", "quikstart.yaml"])
+
+
+def test_without_inspect_the_command_says_what_to_install_and_training_never_needs_it(folder: Path) -> None:
+    hidden = "import sys; sys.modules['inspect_ai'] = None; import importlib.util as u; "
+    hidden += "u.find_spec = lambda name, find=u.find_spec: None if name == 'inspect_ai' else find(name); "
+    code = hidden + "import trl_real.cli.train, trl_real.recipe.held_out; from trl_real.cli.evaluate import main; "
+    run = subprocess.run(
+        [sys.executable, "-c", code + f"main({words(folder, folder / 'out')!r})"],
+        cwd=ROOT,
+        env=os.environ | dict(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert "error: evaluating needs Inspect AI. Run: pip install 'trl-real[evaluate]'" in run.stderr
+
+
+def test_several_processes_are_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match="error: start the evaluation as one process"):
+        script.main(words(folder, tmp_path / "out"))
+
+
+def test_a_report_names_what_it_does_not_have(evaluated: Path) -> None:
+    with pytest.raises(SystemExit, match="error: benchmarks: .* has no samples of aime24, only of eval"):
+        script.main(["--report", "--output", str(evaluated), "--benchmarks", "aime24"])
+
+
+def test_weights_that_cannot_be_read_are_named_and_the_command_goes_on_with_them(folder: Path, tmp_path: Path) -> None:
+    tiny_model().config.save_pretrained(tmp_path / "model")
+    math_tokenizer().save_pretrained(tmp_path / "model")
+    with pytest.raises(SystemExit, match="error: .*models: cannot load .*model: "):
+        script.main([*words(folder, tmp_path / "out"), "--models", str(tmp_path / "model")])
