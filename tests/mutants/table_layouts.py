@@ -39,7 +39,7 @@ MUTANTS: list[Mutant] = [
         "a packed micro-step may be too large",
         "if max(map(self._cost, dealt)) > budget:",
         "if False:",
-        f"{PLAN} -k single_rows",
+        f"{PLAN} -k cut_into_parts",
     ),
     step(
         "a padded micro-step may be too large",
@@ -235,7 +235,7 @@ MUTANTS: list[Mutant] = [
         "rounding is not measured",
         "with perturbed(embedding):",
         "if True:",
-        f"{TRIAL} -k switches_no_saving_off",
+        f"{TRIAL} -k rounding_is_measured",
     ),
     step(
         "a rounding step under autocast is that of float32",
