@@ -274,10 +274,7 @@ def test_a_server_is_asked_by_its_interface_and_its_thoughts_count(folder: Path,
     script.main(command)
     found = numbers(tmp_path)
     assert found["right"] == [0, 4, 0, 4]  # the answers are 1 and 2 in turn
-    assert {name: found["estimates"][name]["value"] for name in ("truncated", "tokens")} == {
-        "truncated": 0.5,
-        "tokens": 7,
-    }
+    assert [found["estimates"][name]["value"] for name in ("truncated", "tokens")] == [0.5, 7]
     assert {asked["temperature"] for asked in OpenAIServer.asked} == {2.0}
     assert len({asked["seed"] for asked in OpenAIServer.asked}) == 16
     command[command.index("served")] = "another"
@@ -285,11 +282,8 @@ def test_a_server_is_asked_by_its_interface_and_its_thoughts_count(folder: Path,
         script.main(command)
 
 
-@pytest.mark.parametrize("size", [1000, 150_000])
-def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(
-    folder: Path, tmp_path: Path, size: int
-) -> None:
-    with longest_file(size), pytest.raises(SystemExit, match="error: .*All that is done is kept in .*goes on"):
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(folder: Path, tmp_path: Path) -> None:
+    with longest_file(150_000), pytest.raises(SystemExit, match="error: .*All that is done is kept in .*goes on"):
         script.main(words(folder, tmp_path))
     assert not (tmp_path / "table.md").exists()
     script.main(words(folder, tmp_path))
@@ -316,12 +310,8 @@ def test_the_logs_are_shown_in_a_browser(evaluated: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("--benchmarks aime42", "benchmarks: aime42 is none of aime24, .*Did you mean `aime2"),
         ("--benchmarks aime24", "benchmarks: aime24: .*For aime.parquet in a folder, write --data FOLDER"),
-        ("--benchmarks aime24 --data {folder}", "benchmarks: aime24: .*there is no file or folder .*aime.parquet"),
-        ("--models nowhere/at-all", "models: there is no folder nowhere/at-all"),
         ("--models {folder}", r"models: .*holds neither config.json nor .*Did you mean .*/\w+\?"),
-        ("--models {folder}/plain", "models: the tokenizer of .*/plain has no chat template.*--prompt_format plain"),
         ("--models {folder}/model {folder}/model", "models: one is named twice"),
         ("--max_new_tokens 8192", "max_new_tokens: .* has 2048 positions, .*Write --max_new_tokens 20"),
         ("--temperature -1", "temperature: -1.0 is not 0 or more"),
@@ -344,11 +334,6 @@ def test_the_logs_are_shown_in_a_browser(evaluated: Path) -> None:
 def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(
     folder: Path, tmp_path: Path, more: str, message: str
 ) -> None:
-    if not (folder / "plain").exists():
-        tiny_model().config.save_pretrained(folder / "plain")
-        tokenizer = math_tokenizer()
-        tokenizer.chat_template = None
-        tokenizer.save_pretrained(folder / "plain")
     output = tmp_path / "out"
     with pytest.raises(SystemExit) as error:
         script.main(words(folder, output) + more.format(folder=folder).split())
