@@ -16,7 +16,7 @@ TEST_ENV = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fals
 	HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-vllm mutants lint format docs clean
+.PHONY: help quickstart test test-vllm settings mutants lint format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKER
 
 test-vllm: $(VLLM_VENV)/.vllm ## Run the tests with the real vLLM, on CPUs, in an environment of its own (Linux, x86-64)
 	$(TEST_ENV) $(VLLM_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) tests_vllm
+
+settings: $(VENV)/.dev ## Compare gradients under every combination of settings, and write docs/settings.md
+	$(TEST_ENV) $(VENV)/bin/python -m tests.settings --report docs/settings.md
 
 mutants: $(VENV)/.dev ## Break lines of the core and see that the tests notice (make mutants SAMPLE=4, in minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m tests.mutants $(if $(SAMPLE),--minutes $(SAMPLE),--report docs/mutants.md)

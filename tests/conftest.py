@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 
-LONG = ("test_launch", "test_faults", "test_distributed", "test_tutorial", "test_exactness", "test_script")
+LONG = "test_launch test_faults test_distributed test_tutorial test_exactness test_settings test_script".split()
 # Runs that are killed are forked from a process that has imported PyTorch; with several threads a fork may hang
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.disable()  # imports take a quarter less

@@ -8,9 +8,10 @@ TRL, and no change of an operator or a constant says "not gathered over the proc
 
 from .mutant import Mutant
 from .table_engines import MUTANTS as ENGINES
+from .table_layouts import MUTANTS as LAYOUTS
 from .table_objective import MUTANTS as OBJECTIVE
+from .table_step import MUTANTS as STEP
 from .table_trainer import MUTANTS as TRAINER
-from .table_update import MUTANTS as UPDATE
 
 
-ALL: list[Mutant] = [*OBJECTIVE, *UPDATE, *TRAINER, *ENGINES]
+ALL: list[Mutant] = [*OBJECTIVE, *STEP, *LAYOUTS, *TRAINER, *ENGINES]

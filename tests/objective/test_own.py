@@ -167,11 +167,13 @@ def test_a_function_is_taken_as_it_is_or_by_its_path() -> None:
     assert load_function("loss_type", gap) is gap and load_function("loss_type", f"{HERE}:gap") is gap
 
 
-def test_rollouts_that_are_not_trained_have_no_part_whatever_their_scores() -> None:
+@pytest.mark.parametrize("loss", [gap, one_class, nan_counts])
+def test_rollouts_that_are_not_trained_have_no_part_whatever_their_scores(loss: Callable) -> None:
+    """Not even with a loss that breaks its contract unnoticed."""
     labels = torch.tensor([[1.0, 0.0, NAN, 1.0], [1.0, 1.0, 1.0, NAN], [NAN] * 4])
     scores = torch.randn(labels.shape, generator=torch.Generator().manual_seed(0))
     elsewhere = torch.tensor([[0.0, 0.0, NAN, 0.0], [9.0, -9.0, 1e4, NAN], [NAN] * 4])
-    objective = make_objective(0.5, gap, "drop", None)
+    objective = make_objective(0.5, loss, "drop", None)
     assert objective.informative(labels).tolist() == [[True, True, False, True], [False] * 4, [False] * 4]
     weights, shares = objective.weigh(scores, labels)
     assert (weights[~objective.informative(labels)] == 0).all() and weights[0, 0] < 0 < weights[0, 1]

@@ -156,3 +156,11 @@ def test_compared_rows_are_those_of_the_completions_alone():
     tried = torch.tensor([[0.0, 3.0], [0.0, 100.0]])
     totals = trial.compare([tried, tried * 2], lambda: torch.zeros(2, 2), mask, embedding)
     assert totals.tolist() == [36.0, 0.0, 3.0]
+    assert trial.compare([tried, tried * torch.nan], lambda: torch.zeros(2, 2), mask, embedding)[0].isnan()
+
+
+def test_rounding_is_measured_by_one_step_of_every_embedding():
+    embedding = torch.nn.Embedding.from_pretrained(torch.ones(2, 2))
+    mask, step = torch.tensor([[1, 1], [1, 0]]), torch.finfo(torch.float32).eps
+    totals = trial.compare([torch.ones(2, 2)], lambda: embedding(torch.arange(2)), mask, embedding)
+    assert totals.tolist() == [0.0, 3 * step**2, 3.0]

@@ -38,8 +38,9 @@ def trainer_for(
     A trainer on fixed rollouts.
 
     `cut` has `batch` (per device), `steps` (optimizer steps per generation) and `options` (fields of REALConfig), and
-    may ask for `lora` (or another `peft` configuration), `moe`, `env_mask`, `graded` (rewards), `checkpointing`,
-    `prompts` and `eval` (counts), `path` (of a saved model) and `build` (what makes the model).
+    may ask for `lora` (or another `peft` configuration), `lora_scale` (of its weights), `moe`, `env_mask`, `graded`
+    (rewards), `checkpointing`, `prompts` and `eval` (counts), `path` (of a saved model) and `build` (what makes the
+    model).
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = cut.get("accumulation", ROWS // (cut["batch"] * processes))
@@ -80,7 +81,8 @@ def trainer_for(
         generator = torch.Generator().manual_seed(11)
         for _, parameter in sorted(trainer.model.named_parameters()):
             if parameter.requires_grad:
-                parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+                values = cut.get("lora_scale", 0.3) * torch.randn(parameter.shape, generator=generator)
+                parameter.data = values.to(parameter.dtype)
     return trainer
 
 

@@ -33,7 +33,7 @@ def use_fsdp() -> None:
 
     def with_fsdp(self: AcceleratorState, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
         initialize(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
-        if self.distributed_type == DistributedType.MULTI_CPU:
+        if "fsdp_plugin" not in self._shared_state:  # a second one, after a reset, finds FSDP as the type
             self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
             if self.mixed_precision != "no":
                 fsdp_plugin.set_mixed_precision(self.mixed_precision)

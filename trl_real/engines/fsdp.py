@@ -1,17 +1,19 @@
 """
 Keeps log-probabilities and gradients in float32 where FSDP computes in lower precision.
 
-In: the accelerator of a trainer, before it prepares a model. Out: its policy of mixed precision, mended. Accelerate's
-own, for which its configuration has no option, rounds what the model returns: log-probabilities, the differences of
-which are the scores. It also sums gradients over processes in lower precision, and FSDP1 rounds the frequencies of
-rotary positions. Left out: a policy that is not accelerate's.
+In: the accelerator of a trainer before it prepares a model, and the model after that. Out: its policy of mixed
+precision, mended, and a model that can be trained under it. Accelerate's own, for which its configuration has no
+option, rounds what the model returns: log-probabilities, the differences of which are the scores. It also sums
+gradients over processes in lower precision, and FSDP1 rounds the frequencies of rotary positions. Left out: a policy
+that is not accelerate's.
 """
 
 from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
-from torch.distributed.fsdp import MixedPrecision, MixedPrecisionPolicy
+from torch.distributed.fsdp import FSDPModule, MixedPrecision, MixedPrecisionPolicy
+from transformers import PreTrainedModel
 
 
 def keep_float32(accelerator: Accelerator) -> None:
@@ -25,3 +27,16 @@ def keep_float32(accelerator: Accelerator) -> None:
         plugin.mixed_precision_policy = replace(policy, reduce_dtype=full, output_dtype=None)
     elif policy == MixedPrecision(low, reduce_dtype=low, buffer_dtype=low):
         plugin.mixed_precision_policy = replace(policy, reduce_dtype=full, buffer_dtype=full)
+
+
+def gather_head_once(model: PreTrainedModel) -> None:
+    """
+    Gathers the language model head for a moment, before the first backward. Every process has to call it.
+
+    TRL's loss reads the head's weight without a forward of the head. A backward that leaves its gradients for a later
+    reduction in float32 fails at parameters that FSDP2 has never gathered, and with an adapter the head's are such.
+    """
+    head = model.get_output_embeddings()
+    if isinstance(head, FSDPModule):
+        head.unshard()
+        head.reshard()

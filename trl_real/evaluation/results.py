@@ -19,7 +19,6 @@ from .tasks import judge_output
 
 ABOUT = "trl_real"  # what our part of a log's metadata is called
 UNREAD = {"events", "attachments", "messages", "store"}  # of a sample, which may be long
-Verdicts = dict[tuple[int, int], dict[str, Any]]  # by problem and sample, both from 1 on
 
 
 @dataclass
@@ -65,8 +64,8 @@ def read_result(log: EvalLog, limit: int | None = None, require_think: bool | No
     return make_result(about, rows, log.eval.config.epochs)
 
 
-def make_result(about: dict[str, Any], verdicts: Verdicts, samples: int) -> Result:
-    """The numbers of one model on one set from the verdicts (`tasks.judge_output`) on so many samples per problem."""
+def make_result(about: dict[str, Any], verdicts: dict[tuple[int, int], dict[str, Any]], samples: int) -> Result:
+    """The numbers from the verdicts (`tasks.judge_output`) by problem and sample, so many for each; both from 1 on."""
     problems = range(1, max(problem for problem, _ in verdicts) + 1)
     places = [[(problem, sample) for sample in range(1, samples + 1)] for problem in problems]
     if any(place not in verdicts for group in places for place in group):

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -150,6 +151,7 @@ def run(load: Callable[[], Model], tasks: list[Task], backend: str, arguments: E
             model=model,
             log_dir=arguments.output,
             log_dir_allow_dirty=True,  # other models and sets
+            log_buffer=max(10, sum(len(task.dataset) for task in tasks) * arguments.samples // 100),  # it is rewritten
             log_model_api=False,
             log_level="error",
             limit=arguments.limit,
@@ -171,9 +173,9 @@ def run(load: Callable[[], Model], tasks: list[Task], backend: str, arguments: E
             model.api.close()
     if not done:
         error = next(log.error for log in logs if log.status != "success")
-        raise ValueError(f"{error.message if error else 'Stopped.'} {kept}")
-    found = {about_of(log)["set"]: log for log in logs}
-    return [found[task.name] for task in tasks]
+        said = re.sub(r"^\w+\((['\"])(.*)\1\)$", r"\2", error.message) if error else "Stopped."  # ValueError('...')
+        raise ValueError(f"{said} {kept}")
+    return [next(log for log in logs if about_of(log)["set"] == task.name) for task in tasks]
 
 
 def vllm_model(source: ModelSource, longest: int) -> Model:

@@ -47,8 +47,8 @@ def judge_by_rewards(
     label = rule.labels(deciding, torch.tensor([len(ids)]))
     numbers = [*label.tolist(), *deciding.tolist(), *rewards[0].tolist()]
     right, reward, *others = (None if math.isnan(number) else number for number in numbers)
-    rewards_by_name = dict(zip(names, others, strict=True))
-    return {"right": None if right is None else right == 1, "reward": reward, "rewards": rewards_by_name}
+    rewards = dict(zip(names, others, strict=True))
+    return {"right": {1: True, 0: False}.get(right), "reward": reward, "rewards": rewards}
 
 
 def explain(verdict: dict[str, Any], truncated: bool) -> str:

@@ -20,6 +20,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..compat import get_config_model_id
 from ..engines.checkpointing import without_checkpointing
+from ..engines.fsdp import gather_head_once
 from ..engines.precision import other_logprobs
 from ..metrics.completions import Mark, Pull
 from ..metrics.drift import DriftWatch
@@ -136,6 +137,8 @@ class REALTrainer(ValidatingTrainer):
             )
         finally:
             args.beta = beta
+        # TRL insists on reentrant checkpointing for an adapter under ZeRO-3, but under Transformers' former name alone
+        vars(args)["activation_checkpointing_kwargs"] = args.gradient_checkpointing_kwargs
         if self.use_vllm and (sentence := other_logprobs(self.vllm_generation, args.mismatch_limit)):
             logger.warning(sentence)
         if args.disable_dropout:
@@ -212,6 +215,7 @@ class REALTrainer(ValidatingTrainer):
             generation = self._phase.start_generation(rollouts, labels, counts, taken, step)
             self._log_generation(generation.labels, generation.metrics)
             if not self._started:
+                gather_head_once(self.model)
                 self.accelerator.print(start_line(self, generation.layout, self._train_rule))
                 self._started = True
         return self._phase.micro_step(step, micro_step, taken, last=self.accelerator.sync_gradients)

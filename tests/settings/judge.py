@@ -1,0 +1,188 @@
+"""
+Starts the processes of `run.py` and compares what they write with the formulas.
+
+In: cells. Out: a verdict on each. The gradient of either optimizer step must be that of the float64 oracle
+(`tests/trainer/oracle.py`) at the same parameters, in the layout and precision that were asked for.
+"""
+
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from tests.settings import run
+from tests.settings.cells import Cell
+from tests.settings.run import Outcome, Tensors
+from tests.support.processes import start
+from tests.support.tiny import fixed_completion, tiny_tokenizer
+from tests.trainer.oracle import Sample, StepOracle, Terms, forward
+
+
+PER_LAUNCH = 24  # cells; a launch has a time limit
+# Of a gradient from the correct one, relative to its length. Measured: 0.02 by bfloat16 alone, in one process; 0.17 by
+# a lost forward, 0.23 by old log-probabilities of the wrong policy. `test_settings.py` asks for thrice this.
+TOLERANCES = {"float32": 1e-5, "bf16": 0.04, "bf16 weights": 0.04}
+LAYOUTS = {"packed": {"PackedBatch"}, "long RoPE": {"PackedBatch"}, "padded": {"PaddedBatch"}}
+LAYOUTS["shared"] = {"SharedBatch", "PackedBatch"}  # there are forwards without two rollouts of a prompt
+
+Groups = list[list[Sample]]
+
+
+@dataclass
+class Verdict:
+    """
+    What became of a cell.
+
+    Args:
+        kind (`str`), said (`str`):
+            As in [`run.Outcome`]; "crashed" also where processes disagree.
+        distances (`list[float]`):
+            Of the gradient of each optimizer step from the correct one, relative to its length.
+        wrong (`list[str]`):
+            What is not as it must be.
+        outcomes (`list[Outcome]`):
+            Of the processes.
+    """
+
+    kind: str
+    said: str = ""
+    distances: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+def judge(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Verdict]]:
+    """Trains the cells in as few launches as crashes allow, and compares."""
+    for _, same in groupby(sorted(cells, key=lambda cell: cell.backend), lambda cell: cell.backend):
+        pending = list(same)
+        while pending:
+            launched = launch(pending[:PER_LAUNCH])
+            yield from launched.items()
+            pending = pending[len(launched) :]
+
+
+def launch(cells: list[Cell]) -> dict[Cell, Verdict]:
+    """The cells until one crashes or the time is over."""
+    found: dict[Cell, Verdict] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder, processes = Path(name), cells[0].processes
+        codes = start(run.main, [(folder, list(enumerate(cells)))] * processes, folder / "said.txt")
+        for number, cell in enumerate(cells):
+            paths = [folder / f"{number}-{rank}.pt" for rank in range(processes)]
+            outcomes = [torch.load(path, weights_only=False) for path in paths if path.exists()]
+            if found and not outcomes:
+                break  # it is the first of the next launch
+            found[cell] = verdict(cell, outcomes)
+            if found[cell].kind == "crashed":
+                said = (folder / "said.txt").read_text()[-2000:]
+                found[cell].said = found[cell].said or f"processes ended with {codes}: {said}"
+                break
+    return found
+
+
+def verdict(cell: Cell, outcomes: list[Outcome]) -> Verdict:
+    """From what the processes wrote."""
+    kinds = {outcome.kind for outcome in outcomes}
+    kind = kinds.pop() if len(kinds) == 1 and len(outcomes) == cell.processes else "crashed"
+    said = [outcome.said for outcome in sorted(outcomes, key=lambda outcome: outcome.kind) if outcome.said]
+    found = Verdict(kind, said[0] if said else "", outcomes=outcomes)
+    if kind == "trained":
+        found.distances = distances(cell, outcomes)
+        found.wrong = list(wrong(cell, found))
+    else:
+        found.wrong = [f"{kind}: {found.said}"]
+    return found
+
+
+def wrong(cell: Cell, found: Verdict) -> Iterator[str]:
+    """What of a training is not as it must be."""
+    first, layouts = found.outcomes[0], set().union(*(outcome.layouts for outcome in found.outcomes))
+    if not max(found.distances) <= TOLERANCES[cell.precision]:
+        yield f"gradients are {' and '.join(f'{each:.2g}' for each in found.distances)} away"
+    if layouts - LAYOUTS[cell.layout] or (cell.layout == "shared" and "SharedBatch" not in layouts):
+        yield f"laid out as {sorted(layouts)}"
+    if first.reentrant != cell.reentrant:
+        yield f"checkpointing has use_reentrant={first.reentrant}"
+    if not first.spread[1]:
+        yield "no group of the second step is spread over micro-steps"
+    several = any(len(forwards) > 1 for forwards in first.plans[0])
+    if cell.layout in ("padded", "long RoPE") and not several and not cell.reentrant:  # which has few on purpose
+        yield "no micro-step of the first step has several forwards"
+    if "log-probabilities" in first.rounded:
+        yield "log-probabilities are rounded to bfloat16"
+    # Those of parameters in bfloat16 have no more digits, and neither has a single backward under autocast
+    if "gradients" in first.rounded and cell.precision != "bf16 weights" and cell.processes > 1:
+        yield "gradients are rounded to bfloat16"
+
+
+def distances(cell: Cell, outcomes: list[Outcome]) -> list[float]:
+    """Of the gradient of every optimizer step from the oracle's."""
+    first, model, steps = outcomes[0], oracle_model(cell), steps_of(outcomes)
+    remember(model, first.before[0], [group for groups in steps for group in groups])
+    rows = zip(first.before, first.gradients, steps, strict=True)
+    return [distance(gradient, correct_gradient(model, before, groups)) for before, gradient, groups in rows]
+
+
+def steps_of(outcomes: list[Outcome]) -> list[Groups]:
+    """The groups of both optimizer steps."""
+    prompts = [prompt for outcome in outcomes for prompt in outcome.prompts]
+    groups = [group_of(prompt) for prompt in prompts[:: run.GROUP]]
+    return [groups[: len(groups) // 2], groups[len(groups) // 2 :]]
+
+
+def group_of(prompt: str) -> list[Sample]:
+    completions = [fixed_completion(prompt, index) for index in range(run.GROUP)]
+    rewards = run.rewards_of([prompt] * run.GROUP, completions)
+    labels = [math.nan if reward is None else reward for reward in rewards]
+    ids = tiny_tokenizer()(prompt)["input_ids"]
+    rows = zip(completions, labels, strict=True)
+    return [Sample(ids, tokens, [True] * len(tokens), label) for tokens, label in rows]
+
+
+def oracle_model(cell: Cell) -> nn.Module:
+    """The cell's model in float64."""
+    return _oracle_model(cell.parameters, cell.layout == "long RoPE", cell.precision == "bf16 weights")
+
+
+@cache
+def _oracle_model(parameters: str, long_rope: bool, rounded: bool) -> nn.Module:
+    model = run.starting_model(long_rope, rounded)
+    if parameters == "LoRA":
+        model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    return model.double().eval()
+
+
+@torch.no_grad()
+def remember(model: nn.Module, policy: Tensors, groups: Groups) -> None:
+    """Log-probabilities under the policy that generated."""
+    model.load_state_dict(policy, strict=False)
+    for sample in (sample for group in groups for sample in group):
+        sample.old = forward(model, sample, temperature=1.0)[0]
+
+
+def correct_gradient(model: nn.Module, policy: Tensors, groups: Groups) -> Tensors:
+    """Of the objective over these groups."""
+    model.load_state_dict(policy, strict=False)
+    return gradient_of(model, StepOracle(model, groups, Terms(), entropy_weight=0.0).loss)
+
+
+def gradient_of(model: nn.Module, loss: torch.Tensor) -> Tensors:
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
+
+
+def distance(found: Tensors, expected: Tensors) -> float:
+    """Length of the difference over that of the expected."""
+    assert found.keys() == expected.keys()
+    return length({name: found[name] - expected[name] for name in expected}) / length(expected)
+
+
+def length(gradient: Tensors) -> float:
+    return math.sqrt(sum(part.double().square().sum().item() for part in gradient.values()))
