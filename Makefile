@@ -16,7 +16,7 @@ TEST_ENV = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=fals
 	HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-vllm settings mutants lint format docs clean
+.PHONY: help quickstart test test-vllm test-gpu settings mutants lint format docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKER
 
 test-vllm: $(VLLM_VENV)/.vllm ## Run the tests with the real vLLM, on CPUs, in an environment of its own (Linux, x86-64)
 	$(TEST_ENV) $(VLLM_VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) tests_vllm
+
+test-gpu: $(VENV)/.dev ## Run the tests for a machine with GPUs; numbers go to GPU_REPORT, default gpu-report.json
+	TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest $(PYTEST_ARGS) tests_gpu
 
 settings: $(VENV)/.dev ## Compare gradients under every combination of settings, and write docs/settings.md
 	$(TEST_ENV) $(VENV)/bin/python -m tests.settings --report docs/settings.md
@@ -52,7 +55,7 @@ docs: $(VENV)/.dev ## Write docs/config.md and the options of `--help` anew, and
 
 clean: ## Remove what the targets above created
 	rm -rf $(VENV) $(VLLM_VENV) models runs build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find trl_real recipes comparison tests tests_vllm -name __pycache__ -type d -prune -exec rm -rf {} +
+	find trl_real recipes comparison tests tests_gpu tests_vllm -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created $(VLLM_VENV)/.created: %/.created:
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

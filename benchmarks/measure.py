@@ -1,12 +1,21 @@
-"""What is measured of a training run: seconds per generation, tokens computed, peak memory. No trainer in here."""
+"""
+What is measured of a training run: seconds per generation, tokens computed, peak memory. No trainer in here.
 
+Memory is PyTorch's own count on a GPU, else what this process has resident (Linux). There the C library should give
+freed blocks back at once (`GIVE_BACK`), so that the peak is that of live tensors.
+"""
+
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
-from trl_real.rehearsal.peak import peak, reset_peak
+
+# For the environment of a process that is measured: blocks of 64 kB or more go back to the system when they are freed
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
 def now() -> float:
@@ -14,6 +23,30 @@ def now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def reset_peak() -> int:
+    """Starts a new peak of memory; bytes in use now."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins at what is resident now
+    return in_use()
+
+
+def in_use() -> int:
+    """Bytes in use now."""
+    return torch.cuda.memory_allocated() if torch.cuda.is_available() else _resident("VmRSS")
+
+
+def peak() -> int:
+    """Bytes in use at the peak."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident("VmHWM")
+
+
+def _resident(name: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", status)[1])
 
 
 class Clock(TrainerCallback):

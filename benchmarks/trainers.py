@@ -56,7 +56,7 @@ def build_config(method: str, setting: Setting, steps: int, fields: dict[str, An
             f"--rollouts {setting.rollouts} --batch {setting.batch}: {steps} optimizer steps cannot share "
             f"{setting.rollouts / setting.batch:g} micro-steps. Make --rollouts a multiple of {setting.batch * steps}."
         )
-    return config_class(
+    defaults = dict(
         output_dir=tempfile.gettempdir(),  # nothing is saved
         per_device_train_batch_size=setting.batch,
         gradient_accumulation_steps=per_generation // steps,
@@ -70,8 +70,8 @@ def build_config(method: str, setting: Setting, steps: int, fields: dict[str, An
         report_to="none",
         save_strategy="no",
         logging_strategy="no",
-        **(own | fields),
     )
+    return config_class(**defaults | own | fields)
 
 
 def build_trainer(

@@ -37,10 +37,10 @@ from statistics import median
 from typing import Any
 
 from fixed_rollouts import MIXES, Rollouts, Setting, about
+from measure import GIVE_BACK
 from trainers import Limit, UpdatePhase, in_turn, peak_bytes
 from transformers import HfArgumentParser
 
-from trl_real.rehearsal.peak import GIVE_BACK
 from trl_real.step.layouts import share_prompts
 
 

@@ -63,6 +63,13 @@ def test_the_peak_of_memory_is_that_of_both_trainers(run, tmp_path):
     assert all(peak > 0 for peak in json.loads(output.read_text())[0]["peak_bytes"].values())
 
 
+def test_the_estimates_of_recorded_peaks_are_those_of_the_docs(run):
+    rows = run("memory", "--read", str(ROOT / "docs/results/memory.json"))
+    page = (ROOT / "docs/guides/memory.md").read_text("utf-8")
+    shown = [row for row in rows if f"| {' | '.join(row)} |" in page]
+    assert len(rows) == 36 and shown == [row for row in rows if row[0] == "51e6"]
+
+
 def test_plans_of_ten_thousand_rollouts_are_quick_and_even(run):
     rows = run("overhead")
     assert len(rows) == 18

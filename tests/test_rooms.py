@@ -30,10 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"objective", "metrics"},
     "evaluation": {"objective", "verifier", "rewards", "data"},
     "recipe": {"objective", "spelling", "rewards", "data", "validation", "trainer", "evaluation"},
-    "rehearsal": {"contract", "step", "trainer", "recipe"},
     "cli": {
         *(
             "contract",
+            "compat",
             "spelling",
             "data",
             "rewards",
@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
             "figures",
             "evaluation",
             "recipe",
-            "rehearsal",
+            "step",
             "version",
         ),
     },

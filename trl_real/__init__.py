@@ -28,7 +28,6 @@ The folders, from the ground up (each may import those above it in this list, `t
     figures/                  logs -> pictures
     evaluation/               models -> answers (on Inspect AI) -> verdicts -> tables
     recipe/                   a YAML file -> options, batch, inputs, checks, plan of a run
-    rehearsal/                what a run does, tried on this machine: `trl-real doctor --gpu`
     cli/                      the command `trl-real`: train, evaluate, figures, data, recipes, doctor
 """
 

@@ -14,6 +14,7 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 from transformers.trainer_utils import rotate_checkpoints  # noqa: E402
 from transformers.utils.generic import is_flash_attention_requested  # noqa: E402
 from trl.trainer.utils import (  # noqa: E402
+    add_fused_lm_head,
     get_callable_name,
     get_config_model_id,
     is_async_callable,
@@ -26,6 +27,7 @@ from trl.trainer.utils import (  # noqa: E402
 
 
 __all__ = [
+    "add_fused_lm_head",
     "get_callable_name",
     "get_config_model_id",
     "is_async_callable",

@@ -1,4 +1,4 @@
-"""The command trl-real: its help, its recipes, its doctor, and the words that go to the launcher."""
+"""The command trl-real: its help, its recipes, and the words that go to the launcher."""
 
 import dataclasses
 import json
@@ -13,9 +13,9 @@ import yaml
 from accelerate.commands.launch import launch_command_parser
 from trl import ModelConfig, TrlParser
 
-from tests.support.scripts import ROOT, write_recipe
+from tests.support.scripts import ROOT
 from trl_real import REALConfig
-from trl_real.cli import doctor, main
+from trl_real.cli import main
 from trl_real.cli.commands import COMMANDS
 from trl_real.cli.launch import BOTH, accelerate_words, split_launch
 from trl_real.cli.overview import answered
@@ -171,24 +171,3 @@ def test_a_file_of_ones_own_prevails_over_the_one_of_the_package(
     assert find_shipped("someone/data", ROOT) == "someone/data"
     (tmp_path / name).mkdir(parents=True)
     assert find_shipped(name, ROOT) == name
-
-
-def test_the_doctor_says_what_each_recipe_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    [lack] = doctor.recipe_lacks(RECIPES / "quickstart.yaml")
-    assert "trl-real recipes model" in lack
-    assert doctor.recipe_lacks(write_recipe(tmp_path)) == []
-    (tmp_path / "wrong.yaml").write_text("tua: 1")
-    assert "Did you mean `tau`" in doctor.recipe_lacks(tmp_path / "wrong.yaml")[0]
-
-
-def test_the_doctor_ends_with_an_error_only_if_something_essential_is_broken(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    printed = run(capsys, "doctor")
-    assert all(path.stem in printed for path in recipe_paths(RECIPES))
-    versions = doctor.metadata.version
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "0.1" if name == "peft" else versions(name))
-    with pytest.raises(SystemExit, match="broken: a package"):
-        main(["doctor"])
-    assert "peft 0.1 does not fit: pip install 'peft>=" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from pathlib import Path
 from trl import GRPOConfig, GRPOTrainer
 
 from trl_real import REALConfig, REALTrainer, compat
-from trl_real.contract.clauses import Has, Lacks, Overrides, Source, Spells, Takes
+from trl_real.contract.clauses import Behaves, Has, Lacks, Overrides, Source, Spells, Takes
 from trl_real.contract.table import CONFIG, CONTRACT, TRAINER
 from trl_real.step.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
 from trl_real.validation.trainer import ValidatingTrainer
@@ -108,7 +108,7 @@ def test_the_table_has_the_options_of_real() -> None:
 
 
 def test_the_table_has_what_compat_imports_and_no_more() -> None:
-    functions = {clause.where for clause in CONTRACT if isinstance(clause, Takes)}
+    functions = {clause.where for clause in CONTRACT if isinstance(clause, Behaves | Takes)}
     assert {name.partition(":")[2] for name in functions if not name.startswith(TRAINER)} == set(compat.__all__)
     for name in functions:
         module, _, function = name.partition(":")

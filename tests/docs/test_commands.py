@@ -25,6 +25,7 @@ from comparison.compare import read_arguments
 from tests.docs.pages import PAGES, ROOT, blocks, commands, words
 from trl_real import REALConfig
 from trl_real.cli.data import parse as parse_data
+from trl_real.cli.doctor import parse as parse_doctor
 from trl_real.cli.figures import parse as parse_figures
 from trl_real.cli.recipes import parse as parse_recipes
 from trl_real.evaluation.options import EvaluationArguments
@@ -87,7 +88,7 @@ def check_installed(arguments: list[str], folder: Path) -> None:
         "recipes": check_recipes,
         "figures": lambda arguments, _: parse_figures(arguments),
         "data": lambda arguments, _: parse_data(arguments),
-        "doctor": lambda arguments, _: [] == arguments,
+        "doctor": lambda arguments, _: parse_doctor(arguments),
     }
     checks[verb](rest, folder)
 

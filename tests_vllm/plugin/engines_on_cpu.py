@@ -14,8 +14,16 @@ import torch
 
 def register() -> None:
     """Called by vLLM; more than once in a process."""
-    import engines_gloo
     import engines_probe
+
+    if not torch.cuda.is_available():
+        do_as_a_gpu_does()
+    if os.environ.get("ENGINES_PROBE"):
+        engines_probe.watch()
+
+
+def do_as_a_gpu_does() -> None:
+    import engines_gloo
     from vllm.model_executor.layers import utils
     from vllm.platforms.cpu import CpuPlatform
 
@@ -26,8 +34,6 @@ def register() -> None:
     engines_gloo.register()
     if os.environ.get("ENGINES_SLEEP"):
         lose_weights_in_sleep()
-    if os.environ.get("ENGINES_PROBE"):
-        engines_probe.watch()
 
 
 def plain_product(layer: torch.nn.Module, remove_weight: bool) -> None:

@@ -24,7 +24,7 @@ def copy_of_model(generation: Any) -> torch.nn.Module:
     """
     model, adapted = generation.model, is_peft_model(generation.model)
     base = model.get_base_model() if adapted else model
-    fresh = type(base)(copy.deepcopy(base.config)).to(base.dtype)
+    fresh = type(base)(copy.deepcopy(base.config)).to(base.device, base.dtype)
     if adapted:
         fresh = get_peft_model(fresh, copy.deepcopy(model.peft_config["default"]))
     with generation._dist.gather_params(list(model.parameters())):
@@ -38,8 +38,8 @@ def copy_of_model(generation: Any) -> torch.nn.Module:
 def training_logps(model: torch.nn.Module, rows: list[list[int]], temperature: float) -> torch.Tensor:
     """Log-probabilities (N, T - 1) of the tokens of N rows after their first, all in one forward."""
     longest = max(map(len, rows))
-    padded = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    padded = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=model.device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=model.device)
     logits = model(input_ids=padded, attention_mask=mask).logits.float() / temperature
     return logits[:, :-1].log_softmax(-1).gather(-1, padded[:, 1:, None])[..., 0]
 

@@ -1,9 +1,9 @@
 """
-`trl-real doctor`: what is installed, what works, and what each recipe would lack on this machine; with `--gpu`, a
-rehearsal of what a run does.
+`trl-real doctor`: what is installed, what works, and what each recipe would lack on this machine; with `--gpu`,
+whether it computes packed rows and shared prompts of a model correctly.
 
-In: nothing. Out: text, and exit code 1 if something that every run needs is broken, or a check of the rehearsal
-failed. Left out: mending it.
+In: nothing, or a model. Out: text, and exit code 1 if something that every run needs is broken, or a layout is not
+computed correctly. Left out: mending it.
 """
 
 import argparse
@@ -17,12 +17,23 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from ..recipe.shipped import recipe_paths, recipes_folder
-from ..rehearsal.machine import accelerators, is_installed
 from .problems import INSTALL
 from .recipes import DEFAULT_MODEL
 
 
 PROJECT = "trl-real"
+FURTHER = [
+    "trl-real doctor --gpu --model_name_or_path MODEL: packed rows and shared prompts of your model, in bfloat16",
+    "make test-gpu: what a training needs of GPUs, in a checkout of the repository",
+]
+
+
+def is_installed(name: str) -> bool:
+    """Whether a package is there, in whatever version."""
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def check_requirement(requirement: Requirement) -> tuple[str, bool]:
@@ -57,6 +68,17 @@ def find_broken() -> list[str]:
     except Exception as error:  # whatever a broken installation raises is the answer
         return [f"{type(error).__name__}: {error}"]
     return broken
+
+
+def accelerators() -> list[str]:
+    """A line for each GPU with its memory in GiB, or one for what is there instead."""
+    import torch
+
+    if torch.cuda.is_available():
+        devices = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+        return [f"{device.name}, {device.total_memory / 2**30:.0f} GiB" for device in devices]
+    count = torch.accelerator.device_count()
+    return [f"{count} x {torch.accelerator.current_accelerator()}" if count else f"none; {os.cpu_count()} CPU cores"]
 
 
 def recipe_lacks(path: Path) -> list[str]:
@@ -103,60 +125,59 @@ def _check_packages() -> bool:
     _say("packages", [*lines, *(line for line, _ in checked)])
     lines = []
     for extra in extras:
-        lacking = [each.name for each in requirements(extra=extra) if not check_requirement(each)[1]]
+        lacking = dict.fromkeys(each.name for each in requirements(extra=extra) if not check_requirement(each)[1])
         advice = f"lacks {', '.join(lacking)}: pip install '{PROJECT}[{extra}]'"
         lines.append(f"{extra}: {advice if lacking else 'there'}")
     _say("extras", lines)
     return all(is_there for _, is_there in checked)
 
 
-def rehearse(output: Path, minutes: float) -> None:
-    """Runs the rehearsal, a line for each check when it has ended, and writes all of it to a file."""
-    from ..rehearsal.outcome import FAILED, Outcome
-    from ..rehearsal.report import line, title, write_report
-    from ..rehearsal.running import rehearse
+def _try_layouts(model: str | None, attention: str | None) -> None:
+    from .layout_trial import load, try_layouts
 
-    outcomes: dict[str, Outcome] = {}
-    print(title(minutes))
-    for check, outcome in rehearse(minutes):
-        outcomes[check.name] = outcome
-        print(line(check, outcome), flush=True)
-        write_report(output, outcomes)
-    print(f"\nWrote {output}, to attach to a report.")
-    failed = [name for name, outcome in outcomes.items() if outcome.verdict == FAILED]
-    if failed:
-        raise SystemExit(f"failed: {', '.join(failed)}; {output} has the last lines of each.")
+    try:
+        trial = try_layouts(load(model, attention))
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    _say("device", ["cpu: there is no GPU, so this says nothing about one" if trial.device == "cpu" else trial.device])
+    gaps = [
+        f"{name}: {gap:.1e} nats from padded rows (rounding: {usual:.1e})" for name, (gap, usual) in trial.gaps.items()
+    ]
+    _say(f"layout of {model or 'a tiny random model'} in bfloat16", [trial.layout, *gaps])
+    if not trial.confirmed:
+        raise SystemExit("failed: a layout is computed incorrectly here; a training that finds it pads its rows.")
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The words of `trl-real doctor`."""
+    description = "What is installed, what works, and what each recipe would lack here. Exit code 1: see `broken`."
+    parser = argparse.ArgumentParser("trl-real doctor", description=description)
+    gpu_help = "instead compare a model's packed rows and shared prompts with padded rows; exit code 1 if they differ"
+    parser.add_argument("--gpu", action="store_true", help=gpu_help)
+    parser.add_argument("--model_name_or_path", help="with --gpu: a folder or a hub id (default: a tiny random model)")
+    parser.add_argument("--attn_implementation", help="with --gpu: its attention, such as flash_attention_2")
+    asked = parser.parse_args(words)
+    if (asked.model_name_or_path or asked.attn_implementation) and not asked.gpu:
+        parser.error("only --gpu reads --model_name_or_path and --attn_implementation: write it, too.")
+    return asked
 
 
 def main(words: list[str]) -> None:
     """Runs `trl-real doctor`."""
-    description = "What is installed, what works, and what each recipe would lack here. Exit code 1: see `broken`."
-    parser = argparse.ArgumentParser("trl-real doctor", description=description)
-    parser.add_argument(
-        "--gpu",
-        action="store_true",
-        help="rehearse a run instead: GPUs, attention, vLLM, ZeRO-3, checkpoints, memory; "
-        "exit code 1 if a check failed",
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("rehearsal.json"), help="with --gpu: the file for what it found"
-    )
-    parser.add_argument(
-        "--minutes", type=float, default=10.0, help="with --gpu: for all checks; on a busy machine take more"
-    )
-    asked = parser.parse_args(words)
+    asked = parse(words)
     if asked.gpu:
-        rehearse(asked.output, asked.minutes)
+        _try_layouts(asked.model_name_or_path, asked.attn_implementation)
         return
     are_there = _check_packages()
     broken = find_broken()
     _say("contract with TRL", broken or ["holds"])
     if broken:
         raise SystemExit("broken: no recipe can run; see above.")
-    _say("accelerators", list(accelerators()))
+    _say("accelerators", accelerators())
     alike: dict[str, list[str]] = {}
     for path in recipe_paths(recipes_folder()):
         alike.setdefault("\n    ".join(recipe_lacks(path)) or "nothing is lacking", []).append(path.stem)
     _say("recipes", [f"{', '.join(names)}:\n    {lacks}" for lacks, names in alike.items()])
+    _say("further checks", FURTHER)
     if not are_there:
         raise SystemExit("broken: a package that every run needs is missing or does not fit; see above.")
