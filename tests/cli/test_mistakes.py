@@ -85,7 +85,7 @@ MISTAKES = {
     "train R --reward_funcs first_integer_reward": "reward_funcs: .*needs a column `answer`.* answer_column",
     "train R --reward_funcs accuracy_reward": "reward_funcs: accuracy_reward reads messages.* set prompt_format: chat",
     "train R --reward_funcs tests.support.scripts.first_word_is_even think_format_reward --prompt_format chat": (
-        "`label_reward_func`: there are 2 reward functions .*Either name the one that decides"
+        "`label_reward_func`: there are 2 reward functions .*the function that checks the answer"
     ),
     "train R --label_reward_func even": "`label_reward_func` must name one .*'first_word_is_even'., got 'even'",
     "train R --label_threshold high": "label_threshold: invalid float value: 'high'",
@@ -99,8 +99,8 @@ MISTAKES = {
     "train R --epsilon 0.3": "epsilon: has no effect in REAL.* Leave it out",
     "train R --top_entropy_quantile 0.2": "REAL does not support `top_entropy_quantile=0.2`.* Write top_ent",
     "train R --num_generations 1": "`num_generations` must be 2 or more, got 1: .*Write num_generations=8",
-    "train R --num_generations 5": "`per_device_eval_batch_size`: 32 .* Write per_device_eval_batch_size=35",
-    "train R --per_device_train_batch_size 3": "`generation_batch_size`: 6 .*num_generations=4. Write numbers",
+    "train R --num_generations 5": "`steps_per_gen.* of 32 .* Write .*per_device_eval_batch_size=35",
+    "train R --per_device_train_batch_size 3": "`steps_per_gen.* of 6 .*=4. Write gradient_.*=4, steps_.*=8",
     "train R --per_device_train_batch_size 0": "`per_device_train_batch_size` must be 1 or more, got 0",
     "train R --gradient_accumulation_steps 2 --steps_per_generation 3": "`steps_per_generation` .3.*Write",
     "train R --prompts_per_step 4": "prompts_per_step: set prompts_per_generation too, or neither",
@@ -115,7 +115,7 @@ MISTAKES = {
     "train R --report_to comet_ml": "report_to: comet_ml is not installed. Run `pip install comet-ml`, or write",
     "train --config quickstart --accelerate_config": "accelerate_config: name one. Write ddp, ",
     # the other commands
-    "evaluate --benchmarks aime": "benchmarks: aime is none of aime24, .*Did you mean",
+    "evaluate --models nowhere --benchmarks aime": "benchmarks: aime is none of aime24, .*Did you mean",
     "evaluate --benchmarks answers.jsonl": "models: name at least one",
     "evaluate --config quikstart": "config: there is no file quikstart.* Did you mean `quickstart.yaml`",
     "evaluate --report --output nowhere": "output: there are no samples in nowhere",

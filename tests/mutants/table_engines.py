@@ -50,7 +50,7 @@ MUTANTS = [
         "a layer that calls PyTorch's checkpointing by itself is not reentrant",
         '.get("use_reentrant", True)',
         '.get("use_reentrant", False)',
-        f"{REENTRANT} -k whoever",
+        f"{REENTRANT} -k by_itself",
     ),
     engines(
         "DDP needs no backward for each forward",
@@ -107,6 +107,12 @@ MUTANTS = [
         "if policy == MixedPrecisionPolicy(low, reduce_dtype=low, output_dtype=low):",
         "if isinstance(policy, MixedPrecisionPolicy):",
         f"{FSDP} -k another_policy",
+    ),
+    engines(
+        "FSDP2 never gathers a head that is not trained",
+        "if isinstance(head, FSDPModule):",
+        "if False:",
+        "tests/trainer/test_fsdp.py -k 'bf16 or bfloat16'",
     ),
     # vLLM
     engines(

@@ -203,6 +203,12 @@ MUTANTS = [
         "return loss(last)",
         REENTRANT,
     ),
+    step(
+        "a balance loss without a gradient is trained on",
+        "if torch.is_grad_enabled() and not captured[0][-1].requires_grad and",
+        "if False and",
+        f"{REENTRANT} -k refused",
+    ),
     # terms
     step(
         "KL arguments swapped",

@@ -1,7 +1,7 @@
 """Mutants of trl_real/trainer."""
 
 from .mutant import Mutant
-from .table_step import oracle
+from .table_step import REENTRANT, oracle
 
 
 RESUME = "tests/drop_in/test_resume.py"
@@ -55,6 +55,19 @@ MUTANTS = [
         'return callable(self.loss_type) or (isinstance(self.loss_type, str) and ":" in self.loss_type)',
         "return callable(self.loss_type)",
         "tests/trainer/test_own_objective.py -k would_be_seen",
+    ),
+    # reentrant checkpointing
+    trainer(
+        "DDP looks for unused parameters under reentrant checkpointing",
+        "args.ddp_find_unused_parameters = False",
+        "pass",
+        REENTRANT,
+    ),
+    trainer(
+        "TRL does not hear of reentrant checkpointing by its present name",
+        'vars(args)["activation_checkpointing_kwargs"] = args.gradient_checkpointing_kwargs',
+        "pass",
+        REENTRANT,
     ),
     # entropy controller
     trainer(

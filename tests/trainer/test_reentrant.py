@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from peft import LoraConfig, get_peft_model
+from torch import nn
 
 from tests.support.cuts import train_cut, trainer_for
 from tests.support.tiny import tiny_model
@@ -104,6 +105,12 @@ def test_the_model_says_whether_it_is_reentrant_whoever_asked_for_it(adapter: bo
     model.gradient_checkpointing_enable(dict(use_reentrant=True))
     model.gradient_checkpointing_disable()
     assert not is_reentrant(model)
+
+
+def test_a_layer_that_calls_pytorchs_checkpointing_by_itself_is_reentrant_as_that_is_by_default() -> None:
+    layer = nn.Linear(1, 1)
+    layer.gradient_checkpointing = True
+    assert is_reentrant(layer)
 
 
 def test_a_balance_loss_that_has_no_gradient_is_refused() -> None:
