@@ -112,7 +112,7 @@ MUTANTS = [
         "FSDP2 never gathers a head that is not trained",
         "if isinstance(head, FSDPModule):",
         "if False:",
-        "tests/trainer/test_fsdp.py -k 'bf16 or bfloat16'",
+        "tests/settings",
     ),
     # vLLM
     engines(
