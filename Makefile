@@ -12,7 +12,9 @@ SAMPLE ?=
 
 # One thread per process: the test workers, and the two processes of a distributed test, share the cores.
 # Offline and without a GPU, so that a test sees the same machine everywhere.
-TEST_ENV = OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false \
+# glibc keeps the memory that tensors give back, rather than returning and faulting it in again.
+MALLOC = MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000
+TEST_ENV = $(MALLOC) OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE TOKENIZERS_PARALLELISM=false \
 	HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ help: ## Show this list
 
 quickstart: $(VENV)/.quickstart ## Train SmolLM2-135M with REAL on arithmetic, on a CPU, in about ten minutes
 	$(VENV)/bin/python recipes/smollm2.py
-	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python recipes/train.py --config quickstart.yaml
+	$(MALLOC) OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python recipes/train.py --config quickstart.yaml
 
 test: $(VENV)/.dev ## Run all tests (make test PYTEST_ARGS="-k objective" WORKERS=4)
 	$(TEST_ENV) $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
