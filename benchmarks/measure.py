@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 
 # For the environment of a process that is measured: blocks of 64 kB or more go back to the system when they are freed
-GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+GIVE_BACK = {"MALLOC_MMAP_MAX_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
 def now() -> float:

@@ -23,8 +23,8 @@ def run(monkeypatch, capsys) -> Callable[..., list[list[str]]]:
     def run(name: str, *arguments: str) -> list[list[str]]:
         monkeypatch.syspath_prepend(ROOT / "benchmarks")
         monkeypatch.setattr(sys, "argv", [name, *arguments])
-        monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "")  # restored afterwards
-        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "")
+        for variable in ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+            monkeypatch.setenv(variable, "")  # restored afterwards
         importlib.import_module(name).main()
         lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
