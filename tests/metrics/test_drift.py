@@ -57,9 +57,18 @@ def test_the_size_of_a_score_counts_labelled_rollouts_alone():
     assert (total, count) == ("abs_scores", "labelled")
 
 
-@pytest.mark.parametrize(("rate", "clip", "warned"), [(0.3, None, True), (1e-5, None, False), (0.3, 0.02, False)])
-def test_a_training_that_overshoots_is_told_so(rate, clip, warned, caplog):
-    options = dict(learning_rate=rate, num_iterations=4, score_clip=clip)
+@pytest.mark.parametrize(
+    ("rate", "loss", "warned"),
+    [
+        (0.3, {}, True),
+        (1e-5, {}, False),
+        (0.3, dict(score_clip=0.02), False),
+        (0.3, dict(loss_type="docs.examples.own_objective:all_pairs"), False),
+    ],
+)
+def test_a_training_that_overshoots_is_told_so(rate, loss, warned, caplog):
+    """With a clip it may, and of a loss of one's own the limits are not known."""
+    options = dict(learning_rate=rate, num_iterations=4) | loss
     torch.manual_seed(0)
     with caplog.at_level(logging.WARNING):
         trainer_for(dict(batch=16, steps=4, max_steps=48, options=options)).train()

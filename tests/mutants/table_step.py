@@ -40,6 +40,12 @@ MUTANTS = [
         "1",
         "tests/step/test_rollouts.py",
     ),
+    step(
+        "the key of a prompt depends on its padding",
+        "_key(prompts[index, width - prompt :])",
+        "_key(prompts[index])",
+        "tests/step/test_rollouts.py",
+    ),
     # planning
     step(
         "rollouts without gradient are run",
@@ -133,6 +139,12 @@ MUTANTS = [
         "with without_checkpointing(self.forwards.policy):\n            plan",
         "if True:\n            plan",
         "tests/engines/test_checkpointing.py -k without_it",
+    ),
+    step(
+        "an evaluation does not compare with the reference",
+        "            self.planner.remember_reference(part)\n",
+        "            pass\n",
+        oracle("evaluation and adapter"),
     ),
     # loss
     step(

@@ -56,6 +56,12 @@ MUTANTS = [
         "return callable(self.loss_type)",
         "tests/trainer/test_own_objective.py -k would_be_seen",
     ),
+    trainer(
+        "the warning of drift has its limits for a loss of one's own",
+        " and args.loss_type in LOSS_TYPES",
+        "",
+        "tests/metrics/test_drift.py -k told_so",
+    ),
     # reentrant checkpointing
     trainer(
         "DDP looks for unused parameters under reentrant checkpointing",
@@ -95,7 +101,13 @@ MUTANTS = [
         oracle("adaptive"),
     ),
     trainer("the bonus waits for ever", "trainer._last_world_entropy = entropy", "pass", oracle("adaptive")),
-    # generations
+    # generations and evaluations
+    trainer(
+        "an evaluation counts what a failed one left",
+        "self._phase.start_evaluation()",
+        "pass",
+        "tests/validation/test_validation.py -k failed_leaves",
+    ),
     trainer(
         "a generation is used once",
         "% (self.args.steps_per_generation * self.num_iterations) == 0",

@@ -52,6 +52,15 @@ def test_rollouts_are_the_rows_without_their_padding():
     assert third.completion_ids.tolist() == [31] and third.mask.tolist() == [0]  # one position, which counts nowhere
 
 
+def test_the_key_of_a_prompt_is_that_of_its_tokens_alone():
+    """Every process pads to its own width."""
+    wider = trl_batch()
+    for name in ("prompt_ids", "prompt_mask", "token_type_ids"):
+        wider[name] = torch.nn.functional.pad(wider[name], (1, 0))
+    keys = [rollout.prompt_key for rollout in unpad(trl_batch(), first_row=0)]
+    assert [rollout.prompt_key for rollout in unpad(wider, first_row=0)] == keys and len(set(keys)) == 3
+
+
 def test_a_truncated_completion_keeps_the_places_of_its_images():
     """Tools may have put images into it, and the model wants as many places for them as there are images."""
     source = trl_batch() | dict(num_images=[0, 0, 1], pixel_values=torch.ones(1, 3, 4, 4))
