@@ -138,4 +138,4 @@ def test_arguments_of_the_users_own_reach_the_server(folder: Path, tmp_path: Pat
     command = words(folder, tmp_path / "vllm", "vllm", "--limit", "1")
     code, said = run_to_end(command, tmp_path, PYTHONPATH=path, **memory)
     assert code == 1
-    assert re.search("error: .*vllm serve .*gpu.memory.utilization.*the same command goes on", said, flags=re.DOTALL)
+    assert re.search("error: .*vllm serve .*gpu.memory.utilization.*the same command resumes", said, flags=re.DOTALL)

@@ -283,7 +283,7 @@ def test_a_server_is_asked_by_its_interface_and_its_thoughts_count(folder: Path,
 
 
 def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_when_there_is_room(folder: Path, tmp_path: Path) -> None:
-    with longest_file(150_000), pytest.raises(SystemExit, match="error: .*All that is done is kept in .*goes on"):
+    with longest_file(150_000), pytest.raises(SystemExit, match="error: .*Finished samples are kept in .*resumes"):
         script.main(words(folder, tmp_path))
     assert not (tmp_path / "table.md").exists()
     script.main(words(folder, tmp_path))
@@ -377,5 +377,5 @@ def test_a_report_names_what_it_does_not_have(evaluated: Path) -> None:
 def test_weights_that_cannot_be_read_are_named(folder: Path, tmp_path: Path) -> None:
     tiny_model().config.save_pretrained(tmp_path / "model")
     math_tokenizer().save_pretrained(tmp_path / "model")
-    with pytest.raises(SystemExit, match="error: models: cannot load .*model: .*the same command goes on"):
+    with pytest.raises(SystemExit, match="error: models: cannot load .*model: .*the same command resumes"):
         script.main([*words(folder, tmp_path / "out"), "--models", str(tmp_path / "model")])

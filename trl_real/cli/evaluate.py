@@ -9,7 +9,7 @@ and `recipes/evaluate.py`.
     trl-real evaluate --report --output runs/eval --view  # every prompt, answer and verdict, in a browser
 
 In: models and problems. Out, in `output`: the logs of Inspect AI, `table.md`, and `results.json`. The same command
-goes on where it was stopped. Left out: sampling (`trl_real.evaluation.running`).
+resumes a stopped run. Left out: sampling (`trl_real.evaluation.running`).
 """
 
 import os
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:
-        raise SystemExit("Stopped. All that is done is kept; the same command goes on.") from None
+        raise SystemExit("Stopped. Finished samples are kept; the same command resumes.") from None
     print(f"{text}\nWrote {arguments.output}/table.md and results.json")
     if arguments.view:
         from inspect_ai import view

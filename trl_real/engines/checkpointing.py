@@ -2,7 +2,7 @@
 Forwards without a gradient run without gradient checkpointing.
 
 In: a model. Out: the same, with its layers' switches off for a while. TRL has a context for it that lets Transformers
-enable checkpointing anew at every exit; each time the embedding gets one more forward hook, which is never removed.
+enable checkpointing again at every exit; each time the embedding gets one more forward hook, which is never removed.
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,5 @@
 """
-From the options to finished logs. Inspect samples, judges, logs, and goes on where a former run stopped.
+From the options to finished logs. Inspect samples, judges, logs, and resumes a stopped run.
 
 In: options, perhaps what a recipe holds out. Out: for each model and set a log. What can fail before a weight is read
 fails first. Left out: the tasks (`tasks.py`), and what the logs say (`results.py`).
@@ -143,7 +143,7 @@ def run(load: Callable[[], Model], tasks: list[Task], backend: str, arguments: E
     """A finished log for each task; `ValueError` if a sample failed."""
     batch = arguments.batch_size or (BATCH_SIZE if backend == "transformers" else SERVED_AT_A_TIME)
     connections = 2 * batch if backend == "transformers" else batch
-    kept = f"All that is done is kept in {arguments.output}; the same command goes on."
+    kept = f"Finished samples are kept in {arguments.output}; the same command resumes."
     model = load()
     try:
         done, logs = eval_set(
