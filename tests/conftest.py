@@ -4,6 +4,7 @@ come first, so that no process ends with one alone.
 """
 
 import gc
+import logging
 import os
 from collections.abc import Iterator
 
@@ -38,3 +39,13 @@ def same_compiler() -> Iterator[None]:
     for name in names:
         os.environ.pop(name, None)
     os.environ |= before
+
+
+@pytest.fixture(autouse=True, scope="module")
+def same_logging() -> Iterator[None]:
+    """Inspect sets the root logger to errors only, and the files that follow in a process look for warnings."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
