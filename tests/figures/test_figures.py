@@ -33,7 +33,7 @@ def example_log(steps: int, gain: float = 0.5) -> list[dict[str, Any]]:
         done = step / steps
         log.append({"step": step, "entropy": 2 - done} | example_counts(step))
         if step % STEPS_PER_GENERATION == 1:
-            groups = {"groups/all_right": done / 2, "groups/mixed": 0.5, "groups/all_wrong": 0.5 - done / 2}
+            groups = {"groups/all_correct": done / 2, "groups/mixed": 0.5, "groups/all_incorrect": 0.5 - done / 2}
             log[-1] |= {"reward": 0.3 + gain * done, "frac_reward_zero_std": 0.5, **groups}
         if step % 8 == 0:
             log.append({"step": step, "eval_reward": 0.3 + gain * done})

@@ -8,12 +8,16 @@ from trl_real.metrics.mixed import GENERATIONS, GROUPS, MixedWatch
 
 
 def shares(**given: float) -> dict[str, float]:
-    return dict.fromkeys(("all_right", "all_wrong", "mixed", "unlabelled"), 0.0) | given
+    return dict.fromkeys(("all_correct", "all_incorrect", "mixed", "unlabelled"), 0.0) | given
 
 
 @pytest.mark.parametrize(
     ("kind", "hint"),
-    [("all_wrong", "label_threshold.*max_completion_length"), ("all_right", "harder"), ("unlabelled", "gave None")],
+    [
+        ("all_incorrect", "label_threshold.*max_completion_length"),
+        ("all_correct", "harder"),
+        ("unlabelled", "gave None"),
+    ],
 )
 def test_generations_without_a_mixed_group_give_one_warning_that_says_what_to_look_at(kind: str, hint: str) -> None:
     watch = MixedWatch()
@@ -25,11 +29,11 @@ def test_generations_without_a_mixed_group_give_one_warning_that_says_what_to_lo
 
 def test_a_mixed_group_starts_the_count_anew() -> None:
     watch = MixedWatch()
-    kinds = [shares(all_wrong=1.0), shares(all_wrong=1.0), shares(all_wrong=0.9, mixed=0.1)] * 5
+    kinds = [shares(all_incorrect=1.0), shares(all_incorrect=1.0), shares(all_incorrect=0.9, mixed=0.1)] * 5
     assert not any(watch.warning(kind, GROUPS) for kind in kinds)
 
 
 def test_a_few_groups_are_too_few_to_say_anything() -> None:
     watch = MixedWatch()
-    said = [bool(watch.warning(shares(all_wrong=1.0), 2)) for _ in range(GROUPS)]
+    said = [bool(watch.warning(shares(all_incorrect=1.0), 2)) for _ in range(GROUPS)]
     assert said.index(True) + 1 == GROUPS // 2

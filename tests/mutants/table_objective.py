@@ -240,5 +240,5 @@ MUTANTS = [
     objective(
         "reward weights are ignored", "(rewards_per_func * reward_weights).nansum", "rewards_per_func.nansum", LABELS
     ),
-    objective("mixed groups count as all right", '"all_right": right & ~wrong', '"all_right": right', LABELS),
+    objective("mixed groups count as all right", '"all_correct": right & ~wrong', '"all_correct": right', LABELS),
 ]

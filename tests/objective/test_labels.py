@@ -93,4 +93,4 @@ def test_labels_of_ones_own_take_rewards_of_any_value():
 def test_shares_of_groups_sum_to_one():
     labels = torch.tensor([[1.0, 1.0, NAN], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0], [NAN, NAN, NAN], [0.0, 1.0, NAN]])
     shares = group_shares(labels)
-    assert shares == pytest.approx({"all_right": 0.2, "all_wrong": 0.2, "mixed": 0.4, "unlabelled": 0.2})
+    assert shares == pytest.approx({"all_correct": 0.2, "all_incorrect": 0.2, "mixed": 0.4, "unlabelled": 0.2})

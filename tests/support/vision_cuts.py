@@ -84,13 +84,13 @@ def decide_on_one_process(target: Path) -> None:
     # TRL's logging would hang; without a mixed group nothing is run but what decides, and rows without images
     args = config(target, shuffle_dataset=False, log_multimodal=False, **options)
     arguments = dict(model=model, processing_class=processor, train_dataset=questions([0, 0, 0, 2]), args=args)
-    run = trainer(target, Sharded, **arguments, reward_funcs=all_wrong, rollout_func=rollout_func)
+    run = trainer(target, Sharded, **arguments, reward_funcs=all_incorrect, rollout_func=rollout_func)
     run.train()
     target.mkdir(exist_ok=True)
     (target / os.environ["RANK"]).write_text(f"{run._phase.choice.packs}: {run._phase.choice.why_padded}", "utf-8")
 
 
-def all_wrong(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
+def all_incorrect(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
     return [0.0] * len(completion_ids)
 
 

@@ -38,15 +38,15 @@ CUT = ("batch", "env_mask", "lora", "moe")
 METRICS = {"loss", "policy_loss", "kl", "kl_old", "entropy", "entropy_coef", "aux_loss", "trained/rollouts"}
 METRICS |= {"scores/abs_mean", "scores/positive_mean", "scores/negative_mean", "weights/mean", "weights/max"}
 METRICS |= {
-    "groups/all_right",
-    "groups/all_wrong",
+    "groups/all_correct",
+    "groups/all_incorrect",
     "groups/mixed",
     "groups/unlabelled",
     "trained/tokens",
     "mismatch/token_mean",
-    "mismatch/token_worst",
+    "mismatch/token_max",
     "mismatch/sequence_mean",
-    "mismatch/sequence_worst",
+    "mismatch/sequence_max",
     "mismatch/dropped",
 }
 
@@ -207,7 +207,7 @@ def generation_metrics(generations: list[list[list[Sample]]], terms: Terms) -> d
     """Mean over the generations that were made in a step."""
     found: dict[str, list[float]] = {}
     for groups in generations:
-        kinds = {"all_right": {1.0}, "all_wrong": {0.0}, "mixed": {0.0, 1.0}, "unlabelled": set()}
+        kinds = {"all_correct": {1.0}, "all_incorrect": {0.0}, "mixed": {0.0, 1.0}, "unlabelled": set()}
         classes = [{sample.label for sample in group if not math.isnan(sample.label)} for group in groups]
         for name, kind in kinds.items():
             found.setdefault(f"groups/{name}", []).append(classes.count(kind) / len(groups))

@@ -86,7 +86,9 @@ def test_every_metric_of_the_glossary_is_logged_and_bounded():
         assert any(name in entry for entry in log), name
     for entry in log:
         shares = [
-            entry[f"groups/{kind}"] for kind in ("all_right", "all_wrong", "mixed", "unlabelled") if "reward" in entry
+            entry[f"groups/{kind}"]
+            for kind in ("all_correct", "all_incorrect", "mixed", "unlabelled")
+            if "reward" in entry
         ]
         assert not shares or sum(shares) == pytest.approx(1)
         assert 0 <= entry.get("weights/mean", 0) <= entry.get("weights/max", 0) <= 1 / 0.5
@@ -210,7 +212,12 @@ def test_steps_without_a_mixed_group_do_not_move_the_weights(reward, batch):
     log = train(trainer)
     assert len(log) == 4 and all(entry["loss"] == 0 and entry["grad_norm"] == 0 for entry in log)
     assert moved(trainer) == 0
-    kind = {none_reward: "unlabelled", nan_reward: "unlabelled", right_reward: "all_right", wrong_reward: "all_wrong"}
+    kind = {
+        none_reward: "unlabelled",
+        nan_reward: "unlabelled",
+        right_reward: "all_correct",
+        wrong_reward: "all_incorrect",
+    }
     assert log[0][f"groups/{kind[reward]}"] == 1 and log[0]["trained/rollouts"] == 0
 
 
@@ -228,7 +235,7 @@ def test_a_step_without_a_mixed_group_still_takes_the_optimizers_step():
     trainer = build(first_generation)
     trainer.add_callback(Snapshots())
     log = train(trainer)
-    assert [entry["loss"] for entry in log[2:]] == [0, 0] and log[2]["groups/all_right"] == 1
+    assert [entry["loss"] for entry in log[2:]] == [0, 0] and log[2]["groups/all_correct"] == 1
     assert (snapshots[3] - snapshots[2]).abs().max() > 1e-4
 
 

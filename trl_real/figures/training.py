@@ -17,9 +17,9 @@ from .style import BLUE, LOOKS, PALE, VERMILLION, say_missing
 
 
 GROUP_SHARES = (
-    ("all right", "groups/all_right", BLUE),
+    ("all right", "groups/all_correct", BLUE),
     ("mixed", "groups/mixed", PALE),
-    ("all wrong", "groups/all_wrong", VERMILLION),
+    ("all wrong", "groups/all_incorrect", VERMILLION),
 )
 BELOW = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)  # a legend below its panel
 SMOOTH_FROM = 40  # fewer points than this are drawn as they are
@@ -28,7 +28,7 @@ REWARD = ("reward", "Reward of the rollouts")
 HELDOUT = ("eval_reward", "Held-out pass@1 (mean reward)")
 # GRPOTrainer logs the second only
 SOLVED = (
-    ("groups/all_right", "Fully solved groups (share)"),
+    ("groups/all_correct", "Fully solved groups (share)"),
     ("frac_reward_zero_std", "Groups with equal rewards (share)"),
 )
 

@@ -8,11 +8,11 @@ to look at. Left out: what makes a rollout right (`trl_real.objective.labels`).
 GENERATIONS, GROUPS = 3, 20  # so many without a mixed one: if a fifth were mixed, a chance of 1 in 100
 
 _REASONS = {
-    "all_wrong": "Most are all wrong: look at a few completions (log_completions=True) and at what the reward "
+    "all_incorrect": "Most are all wrong: look at a few completions (log_completions=True) and at what the reward "
     "function makes of them, at `label_threshold`, and at completions/clipped_ratio (near 1: raise "
     "max_completion_length). If rewards are as they should be, take easier prompts, a stronger model, or a larger "
     "num_generations.",
-    "all_right": "Most are all right: look at a few completions (log_completions=True) and at what the reward "
+    "all_correct": "Most are all right: look at a few completions (log_completions=True) and at what the reward "
     "function makes of them, and at `label_threshold`. If rewards are as they should be, take harder prompts.",
     "unlabelled": "Most have no label: the reward functions gave None, all tokens are masked out "
     "(mask_truncated_completions with a small max_completion_length), `mismatch_limit` dropped the labels, or your "
@@ -37,7 +37,7 @@ class MixedWatch:
 
         Args:
             shares (`dict[str, float]`):
-                Of groups that are `"all_right"`, `"all_wrong"`, `"mixed"` and `"unlabelled"`.
+                Of groups that are `"all_correct"`, `"all_incorrect"`, `"mixed"` and `"unlabelled"`.
             groups (`int`):
                 Groups of the generation.
         """

@@ -111,8 +111,8 @@ def group_shares(labels: torch.Tensor) -> dict[str, float]:
     """Shares of groups that are all right, all wrong, mixed, or without label, from labels (P, G). They sum to 1."""
     right, wrong = (labels == 1).any(dim=1), (labels == 0).any(dim=1)
     kinds = {
-        "all_right": right & ~wrong,
-        "all_wrong": wrong & ~right,
+        "all_correct": right & ~wrong,
+        "all_incorrect": wrong & ~right,
         "mixed": right & wrong,
         "unlabelled": ~(right | wrong),
     }

@@ -27,8 +27,8 @@ MEANS = {
 }
 MAXIMA = {  # maximum -> (value, count)
     "weights/max": ("weights_max", "labelled"),
-    "mismatch/token_worst": ("mismatch_token_max", "mismatch_tokens"),
-    "mismatch/sequence_worst": ("mismatch_ratio_max", "mismatch_rollouts"),
+    "mismatch/token_max": ("mismatch_token_max", "mismatch_tokens"),
+    "mismatch/sequence_max": ("mismatch_ratio_max", "mismatch_rollouts"),
 }
 _LARGEST = {value for value, _ in MAXIMA.values()}
 LOSSES = ("loss", "policy_loss")  # shares of a mean already

@@ -87,7 +87,7 @@ class REALConfig(ValidationConfig):
         None,
         "With vLLM: drops the label of a rollout whose probabilities in training and in sampling differ by more than "
         "this factor, as a geometric mean over its tokens.",
-        "to 1.1, for example, with quantized or low-precision sampling, when `mismatch/sequence_worst` is far from 1.",
+        "to 1.1, for example, with quantized or low-precision sampling, when `mismatch/sequence_max` is far from 1.",
         number(" above 1", lambda value: value > 1),
     )
     pack_rollouts: bool | None = option(
