@@ -173,7 +173,7 @@ class StepOracle:
         largest = {"weights/max": max(self.logged["weights/mean"])} if "weights/mean" in self.logged else {}
         for kind, size in dict(token=abs, sequence=lambda ratio: max(ratio, 1 / ratio)).items():
             if values := self.logged.get(f"mismatch/{kind}_mean"):
-                largest[f"mismatch/{kind}_worst"] = max(map(size, values))
+                largest[f"mismatch/{kind}_max"] = max(map(size, values))
         policy = {"policy_loss": self.policy_loss} if self.terms.regularized else {}
         return means | largest | policy | {"loss": self.loss.item()}
 
