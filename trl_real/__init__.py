@@ -1,28 +1,29 @@
 """
-REAL ("Rewards as Labels", arXiv 2602.05630) for TRL: train language models on verifiable rewards as a classifier.
+REAL ("Rewards as Labels", arXiv 2602.05630) for TRL: trains language models on verifiable rewards as a classifier.
 
-The way of a rollout through an optimizer step, in reading order:
+A rollout's path through an optimizer step, in reading order:
 
     step/rollouts.py          rollouts: a generation batch as single rollouts; moving them between processes
-    objective/labels.py       labels:   rewards -> right (1), wrong (0) or no label (NaN)
+    objective/labels.py       labels:   rewards -> correct (1), incorrect (0) or no label (NaN)
     step/plan.py              plan:     which rollout runs in which optimizer step, micro-step and process
     objective/losses.py       scores (Eq. 5) -> weights (Eq. 9) -> loss (Eq. 8, 2, 11): torch only
-    step/loss.py              the two in a micro-step; step/update.py puts the step together
+    step/loss.py              scores and weights of a micro-step; step/update.py assembles the step
     trainer/                  REALTrainer: TRL's GRPOTrainer with the above in place of its loss
 
-The folders, from the ground up (each may import those above it in this list, `tests/test_rooms.py` has the table):
+The folders, from the ground up (each imports only those above it, see the table in `tests/test_rooms.py`):
 
     contract/                 what TRL and Transformers have to be, checked when they are first needed
     compat.py                 every private name of theirs that is imported
     objective/                the paper's mathematics
-    engines/                  what TRL's link to vLLM needs beside it
-    spelling.py               what a misspelt name probably was
-    verifier/                 right or wrong final answer, judged in processes that can be killed
+    engines/                  additions to TRL's connection to vLLM
+    options.py                help and checks of configuration fields
+    spelling.py               suggestions for misspelt names
+    verifier/                 correct or incorrect final answer, judged in processes that can be killed
+    metrics/                  histograms and warnings from scores and labels
     rewards/                  reward functions
     data/                     prompts from anywhere; the paper's data sets, cleaned
-    metrics/                  what is logged of scores and weights
     step/                     the update phase: from rewards to the loss of each micro-step
-    checkpoints/              whole checkpoints, and the newest to resume from
+    checkpoints/              complete checkpoints, and the newest to resume from
     validation/               exact evaluation during training, for REAL and the baselines
     trainer/                  REALTrainer and REALConfig
     figures/                  logs -> pictures
@@ -44,14 +45,14 @@ if TYPE_CHECKING:
 
 __all__ = ["REALConfig", "REALTrainer", "__version__", "group_losses", "score_weights", "sequence_scores"]
 
-_ROOMS = {"REALConfig": "trainer", "REALTrainer": "trainer"}
+_FOLDERS = {"REALConfig": "trainer", "REALTrainer": "trainer"}
 
 
 def __getattr__(name: str) -> Any:
-    # On first use, so that the objective can be had with torch alone, and the command line without either
+    # Imported on first use: the objective needs torch alone, and the command line starts without it
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_ROOMS.get(name, 'objective')}", __name__), name)
+    return getattr(import_module(f".{_FOLDERS.get(name, 'objective')}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
-"""Every private or undocumented name of TRL and Transformers that this package imports.
+"""
+Every private or undocumented name of TRL and Transformers that this package imports.
 
-They promise stability for documented symbols only, so these are imported here and nowhere else, once `contract` has
-found them, and everything else that is read or replaced, as they were.
+They promise stability for documented symbols only, so these are imported only here, after `contract` has checked them.
 """
 
 from .contract import check_contract

@@ -1,9 +1,4 @@
-"""
-What a configuration says of an option, written once: help, when to set it, what its value must be.
-
-In: the fields of a dataclass. Out: help for argparse, the docstring, and a `ValueError` for a value that is not
-allowed. Left out: the options themselves.
-"""
+"""An option's help, when to set it, and its check, written once: for argparse, docstrings and errors."""
 
 import inspect
 import math
@@ -20,7 +15,7 @@ class Help(str):
     """
     What an option does.
 
-    A text with attributes: the parser of Transformers passes whatever stands in the metadata of a field to argparse.
+    A text with attributes: the parser of Transformers passes the metadata of a field to argparse.
 
     Args:
         text (`str`):
@@ -30,6 +25,9 @@ class Help(str):
         must ([`Check`], *optional*):
             What its value must be.
     """
+
+    when: str
+    must: Check | None
 
     def __new__(cls, text: str, when: str, must: Check | None = None) -> "Help":
         self = super().__new__(cls, text)
@@ -48,17 +46,17 @@ def one_of(*values: str) -> Check:
 
 
 def number(words: str, holds: Callable[[float], bool]) -> Check:
-    """A finite number for which the words hold, or `None`."""
+    """A finite number that the words describe, or `None`."""
     return f"must be a finite number{words}", lambda value: value is None or (math.isfinite(value) and holds(value))
 
 
 def described(config: type) -> list[Field]:
-    """The fields of a dataclass, its own and inherited ones, that say when to set them."""
+    """The fields of a dataclass, inherited ones included, whose help is a [`Help`]."""
     return [item for item in fields(config) if isinstance(item.metadata.get("help"), Help)]
 
 
 def check_values(config: Any) -> None:
-    """Raises `ValueError` with the name of the field and what its value must be."""
+    """Raises `ValueError` with the field's name and what its value must be."""
     for item in described(type(config)):
         value, must = getattr(config, item.name), item.metadata["help"].must
         if must and not must[1](value):

@@ -1,4 +1,4 @@
-"""Which checkpoint of a folder is whole, how one appears and what an interrupted save leaves."""
+"""Which checkpoint of a folder is complete, how one appears and what an interrupted save leaves."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trl_real.checkpoints import folders
-from trl_real.checkpoints.folders import ASIDE, check_whole, lacks, newest_whole, publish, tidy
+from trl_real.checkpoints.folders import ASIDE, check_complete, missing_part, newest_complete, publish, tidy
 
 
 ONE_PROCESS = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -41,9 +41,9 @@ def write(folder: Path, names: tuple[str, ...] = ONE_PROCESS, text: str = "{}") 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_checkpoint_is_whole_in_every_layout_and_not_without_any_part(tmp_path: Path, layout: str) -> None:
+def test_a_checkpoint_is_complete_in_every_layout_and_not_without_any_part(tmp_path: Path, layout: str) -> None:
     checkpoint = write(tmp_path / "checkpoint-4", LAYOUTS[layout])
-    assert lacks(checkpoint) is None
+    assert missing_part(checkpoint) is None
     for top in {name.partition("/")[0] for name in LAYOUTS[layout]} - {"adapter_config.json"}:
         broken = tmp_path / f"without-{top}"
         shutil.copytree(checkpoint, broken)
@@ -51,35 +51,35 @@ def test_a_checkpoint_is_whole_in_every_layout_and_not_without_any_part(tmp_path
         (broken / top).unlink(missing_ok=True)
         others = [name for name in LAYOUTS[layout] if name.startswith("rng_state_") and name != top]
         # How many processes there were, nothing says
-        assert (lacks(broken) is None) == bool(top.startswith("rng_state_") and others), top
+        assert (missing_part(broken) is None) == bool(top.startswith("rng_state_") and others), top
 
 
 @pytest.mark.parametrize("text", ["", '{"global_step": 4, "log_hi'])
 def test_a_state_that_was_cut_off_is_missing(tmp_path: Path, text: str) -> None:
     checkpoint = write(tmp_path)
     (checkpoint / "trainer_state.json").write_text(text)
-    assert lacks(checkpoint) == "trainer_state.json"
+    assert missing_part(checkpoint) == "trainer_state.json"
 
 
 def test_a_shard_an_empty_file_and_a_save_that_was_cut_short_are_found(tmp_path: Path) -> None:
     checkpoint = write(tmp_path / "checkpoint-4", ("model-1-of-2.safetensors", *ONE_PROCESS[1:]))
     index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
     (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert lacks(checkpoint) == "model-2-of-2.safetensors"
+    assert missing_part(checkpoint) == "model-2-of-2.safetensors"
     write(checkpoint, ("model-2-of-2.safetensors", "checkpoint-is-incomplete.txt"))
-    assert lacks(checkpoint) == "the end of a save at SIGTERM"
+    assert missing_part(checkpoint) == "the end of a save at SIGTERM"
     (checkpoint / "checkpoint-is-incomplete.txt").unlink()
     (checkpoint / "optimizer.pt").write_text("")
-    assert lacks(checkpoint) == "what is in optimizer.pt"
+    assert missing_part(checkpoint) == "what is in optimizer.pt"
 
 
 def test_a_run_that_saves_the_model_alone_needs_no_optimizer(tmp_path: Path) -> None:
     checkpoint = write(tmp_path, ("model.safetensors", "trainer_state.json"))
-    assert lacks(checkpoint) == "optimizer.pt"
-    assert lacks(checkpoint, only_model=True) is None
+    assert missing_part(checkpoint) == "optimizer.pt"
+    assert missing_part(checkpoint, only_model=True) is None
 
 
-def test_the_newest_whole_checkpoint_is_found_by_its_number(tmp_path: Path) -> None:
+def test_the_newest_complete_checkpoint_is_found_by_its_number(tmp_path: Path) -> None:
     for step in (8, 12, 100):
         write(tmp_path / f"checkpoint-{step}")
     for step in (100, 1000):
@@ -87,25 +87,25 @@ def test_the_newest_whole_checkpoint_is_found_by_its_number(tmp_path: Path) -> N
         (tmp_path / f"checkpoint-{step}" / "optimizer.pt").unlink()
     write(tmp_path / "checkpoint-5000x")
     write(tmp_path / "checkpoint-6000").rename(tmp_path / ASIDE)
-    whole, passed_over = newest_whole(tmp_path)
-    assert whole == tmp_path / "checkpoint-12"
-    assert passed_over == [
-        f"{tmp_path}/checkpoint-{step} is incomplete (optimizer.pt is missing)" for step in (1000, 100)
-    ]
-    assert newest_whole(tmp_path / "nowhere") == (None, [])
+    complete, skipped = newest_complete(tmp_path)
+    assert complete == tmp_path / "checkpoint-12"
+    assert skipped == [f"{tmp_path}/checkpoint-{step} is incomplete (optimizer.pt is missing)" for step in (1000, 100)]
+    assert newest_complete(tmp_path / "nowhere") == (None, [])
 
 
-def test_a_named_checkpoint_that_is_not_whole_is_refused_with_the_newest_that_is(tmp_path: Path) -> None:
-    broken, whole = write(tmp_path / "checkpoint-8"), write(tmp_path / "checkpoint-4")
+def test_a_named_checkpoint_that_is_incomplete_is_refused_with_the_newest_complete_one(tmp_path: Path) -> None:
+    broken, complete = write(tmp_path / "checkpoint-8"), write(tmp_path / "checkpoint-4")
     (broken / "trainer_state.json").unlink()
-    check_whole(whole, tmp_path)
-    with pytest.raises(ValueError, match=r"checkpoint-8 is incomplete \(trainer_state.json .* write .*checkpoint-4, "):
-        check_whole(broken, tmp_path / "another")
-    with pytest.raises(ValueError, match="there is no folder elsewhere; write .*checkpoint-4, the newest whole one"):
-        check_whole("elsewhere", tmp_path)
-    shutil.rmtree(whole)
-    with pytest.raises(ValueError, match="there is no whole one; leave it out to start anew"):
-        check_whole(broken, tmp_path)
+    check_complete(complete, tmp_path)
+    with pytest.raises(ValueError, match=r"checkpoint-8 is incomplete \(trainer_state.json .* Write .*checkpoint-4, "):
+        check_complete(broken, tmp_path / "another")
+    with pytest.raises(
+        ValueError, match="there is no folder elsewhere. Write .*checkpoint-4, the newest complete one"
+    ):
+        check_complete("elsewhere", tmp_path)
+    shutil.rmtree(complete)
+    with pytest.raises(ValueError, match="is missing.. Omit it to start from scratch"):
+        check_complete(broken, tmp_path)
 
 
 def test_a_checkpoint_appears_at_once_in_place_of_an_older_one_and_leaves_nothing_behind(tmp_path: Path) -> None:

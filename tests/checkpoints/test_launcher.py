@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.scripts import ROOT, write_recipe
-from trl_real.checkpoints.folders import newest_whole
+from trl_real.checkpoints.folders import newest_complete
 
 
 def test_when_one_process_is_killed_the_other_ends_and_the_message_says_how_to_go_on(tmp_path: Path) -> None:
@@ -36,4 +36,4 @@ def test_when_one_process_is_killed_the_other_ends_and_the_message_says_how_to_g
     assert run.returncode == 1
     assert seconds < 60  # 2 are usual
     assert run.stderr.strip().splitlines()[-1].startswith("error: process 1 was killed (SIGKILL; ")
-    assert newest_whole(tmp_path / "out") == (tmp_path / "out" / "checkpoint-2", [])
+    assert newest_complete(tmp_path / "out") == (tmp_path / "out" / "checkpoint-2", [])

@@ -1,4 +1,4 @@
-"""What the trainer resumes from, and what it says of checkpoints that are not whole."""
+"""What the trainer resumes from, and what it logs about incomplete checkpoints."""
 
 import logging
 import shutil
@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback
 from tests.support.tiny import fixed_reward, fixed_rollouts
 from tests.support.trainers import config, trainer
 from trl_real import REALTrainer
-from trl_real.checkpoints.folders import ASIDE, lacks
+from trl_real.checkpoints.folders import ASIDE, missing_part
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,10 @@ def test_an_incomplete_checkpoint_is_passed_over_in_one_line(
     assert said(caplog) == [
         f"{run}/checkpoint-4 is incomplete (trainer_state.json is missing). Training resumes from {run}/checkpoint-2."
     ]
-    assert lacks(run / "checkpoint-4") is None  # it was written anew
+    assert missing_part(run / "checkpoint-4") is None  # it was written again
 
 
-def test_without_a_whole_checkpoint_training_starts_anew_and_says_so(
+def test_without_a_complete_checkpoint_training_starts_from_scratch_and_warns(
     four_steps: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = copy(four_steps, tmp_path / "broken", 2, 4)
@@ -76,15 +76,15 @@ def test_without_a_whole_checkpoint_training_starts_anew_and_says_so(
         assert first_step(build(tmp_path / "empty", max_steps=1), True) == 0
     *broken, empty = said(caplog)
     lines = [f"{run}/checkpoint-{step} is incomplete (trainer_state.json is missing)" for step in (4, 2)]
-    assert broken == [f"{line}. Training starts anew." for line in lines]
-    assert empty == f"There is no checkpoint in {tmp_path}/empty/run. Training starts anew."
+    assert broken == [f"{line}. Training starts from scratch." for line in lines]
+    assert empty == f"There is no checkpoint in {tmp_path}/empty/run. Training starts from scratch."
 
 
-def test_a_named_checkpoint_that_is_not_whole_is_an_error_with_the_newest_that_is(
+def test_a_named_checkpoint_that_is_incomplete_is_an_error_with_the_newest_complete_one(
     four_steps: Path, tmp_path: Path
 ) -> None:
     run = copy(four_steps, tmp_path, 4)
-    message = f"{run}/checkpoint-4 is incomplete .trainer_state.json is missing.; write {run}/checkpoint-2, "
+    message = f"{run}/checkpoint-4 is incomplete .trainer_state.json is missing.. Write {run}/checkpoint-2, "
     with pytest.raises(ValueError, match=message):
         build(tmp_path).train(resume_from_checkpoint=f"{run}/checkpoint-4")
 
@@ -96,7 +96,7 @@ def test_what_an_interrupted_save_left_is_removed_at_the_start(
     shutil.copytree(run / "checkpoint-4", run / ASIDE / "checkpoint-6")
     with caplog.at_level(logging.WARNING):
         build(tmp_path, max_steps=1, save_strategy="no").train()
-    assert said(caplog) == [f"The save of {run}/checkpoint-6 was interrupted; what there was of it is removed."]
+    assert said(caplog) == [f"Saving {run}/checkpoint-6 was interrupted; the incomplete files are removed."]
     assert not (run / ASIDE).exists() and (run / "checkpoint-4").exists()
 
 
@@ -114,12 +114,14 @@ def test_older_checkpoints_are_removed_beyond_the_limit(tmp_path: Path) -> None:
     assert found == ["checkpoint-2", "checkpoint-3"]
 
 
-def test_a_checkpoint_is_pushed_when_it_is_whole_and_has_its_name(
+def test_a_checkpoint_is_pushed_when_it_is_complete_and_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pushed = []
     monkeypatch.setattr(
-        Trainer, "_push_from_checkpoint", lambda self, folder: pushed.append((Path(folder), lacks(Path(folder))))
+        Trainer,
+        "_push_from_checkpoint",
+        lambda _, path: pushed.append((Path(path), missing_part(Path(path)))),
     )
     trained = build(tmp_path, max_steps=2)
     trained.args.push_to_hub = True

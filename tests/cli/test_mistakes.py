@@ -57,7 +57,7 @@ MISTAKES = {
     "train R --use_peft --lora_target_modules query": "lora_target_modules: .*query.* Write all-linear, .*q_proj",
     "train R --save_merged": "save_merged: without use_peft there is no adapter to merge; leave it out",
     "train R --resume_from_checkpoint empty": "resume_from_checkpoint: .* incomplete .trainer_state.json is missing",
-    "train R --resume_from_checkpoint x": "resume_from_checkpoint: there is no folder x; .*leave it out",
+    "train R --resume_from_checkpoint x": "resume_from_checkpoint: there is no folder x. Omit it to start from",
     # the data
     "train R --dataset_name nowhere.jsonl": "dataset_name: there is no file or folder nowhere.jsonl",
     "train R --dataset_name text.txt": "dataset_name: text.txt is not one of .parquet, .json, .jsonl, .csv",

@@ -10,7 +10,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from trl_real import REALConfig, REALTrainer, compat
 from trl_real.contract.clauses import Behaves, Has, Lacks, Overrides, Source, Spells, Takes
-from trl_real.contract.table import CONFIG, CONTRACT, TRAINER
+from trl_real.contract.table import CONFIG, CONTRACT, ROLLOUT_KEYS, TRAINER
 from trl_real.step.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
 from trl_real.validation.trainer import ValidatingTrainer
 
@@ -116,8 +116,7 @@ def test_the_table_has_what_compat_imports_and_no_more() -> None:
 
 
 def test_the_table_has_the_keys_of_a_generation() -> None:
-    keys = {*TOKEN_TYPE_KEYS, *VISION_KEYS}
-    spelt = {key for clause in CONTRACT if isinstance(clause, Spells) for key in clause.keys}
-    assert spelt == keys | {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask"} | {
-        *("train", "eval", "extra", "advantages")
-    }
+    masks = {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask"}
+    assert {*ROLLOUT_KEYS} == {*TOKEN_TYPE_KEYS, *VISION_KEYS, "sampling_per_token_logps"} | masks
+    spelt = [key for clause in CONTRACT if isinstance(clause, Spells) for key in clause.keys]
+    assert spelt == ["train", "eval", "extra", "advantages"]

@@ -1,6 +1,7 @@
 """The contract against altered copies of TRL's classes and functions: whatever is gone or different is found."""
 
 import dis
+import functools
 import importlib
 import inspect
 import subprocess
@@ -17,7 +18,7 @@ from trl.trainer import utils
 
 from tests.contract.altered import flat_copy, renamed, with_argument
 from trl_real.contract import TESTED, check_contract, violations
-from trl_real.contract.clauses import Clause, Has, Overrides, Spells, Takes, stored_attributes
+from trl_real.contract.clauses import Clause, Has, Overrides, Returns, Spells, Takes, stored_attributes
 from trl_real.contract.table import CONTRACT, TRAINER
 
 
@@ -99,9 +100,51 @@ def test_a_changed_function_is_found(clause: Takes, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(f"{module}.{name}", with_argument(function, "needed"))
     assert [sentence.startswith(f"`{clause.name}` needs an argument needed") for sentence in violations()] == [True]
     monkeypatch.setattr(f"{module}.{name}", lambda other: None)
-    assert [sentence.startswith(f"`{clause.name}` takes ('other',)") for sentence in violations()] == [True]
+    assert violations()[0].startswith(f"`{clause.name}` takes ('other',)")
     monkeypatch.delattr(f"{module}.{name}")
-    assert [sentence.startswith(f"`{clause.name}` is gone") for sentence in violations()] == [True]
+    assert {sentence.partition(" (")[0] for sentence in violations()} == {f"`{clause.name}` is gone"}
+
+
+SCORED, LOGPS = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
+
+
+@pytest.mark.parametrize(
+    ("method", "before", "after", "message"),
+    [
+        (
+            "_generate",
+            "return prompt_ids, completion_ids",
+            "return prompt_ids, mask, completion_ids",
+            "returns 9 values",
+        ),
+        ("_generate", "return prompt_ids, completion_ids", "return completion_ids", "returns 7 values, not 8"),
+        (
+            LOGPS,
+            "return logps, entropies, aux_loss",
+            "return Scores(logps, entropies)",
+            "returns an unknown number of",
+        ),
+        (SCORED, '"completion_mask": completion_mask', '"mask": 0', 'no longer returns "completion_mask"'),
+        (SCORED, 'output["tool_mask"] =', 'output["sampling_ratio"] =', 'returns "sampling_ratio", which has no use'),
+    ],
+)
+def test_a_changed_return_is_found(
+    method: str, before: str, after: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = inspect.getsource
+    assert before in source(getattr(GRPOTrainer, method))
+    monkeypatch.setattr(inspect, "getsource", lambda function: source(function).replace(before, after))
+    assert any(sentence.startswith(f"`trl.GRPOTrainer.{method}` {message}") for sentence in violations())
+
+
+def test_a_pad_that_returns_rows_of_their_own_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = utils.pad
+    monkeypatch.setattr(utils, "pad", functools.wraps(original)(lambda *args, **kwargs: [original(*args, **kwargs)]))
+    [sentence] = violations()
+    assert sentence.startswith("`trl.trainer.utils.pad` fails: AttributeError")
+    monkeypatch.setattr(utils, "pad", functools.wraps(original)(lambda rows, *_: original(rows, 0, "left", 2)))
+    [sentence] = violations()
+    assert sentence.startswith("`trl.trainer.utils.pad` behaves differently")
 
 
 def test_an_option_of_trl_with_the_name_of_ours_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,11 +227,13 @@ for line in ("from trl_real import REALTrainer", "from trl_real.validation.train
     assert run.stdout.splitlines() == ["- `trl.trainer.utils.nanstd` is gone (spread of rewards)"] * 2, run.stderr
 
 
-def test_the_check_reads_no_source_and_disassembles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_reads_little_source_and_disassembles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Either takes ten times as long, and every import of the trainer waits for it."""
-    for module, name in ((inspect, "getsource"), (inspect, "getsourcelines"), (dis, "get_instructions")):
-        monkeypatch.setattr(module, name, lambda *_: pytest.fail("it is slow"))
+    monkeypatch.setattr(dis, "get_instructions", lambda *_: pytest.fail("it is slow"))
+    source, read = inspect.getsource, []
+    monkeypatch.setattr(inspect, "getsource", lambda function: read.append(function) or source(function))
     check_contract()
+    assert len(read) == len(clauses(Returns)) == 3
 
 
 def test_the_check_draws_no_random_number() -> None:

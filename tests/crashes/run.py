@@ -21,7 +21,7 @@ from tests.support.tiny import prompts_dataset
 from tests.support.trainers import config, trainer
 from tests.trainer.test_distributed import ZERO3
 from trl_real import REALTrainer
-from trl_real.checkpoints.folders import newest_whole
+from trl_real.checkpoints.folders import newest_complete
 from trl_real.recipe.launch import end_processes
 
 
@@ -140,7 +140,7 @@ def log(folder: Path) -> list[dict[str, Any]]:
 def tensors(folder: Path) -> dict[str, Any]:
     """Weights, optimizer, scheduler and random state, at the end and in the newest checkpoint, by file."""
     run = folder / "run"
-    checkpoint = newest_whole(run)[0]
+    checkpoint = newest_complete(run)[0]
     files = [*run.glob("*.safetensors"), *(path for path in checkpoint.rglob("*") if path.suffix in LOADERS)]
     files = [path for path in files if path.name != "training_args.bin"]
     return {path.relative_to(run).as_posix(): LOADERS[path.suffix](path) for path in files}

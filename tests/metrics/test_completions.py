@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from tests.support.trainers import config, trainer
-from trl_real.metrics.completions import Mark, Pull
+from trl_real.metrics.completions import LabelSymbol, SignedWeight
 
 
-def test_a_label_shows_as_a_mark_and_a_weight_with_its_direction() -> None:
-    assert [str(Mark(value)) for value in (1.0, 0.0, math.nan)] == ["✓", "✗", "–"]
-    assert [str(Pull(value)) for value in (0.4, -2 / 3, 0.0)] == ["+0.40", "-0.67", "+0.00"]
+def test_a_label_shows_as_a_symbol_and_a_weight_with_its_sign() -> None:
+    assert [str(LabelSymbol(value)) for value in (1.0, 0.0, math.nan)] == ["✓", "✗", "–"]
+    assert [str(SignedWeight(value)) for value in (0.4, -2 / 3, 0.0)] == ["+0.40", "-0.67", "+0.00"]
 
 
 def test_the_table_shows_marks_and_weights_and_the_file_keeps_numbers(

@@ -16,7 +16,7 @@ def shares(**given: float) -> dict[str, float]:
     [
         ("all_incorrect", "label_threshold.*max_completion_length"),
         ("all_correct", "harder"),
-        ("unlabelled", "gave None"),
+        ("unlabelled", "returned None"),
     ],
 )
 def test_generations_without_a_mixed_group_give_one_warning_that_says_what_to_look_at(kind: str, hint: str) -> None:

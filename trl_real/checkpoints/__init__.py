@@ -1,7 +1,7 @@
 """
-Checkpoints that are whole or not there, so that a process may be killed at any moment.
+Complete checkpoints or none, so that a process may be killed at any moment.
 
 In: what Transformers and TRL write of a checkpoint. Out: the checkpoint under its name once every process has written
-all of it; the newest whole one to resume from. Left out: what is in it (Transformers, TRL), and the position in the
+all of it; the newest complete one to resume from. Left out: its content (Transformers, TRL), and the position in the
 data after resuming (`trainer/position.py`).
 """

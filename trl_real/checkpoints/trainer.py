@@ -1,8 +1,7 @@
 """
-GRPOTrainer whose checkpoints are whole, and which resumes from the newest whole one.
+GRPOTrainer whose checkpoints are complete, and which resumes from the newest complete one wherever a run ended.
 
-In: a run that may end at any moment. Out: the same run after `train(resume_from_checkpoint=True)`, wherever it ended.
-Several processes agree: the main one looks, moves and removes.
+Of several processes, the main one finds, moves and removes checkpoints.
 """
 
 from pathlib import Path
@@ -14,7 +13,7 @@ from transformers.trainer_utils import TrainOutput
 from trl import GRPOTrainer
 
 from ..compat import rotate_checkpoints
-from .folders import ASIDE, STATE, check_whole, has_evaluated, newest_whole, publish, tidy
+from .folders import ASIDE, STATE, check_complete, has_evaluated, newest_complete, publish, tidy
 
 
 logger = get_logger(__name__)
@@ -37,32 +36,32 @@ class CheckpointingTrainer(GRPOTrainer):
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
         """
-        As Transformers', but for `resume_from_checkpoint`.
+        As Transformers', except for `resume_from_checkpoint`.
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*):
-                A checkpoint; `True`: the newest whole one in `output_dir`, and a new start if there is none.
+                A checkpoint; `True` for the newest complete one in `output_dir`, or a new start if there is none.
 
         Raises:
-            `ValueError`: If the checkpoint is not whole; names the newest that is.
+            `ValueError`: If the named checkpoint is incomplete; names the newest complete one.
         """
         checkpoint, evaluated = self._resume_point(resume_from_checkpoint)
         eval_on_start = self.args.eval_on_start
-        self.args.eval_on_start = eval_on_start and not evaluated  # the start of the run, not of every part of it
+        self.args.eval_on_start = eval_on_start and not evaluated  # once per run, not after every resumption
         try:
             return super().train(checkpoint, trial, ignore_keys_for_eval)
         finally:
             self.args.eval_on_start = eval_on_start
 
     def _resume_point(self, wanted: str | bool | None) -> tuple[str | None, bool]:
-        """The checkpoint to resume from and whether its run has evaluated, once interrupted saves are removed."""
+        """Removes interrupted saves; returns the checkpoint to resume from and whether its run has evaluated."""
         found: list[Any] = [None, False, None]
-        output_dir = Path(self.args.output_dir)
+        output_dir = Path(str(self.args.output_dir))
         for name in tidy(output_dir) if self.args.should_save else ():
-            logger.warning(f"The save of {output_dir / name} was interrupted; what there was of it is removed.")
+            logger.warning(f"Saving {output_dir / name} was interrupted; the incomplete files are removed.")
         if self.accelerator.is_main_process:
             try:
-                found[0] = self._look_for(wanted, output_dir, self.args.save_only_model)
+                found[0] = self._find_checkpoint(wanted, output_dir, self.args.save_only_model)
                 found[1] = found[0] is not None and has_evaluated(Path(found[0]))
             except ValueError as error:
                 found[2] = str(error)
@@ -71,24 +70,24 @@ class CheckpointingTrainer(GRPOTrainer):
             raise ValueError(error)
         return checkpoint, evaluated
 
-    def _look_for(self, wanted: str | bool | None, output_dir: Path, only_model: bool) -> str | None:
+    def _find_checkpoint(self, wanted: str | bool | None, output_dir: Path, only_model: bool) -> str | None:
         if not wanted:
             return None
         if wanted is not True:
-            check_whole(wanted, output_dir, only_model)
+            check_complete(wanted, output_dir, only_model)
             return str(wanted)
-        whole, passed_over = newest_whole(output_dir, only_model)
-        if whole is None:
-            passed_over = passed_over or [f"There is no checkpoint in {output_dir}"]
-        for clause in passed_over:
-            goes_on = "Training starts anew" if whole is None else f"Training resumes from {whole}"
-            logger.warning(f"{clause}. {goes_on}.")
-        return None if whole is None else str(whole)
+        complete, skipped = newest_complete(output_dir, only_model)
+        if complete is None:
+            skipped = skipped or [f"There is no checkpoint in {output_dir}"]
+        for clause in skipped:
+            consequence = f"resumes from {complete}" if complete else "starts from scratch"
+            logger.warning(f"{clause}. Training {consequence}.")
+        return None if complete is None else str(complete)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **kwargs)
-        else:  # resumed after the last step, of which Transformers would run one more
+        else:  # resumed after the last step; Transformers would run one more
             self.control.should_training_stop = True
 
     def _get_output_dir(self, trial: Any) -> str:
@@ -115,14 +114,14 @@ class CheckpointingTrainer(GRPOTrainer):
             rotate_checkpoints(str(folder), self.args.save_total_limit, best, use_mtime=True)
 
     def _publish(self, checkpoint: Path, place: Path) -> None:
-        """Gives the checkpoint its name, once all processes have written."""
-        # With `save_on_each_node`, last on the node that is asked for the newest one
-        for mains_turn in (False, True):
+        """Moves the checkpoint to its place once all processes have written."""
+        # With `save_on_each_node`, the node that finds the newest one moves last
+        for main_process in (False, True):
             self.accelerator.wait_for_everyone()
-            if self.args.should_save and self.accelerator.is_main_process is mains_turn:
+            if self.args.should_save and self.accelerator.is_main_process is main_process:
                 publish(checkpoint, place)
         self.accelerator.wait_for_everyone()
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if self._aside is None:  # else it is about to move, and is pushed afterwards
+        if self._aside is None:  # otherwise it is about to be moved, and is pushed afterwards
             super()._push_from_checkpoint(checkpoint_folder)

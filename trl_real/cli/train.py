@@ -25,7 +25,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from transformers.trainer_callback import ProgressCallback
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
-from ..checkpoints.folders import check_whole
+from ..checkpoints.folders import check_complete
 from ..data.loading import hub_or_cache, why_not
 from ..recipe.dry_run import dry_run, planned_config
 from ..recipe.inputs import Inputs, load_inputs
@@ -101,7 +101,7 @@ def find_checkpoint(training: GRPOConfig) -> str | bool:
         return False
     if wanted.lower() == "true":
         return True  # the trainer looks, once for all processes
-    check_whole(wanted, training.output_dir, training.save_only_model)
+    check_complete(wanted, training.output_dir, training.save_only_model)
     return wanted
 
 

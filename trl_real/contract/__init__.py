@@ -1,5 +1,5 @@
 """
-What this package takes from TRL and Transformers beyond their documented symbols, checked when it is first needed.
+What this package uses of TRL and Transformers beyond their documented symbols, checked when it is first needed.
 
 In: the installed libraries. Out: nothing if every clause of `table.py` holds; a warning if they all hold on a TRL that
 was not tested; an `ImportError` that names each broken one. Left out: what the names do in a training run, which
@@ -20,43 +20,38 @@ TESTED = {"trl": ("1.16", "1.17"), "transformers": ("5.13", "5.24")}
 
 
 def violations(trainer_class: type | None = None) -> list[str]:
-    """
-    The broken clauses of the contract, one sentence each.
-
-    Args:
-        trainer_class (`type`, *optional*):
-            In place of [`~trl.GRPOTrainer`].
-    """
+    """The broken clauses, one sentence each; of `trainer_class` instead of [`~trl.GRPOTrainer`], if given."""
     library = Library(trainer_class)
     return [sentence for clause in CONTRACT for sentence in clause.violations(library)]
 
 
 def check_contract(installed: str | None = None, trainer_class: type | None = None) -> None:
     """
-    Refuses a TRL that breaks the contract, and warns of one that keeps it without having been tested.
+    Refuses a TRL that breaks the contract, and warns of one that was not tested.
 
     Args:
         installed (`str`, *optional*):
-            Version of TRL. The installed one by default.
+            Version of TRL. Default: the installed one.
         trainer_class (`type`, *optional*):
-            In place of [`~trl.GRPOTrainer`].
+            As in [`violations`].
 
     Raises:
-        `ImportError`: If a clause is broken; names it, the tested versions, and the command that installs them.
+        `ImportError`: Names each broken clause, the tested versions, and the command that installs them.
     """
     installed = installed or version("trl")
     first, end = TESTED["trl"]
     if broken := violations(trainer_class):
-        tested = {name: f"{name}>={low},<{high}" for name, (low, high) in TESTED.items()}
-        raise ImportError(
-            f"trl-real does not work with trl {installed} and transformers {version('transformers')}:\n- "
-            + "\n- ".join(broken)
-            + f"\nIt is tested with {' and '.join(tested.values())}. Run `pip install "
-            + " ".join(f"'{requirement}'" for requirement in tested.values())
-            + "`, or install a trl-real that supports yours."
-        )
+        tested = [f"{name}>={low},<{high}" for name, (low, high) in TESTED.items()]
+        command = " ".join(f"'{requirement}'" for requirement in tested)
+        lines = [f"trl-real does not work with trl {installed} and transformers {version('transformers')}:"]
+        lines += [f"- {sentence}" for sentence in broken]
+        lines += [
+            f"It is tested with {' and '.join(tested)}. Run `pip install {command}`, or install a newer trl-real."
+        ]
+        raise ImportError("\n".join(lines))
     if not Version(first) <= Version(Version(installed).base_version) < Version(end):
         warnings.warn(
-            f"trl-real was not tested with trl {installed}, only with trl>={first},<{end}. Every name that it uses is "
-            f"there with the signature it had, so it should work. To be sure, run `pip install 'trl>={first},<{end}'`."
+            f"trl-real was not tested with trl {installed}, only with trl>={first},<{end}. Every name that it uses "
+            "exists with the same signature, so it should work. To be sure, run "
+            f"`pip install 'trl>={first},<{end}'`."
         )

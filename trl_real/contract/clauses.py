@@ -1,13 +1,15 @@
 """
 The kinds of clause, and how each is checked without making a trainer.
 
-In: a clause. Out: a sentence for everything in it that does not hold. What a class gives its instances is read from
-its compiled code, since TRL sets most of it in `__init__`, which needs a model and data.
+What a class gives its instances is read from its compiled code, since TRL sets most of it in `__init__`, which needs a
+model and data. What a method returns is read from its source.
 """
 
+import ast
 import dis
 import inspect
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import CodeType
@@ -28,8 +30,32 @@ def stored_attributes(code: CodeType) -> set[str]:
     return stored
 
 
+def returned(function: Callable[..., Any]) -> tuple[set[int], set[str]]:
+    """Lengths of the tuples, and keys of the dictionaries, that a function returns."""
+    nodes = list(_without_nested(ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]))
+    values = [node.value for node in nodes if isinstance(node, ast.Return)]
+    lengths = {len(value.elts) for value in values if isinstance(value, ast.Tuple)}
+    names = {value.id for value in values if isinstance(value, ast.Name)}
+    keys: list[ast.expr | None] = []
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            target, value = node.targets[0], node.value
+            if isinstance(target, ast.Name) and target.id in names and isinstance(value, ast.Dict):
+                keys += value.keys
+            if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id in names:
+                keys.append(target.slice)
+    return lengths, {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+
+
+def _without_nested(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _without_nested(child)
+
+
 class Source:
-    """What the code of a class says about its instances."""
+    """What the code of a class tells about its instances."""
 
     def __init__(self, cls: type):
         self.cls = cls
@@ -38,13 +64,10 @@ class Source:
         self.stored = set().union(*(stored_attributes(code) for _, code in self.codes))
 
     def has(self, name: str) -> bool:
-        """Whether it is on the class, a field of it, or set by one of its methods."""
-        kinds = ("__dataclass_fields__", "__required_keys__", "__optional_keys__")  # the latter of a typed dictionary
-        return (
-            hasattr(self.cls, name)
-            or name in self.stored
-            or any(name in getattr(self.cls, kind, ()) for kind in kinds)
-        )
+        """Whether it is on the class, a field or a key of it, or set by one of its methods."""
+        kinds = ("__dataclass_fields__", "__required_keys__", "__optional_keys__")
+        fields = any(name in getattr(self.cls, kind, ()) for kind in kinds)
+        return fields or hasattr(self.cls, name) or name in self.stored
 
     def uses(self, name: str) -> bool:
         """Whether a method other than this one calls it."""
@@ -58,16 +81,10 @@ class Source:
 
 
 class Library:
-    """
-    The installed libraries.
-
-    Args:
-        trainer_class (`type`, *optional*):
-            In place of [`~trl.GRPOTrainer`].
-    """
+    """The installed libraries, with `trainer_class` instead of [`~trl.GRPOTrainer`], if given."""
 
     def __init__(self, trainer_class: type | None = None):
-        self._stand_ins = {} if trainer_class is None else {"GRPOTrainer": trainer_class}
+        self._substitutes = {} if trainer_class is None else {"GRPOTrainer": trainer_class}
         self._sources: dict[type, Source] = {}
 
     def find(self, where: str) -> Any:
@@ -75,7 +92,7 @@ class Library:
         module, _, path = where.partition(":")
         found: Any = import_module(module)
         for name in path.split("."):
-            found = self._stand_ins.get(name) or getattr(found, name)
+            found = self._substitutes.get(name) or getattr(found, name)
         return found
 
     def source(self, where: str) -> Source:
@@ -114,7 +131,7 @@ class Clause:
             return [f"`{self.name}` is gone ({self.why})"]
 
     def broken(self, library: Library) -> Iterator[str]:
-        """What does not hold, to follow the name."""
+        """The predicates of these sentences."""
         raise NotImplementedError
 
 
@@ -122,18 +139,17 @@ class Clause:
 class Takes(Clause):
     """A function that is called with these arguments in this order; others must be optional."""
 
-    arguments: tuple[str, ...]
+    arguments: Sequence[str]
 
     def broken(self, library: Library) -> Iterator[str]:
         parameters = list(inspect.signature(library.find(self.where)).parameters.values())
-        names = tuple(parameter.name for parameter in parameters)
-        if names[: len(self.arguments)] != self.arguments:
-            yield f"takes {names}, not {self.arguments}"
+        names, wanted = tuple(parameter.name for parameter in parameters), tuple(self.arguments)
+        if names[: len(wanted)] != wanted:
+            yield f"takes {names}, not {wanted}"
             return
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        for parameter in parameters[len(self.arguments) :]:
-            required = parameter.default is inspect.Parameter.empty and parameter.kind not in variadic
-            if required:
+        for parameter in parameters[len(wanted) :]:
+            if parameter.default is inspect.Parameter.empty and parameter.kind not in variadic:
                 yield f"needs an argument {parameter.name}"
 
 
@@ -141,22 +157,42 @@ class Takes(Clause):
 class Overrides(Clause):
     """A method that is replaced: it takes just these arguments (`None`: ours passes on any), and is still called."""
 
-    arguments: tuple[str, ...] | None
+    arguments: Sequence[str] | None
 
     def broken(self, library: Library) -> Iterator[str]:
         names = tuple(inspect.signature(library.find(self.where)).parameters)
-        if self.arguments is not None and names != self.arguments:
-            yield f"takes {names}, not {self.arguments}"
+        if self.arguments is not None and names != tuple(self.arguments):
+            yield f"takes {names}, not {tuple(self.arguments)}"
         cls, _, name = self.where.rpartition(".")
         if not name.startswith("__") and not library.source(cls).uses(name):
             yield "is no longer called"
 
 
 @dataclass(frozen=True)
+class Returns(Clause):
+    """A method that returns a tuple of this length, or a dictionary with these keys and no others."""
+
+    value: int | Sequence[str]
+
+    def broken(self, library: Library) -> Iterator[str]:
+        try:
+            lengths, keys = returned(inspect.unwrap(library.find(self.where)))
+        except OSError:  # installed without its source
+            return
+        if isinstance(self.value, int):
+            if lengths != {self.value}:
+                number = " or ".join(map(str, sorted(lengths))) or "an unknown number of"
+                yield f"returns {number} values, not {self.value}"
+            return
+        for key in sorted(keys.symmetric_difference(self.value)):
+            yield f'no longer returns "{key}"' if key in self.value else f'returns "{key}", which has no use here'
+
+
+@dataclass(frozen=True)
 class Has(Clause):
     """A class whose instances have these attributes or fields."""
 
-    names: tuple[str, ...]
+    names: Sequence[str]
 
     def broken(self, library: Library) -> Iterator[str]:
         source = library.source(self.where)
@@ -169,7 +205,7 @@ class Has(Clause):
 class Lacks(Clause):
     """A class that leaves these names to ours."""
 
-    names: tuple[str, ...]
+    names: Sequence[str]
 
     def broken(self, library: Library) -> Iterator[str]:
         source = library.source(self.where)
@@ -182,7 +218,7 @@ class Lacks(Clause):
 class Spells(Clause):
     """A class whose methods read or write these keys."""
 
-    keys: tuple[str, ...]
+    keys: Sequence[str]
 
     def broken(self, library: Library) -> Iterator[str]:
         strings = library.source(self.where).strings()
@@ -193,7 +229,7 @@ class Spells(Clause):
 
 @dataclass(frozen=True)
 class Behaves(Clause):
-    """Something that can be tried in a moment: what it gives is compared with what it has to."""
+    """Something that can be called in a moment, to compare its result."""
 
     trial: Callable[[Any], bool]
 

@@ -1,6 +1,5 @@
 """
-What is logged of an optimizer step: means, histograms, and a warning when updates overshoot.
+What is logged of an optimizer step: histograms, labels and weights of rollouts, and warnings.
 
-In: scores, labels, weights and terms of the loss. Out: numbers that add up exactly over micro-steps and processes.
-Left out: pictures (`figures`), and what TRL logs itself.
+In: scores, labels and weights. Out: counts and warnings. Left out: means (`step/metrics.py`) and pictures (`figures`).
 """

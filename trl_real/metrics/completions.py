@@ -1,22 +1,17 @@
-"""
-What the table of completions shows of a rollout in place of TRL's advantage, which REAL does not use.
-
-In: labels and weights. Out: numbers that a printed table shows as marks, and that a file keeps as numbers. Left out:
-printing and writing the table (TRL, `log_completions`).
-"""
+"""The label and the weight of a rollout in the table of completions (`log_completions`); a file keeps the numbers."""
 
 import math
 
 
-class Mark(float):
-    """A label: 1.0 shows as ✓, 0.0 as ✗, NaN as –."""
+class LabelSymbol(float):
+    """A label: 1.0 is printed as ✓, 0.0 as ✗, NaN as –."""
 
     def __str__(self) -> str:
         return "–" if math.isnan(self) else "✓" if self == 1 else "✗"
 
 
-class Pull(float):
-    """How hard the objective pulls a rollout up, or down if it is negative, with two decimals."""
+class SignedWeight(float):
+    """A rollout's weight in the objective, printed with its sign: positive makes the rollout more likely."""
 
     def __str__(self) -> str:
         return f"{float(self):+.2f}"

@@ -1,8 +1,8 @@
-"""How the scores and weights of an optimizer step are spread: counts in fixed bins.
+"""
+Histograms of the scores and weights of an optimizer step: counts in fixed bins.
 
-In: scores, labels and weights (B,) of a micro-step. Out: for right and for wrong rollouts the counts in every bin.
-Counts add up exactly over micro-steps, processes and optimizer steps, which quantiles do not. The trainer writes them
-into the records of `trainer_state.json`, and gives them to the trackers that draw histograms (`trackers`).
+Unlike quantiles, counts add up exactly over micro-steps, processes and optimizer steps. The trainer writes them into
+the records of `trainer_state.json` and sends them to the trackers that draw histograms (`trackers`).
 """
 
 import torch
@@ -19,22 +19,18 @@ def count_bins(
     scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, tau: float
 ) -> dict[str, torch.Tensor]:
     """
-    Counts of a micro-step, without waiting for the device.
+    Counts of a micro-step for each name in `HISTOGRAMS`, without waiting for the device.
 
     Args:
         scores, labels, weights (`torch.Tensor` of shape `(B,)`):
-            As in `objective.losses`; a rollout without a label (NaN) counts nowhere.
+            As in `objective.losses`; rollouts without a label (NaN) are not counted.
         tau (`float`):
             Temperature τ.
-
-    Returns:
-        `dict[str, torch.Tensor]`: For each name in `HISTOGRAMS` the counts, one more than `SCORE_EDGES` for scores,
-        `WEIGHT_BINS` for weights.
     """
-    # 0 for |s| below the smallest size, then one more for each size that is reached
+    # 0 for |s| below the smallest size, and one more for each size reached
     size_bin = (2 * scores.abs().log10() + 9).floor().clamp(0, len(SIZES))
     score_bin = len(SIZES) + scores.sign() * size_bin
-    # On policy the shares are 1/(1 + n), which lie on edges: rounding must not decide where they go
+    # On policy the shares are 1/(1 + n), which are edges of bins: rounding must not decide between two bins
     weight_bin = (WEIGHT_BINS * tau * weights.abs() + 1e-3).floor().clamp(0, WEIGHT_BINS - 1)
     counts = []
     for bins, number in ((score_bin, len(SCORE_EDGES) + 1), (weight_bin, WEIGHT_BINS)):
@@ -51,9 +47,9 @@ class HistogramSums:
 
     def add(self, counts: dict[str, torch.Tensor]) -> None:
         """Adds the counts of an optimizer step."""
-        self._sums = {name: self._sums.get(name, 0) + count for name, count in counts.items()}
+        self._sums = {name: count + self._sums.get(name, 0) for name, count in counts.items()}
 
     def take(self) -> dict[str, list[int]]:
-        """The counts as lists; starts at zero again. Nothing if there was no optimizer step."""
+        """Returns the counts as lists and starts again at zero; empty if there was no optimizer step."""
         sums, self._sums = self._sums, {}
         return {name: total.int().tolist() for name, total in sums.items()}

@@ -22,7 +22,7 @@ from ..compat import get_config_model_id
 from ..engines.checkpointing import without_checkpointing
 from ..engines.fsdp import gather_head_once
 from ..engines.precision import other_logprobs
-from ..metrics.completions import Mark, Pull
+from ..metrics.completions import LabelSymbol, SignedWeight
 from ..metrics.drift import DriftWatch
 from ..metrics.histograms import HistogramSums
 from ..metrics.mixed import MixedWatch
@@ -277,8 +277,8 @@ class REALTrainer(ValidatingTrainer):
         """Log the labels (P, G) of a generation, or of an evaluation batch, and what was counted of it."""
         mode = "train" if self.model.training else "eval"
         weights, _ = self._phase.objective.weigh(torch.zeros_like(labels), labels)  # as just sampled, so at score 0
-        self._logs["extra"]["label"].extend(map(Mark, labels.flatten().tolist()))
-        self._logs["extra"]["weight"].extend(map(Pull, (-weights).flatten().tolist()))
+        self._logs["extra"]["label"].extend(map(LabelSymbol, labels.flatten().tolist()))
+        self._logs["extra"]["weight"].extend(map(SignedWeight, (-weights).flatten().tolist()))
         for name, value in metrics.items():
             self._metrics[mode][name].append(value)
         if mode == "train" and (warning := self._mixed_watch.warning(group_shares(labels), len(labels))):
