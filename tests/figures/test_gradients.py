@@ -79,8 +79,8 @@ def test_every_temperature_and_loss_has_a_line_and_every_temperature_a_bound() -
         (dict(taus=(0.5, -1.0)), "`tau` must be a finite number above 0"),
         (dict(loss_types=("dapo",)), "`loss_type` must be one of 'real'"),
         (dict(taus=(0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0)), "tau: more than 6 lines"),
-        (dict(wrong=0), "right, wrong: the group needs at least 1 of each"),
-        (dict(epsilon=1.0), "epsilon: must lie between 0 and 1"),
+        (dict(incorrect=0), "correct, incorrect: write 1 or more for each"),
+        (dict(epsilon=1.0), "epsilon: must be between 0 and 1"),
     ],
 )
 def test_options_without_a_meaning_are_errors_that_name_them(options: dict[str, Any], message: str) -> None:

@@ -49,7 +49,7 @@ def test_of_a_step_that_was_logged_twice_the_later_value_counts() -> None:
     [
         ("nowhere", FileNotFoundError, "nowhere: there is no such file or folder"),
         ("name=nowhere", FileNotFoundError, "^nowhere: there is no such file"),
-        ("empty", FileNotFoundError, "holds no trainer_state.json"),
+        ("empty", FileNotFoundError, "contains no trainer_state.json"),
         ("broken.json", ValueError, "broken.json is not the trainer_state.json of a run"),
         ("config.json", ValueError, "config.json is not the trainer_state.json of a run: KeyError"),
         ("list.json", ValueError, "list.json is not the trainer_state.json of a run: TypeError"),

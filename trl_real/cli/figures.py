@@ -5,9 +5,6 @@
     trl-real figures training RUN [RUN ...]        Fig. 4: entropy, held-out pass@1, reward, solved groups
     trl-real figures compare RUN [RUN ...]         Fig. 5: reward and held-out pass@1, with the last values
     trl-real figures scores RUN                    histograms of scores and weights
-
-A RUN is an `output_dir` or a `trainer_state.json`, of REALTrainer or of GRPOTrainer; `name=RUN` gives it a name.
-`--output` takes a PNG, PDF or SVG file. Needs the extra `plots`. The drawing is in `trl_real.figures`.
 """
 
 import argparse
@@ -19,13 +16,15 @@ def parse(words: list[str]) -> argparse.Namespace:
     """The command and its options."""
     parser = argparse.ArgumentParser("trl-real figures", description="Draws figures from logs.")
     commands = parser.add_subparsers(dest="command", required=True)
-    gradients = commands.add_parser("gradients", help="Fig. 1: gradient magnitude of GRPO and REAL")
-    taken = dict(default=argparse.SUPPRESS)  # the defaults are those of `GradientOptions`
-    gradients.add_argument("--tau", dest="taus", type=float, nargs="+", help="temperatures of REAL", **taken)
-    gradients.add_argument("--loss_type", dest="loss_types", nargs="+", help="losses of REAL", **taken)
-    gradients.add_argument("--right", type=int, help="correct rollouts of the group", **taken)
-    gradients.add_argument("--wrong", type=int, help="incorrect rollouts of the group", **taken)
-    gradients.add_argument("--epsilon", type=float, help="clipping range of GRPO", **taken)
+    # The defaults are those of `GradientOptions`
+    gradients = commands.add_parser(
+        "gradients", help="Fig. 1: gradient magnitude of GRPO and REAL", argument_default=argparse.SUPPRESS
+    )
+    gradients.add_argument("--tau", dest="taus", type=float, nargs="+", help="temperatures of REAL")
+    gradients.add_argument("--loss_type", dest="loss_types", nargs="+", help="losses of REAL")
+    gradients.add_argument("--correct", type=int, help="correct rollouts of the group")
+    gradients.add_argument("--incorrect", type=int, help="incorrect rollouts of the group")
+    gradients.add_argument("--epsilon", type=float, help="clipping range of GRPO")
     training = commands.add_parser("training", help="Fig. 4: entropy, held-out pass@1, reward, solved groups")
     compare = commands.add_parser("compare", help="Fig. 5: reward and held-out pass@1")
     scores = commands.add_parser("scores", help="histograms of scores and weights of a run of REALTrainer")
@@ -35,21 +34,20 @@ def parse(words: list[str]) -> argparse.Namespace:
     scores.add_argument("run", metavar="RUN", help="output_dir or trainer_state.json")
     for name, command in commands.choices.items():
         command.add_argument("--output", default=f"{name}.png", help="PNG, PDF or SVG file (default: %(default)s)")
-        command.add_argument("--title", help="title of the figure")
     return parser.parse_args(words)
 
 
-def draw(command: str, output: str, title: str | None, **options: Any) -> None:
+def draw(command: str, output: str, **options: Any) -> None:
     """Draws one figure; the arguments are those of the command line."""
     from .. import figures
 
     if command == "gradients":
-        figures.plot_gradients(output, figures.GradientOptions(**options), title)
+        figures.plot_gradients(output, figures.GradientOptions(**options))
     elif command == "scores":
-        figures.plot_scores(figures.read_run(options["run"]), output, title)
+        figures.plot_scores(figures.read_run(options["run"]), output)
     else:
         plot = figures.plot_training if command == "training" else figures.plot_comparison
-        plot(figures.read_runs(options["runs"]), output, title, options["eval_set"])
+        plot(figures.read_runs(options["runs"]), output, options["eval_set"])
 
 
 def main(words: list[str]) -> None:

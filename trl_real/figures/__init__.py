@@ -10,9 +10,10 @@ try:
 except ImportError as error:
     raise ImportError("Figures need matplotlib. Run: pip install 'trl-real[plots]'") from error
 
-from .gradients import GradientOptions  # noqa: E402
-from .plots import plot_comparison, plot_gradients, plot_scores, plot_training  # noqa: E402
+from .gradients import GradientOptions, plot_gradients  # noqa: E402
 from .run_log import Run, read_run, read_runs  # noqa: E402
+from .scores import plot_scores  # noqa: E402
+from .training import plot_comparison, plot_training  # noqa: E402
 
 
 __all__ = [

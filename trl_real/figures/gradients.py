@@ -1,21 +1,23 @@
 """
-Fig. 1 of the paper: how hard a rollout pulls, against how much more likely it has become.
+Fig. 1 of the paper: the gradient magnitude of a rollout, against how much more likely it has become.
 
-In: temperature, loss and group of REAL, clipping of GRPO. Out: two panels, right and wrong rollouts. REAL's weights
-are those the trainer uses (Eq. 9); GRPO's are differentiated from its clipped objective (Eq. 1, Eq. 3) with |A| = 1.
+REAL's weights are those the trainer uses (Eq. 9); GRPO's are differentiated from its clipped objective (Eq. 1, Eq. 3)
+with |A| = 1.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..objective.losses import LOSS_TYPES, check_options, score_weights
-from .style import LOOKS, VERMILLION
+from .style import LOOKS, VERMILLION, new_figure
 
 
 REACH = 1.5  # scores from -REACH to REACH, in nats
+NAMES = dict(zip(LOSS_TYPES, ("REAL", "REAL without anchors", "REAL with BCE"), strict=True))
 REAL_LOOKS = [look for look in LOOKS if look["color"] != VERMILLION]
 
 
@@ -29,16 +31,16 @@ class GradientOptions:
             Temperatures of REAL; a line for each.
         loss_types (`tuple[str, ...]`, *optional*, defaults to `("real",)`):
             Losses of REAL; a line for each.
-        right, wrong (`int`, *optional*, defaults to `4`):
-            Right and wrong rollouts in the group, all at score 0 but for the one that is drawn.
+        correct, incorrect (`int`, *optional*, defaults to `4`):
+            Correct and incorrect rollouts in the group; all except the drawn one are at score 0.
         epsilon (`float`, *optional*, defaults to `0.2`):
             Clipping range of GRPO.
     """
 
     taus: tuple[float, ...] = (0.5,)
     loss_types: tuple[str, ...] = ("real",)
-    right: int = 4
-    wrong: int = 4
+    correct: int = 4
+    incorrect: int = 4
     epsilon: float = 0.2
 
     def __post_init__(self):
@@ -46,20 +48,20 @@ class GradientOptions:
             for loss_type in self.loss_types:
                 check_options(tau, loss_type, "drop")
         if len(self.taus) * len(self.loss_types) > len(REAL_LOOKS):
-            raise ValueError(f"tau: more than {len(REAL_LOOKS)} lines of REAL cannot be told apart; name fewer.")
-        if self.right < 1 or self.wrong < 1:
-            raise ValueError("right, wrong: the group needs at least 1 of each; without both it has no gradient.")
+            raise ValueError(f"tau: more than {len(REAL_LOOKS)} lines of REAL cannot be told apart; write fewer.")
+        if self.correct < 1 or self.incorrect < 1:
+            raise ValueError("correct, incorrect: write 1 or more for each; without both a group has no gradient.")
         if not 0 < self.epsilon < 1:
-            raise ValueError(f"epsilon: must lie between 0 and 1 (the paper uses 0.2), got {self.epsilon}.")
+            raise ValueError(f"epsilon: must be between 0 and 1 (the paper uses 0.2), got {self.epsilon}.")
 
 
 def real_magnitude(
-    scores: torch.Tensor, label: float, tau: float, loss_type: str, right: int, wrong: int
+    scores: torch.Tensor, label: float, tau: float, loss_type: str, correct: int, incorrect: int
 ) -> torch.Tensor:
     """|∂L/∂s| of one rollout with this label at each of the scores (N,), the rest of its group at score 0."""
-    labels = torch.tensor([1.0] * right + [0.0] * wrong).expand(len(scores), -1)
+    labels = torch.tensor([1.0] * correct + [0.0] * incorrect).expand(len(scores), -1)
     table = torch.zeros(labels.shape, dtype=scores.dtype)
-    column = 0 if label == 1 else right
+    column = 0 if label == 1 else correct
     table[:, column] = scores
     return score_weights(table, labels, tau, loss_type)[:, column].abs()
 
@@ -72,10 +74,16 @@ def grpo_magnitude(scores: torch.Tensor, advantage: float, epsilon: float) -> to
     return torch.autograd.grad(objective.sum(), scores)[0].abs()
 
 
+def plot_gradients(path: str | Path, options: GradientOptions | None = None) -> None:
+    """Writes Fig. 1 to `path`; the default options are the paper's."""
+    with new_figure(path, 9, 4, "Gradient magnitude of GRPO and REAL") as figure:
+        draw_gradients(figure, options or GradientOptions())
+
+
 def draw_gradients(figure: Figure, options: GradientOptions) -> None:
     """Draws both panels."""
     panels = figure.subplots(1, 2, sharey=True)
-    titles = (f"(a) One of {options.right} right rollouts", f"(b) One of {options.wrong} wrong rollouts")
+    titles = (f"(a) One of {options.correct} correct rollouts", f"(b) One of {options.incorrect} incorrect rollouts")
     for axes, label, title in zip(panels, (1.0, 0.0), titles, strict=True):
         _draw_panel(axes, label, options)
         axes.set_title(title)
@@ -94,13 +102,9 @@ def _draw_panel(axes: Axes, label: float, options: GradientOptions) -> None:
     axes.plot(scores, magnitude, color=VERMILLION, linestyle="--", linewidth=2, label=name)
     curves = [(tau, loss_type) for loss_type in options.loss_types for tau in options.taus]
     for (tau, loss_type), look in zip(curves, REAL_LOOKS, strict=False):
-        magnitude = real_magnitude(scores, label, tau, loss_type, options.right, options.wrong)
-        name = f"{_name(loss_type)}, $\\tau$ = {tau:g}"
+        magnitude = real_magnitude(scores, label, tau, loss_type, options.correct, options.incorrect)
+        name = f"{NAMES[loss_type]}, $\\tau$ = {tau:g}"
         axes.plot(scores, magnitude, color=look["color"], linestyle=look["linestyle"], linewidth=2, label=name)
     for index, tau in enumerate(options.taus):
         bound = "REAL's bound $1/\\tau$" if index == 0 else None
         axes.axhline(1 / tau, color="0.35", linestyle=":", linewidth=1.2, label=bound)
-
-
-def _name(loss_type: str) -> str:
-    return dict(zip(LOSS_TYPES, ("REAL", "REAL without anchors", "REAL with BCE"), strict=True))[loss_type]

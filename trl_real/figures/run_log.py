@@ -1,11 +1,7 @@
-"""
-What a run logged, read back from its files.
-
-In: an `output_dir`, or a `trainer_state.json`. Out: the run's name and, for each logged quantity, steps and values.
-Logs of GRPOTrainer are read as well. Left out: trackers.
-"""
+"""What a run of REALTrainer or GRPOTrainer logged, read back from its files."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +23,7 @@ class Run:
     log: list[dict[str, Any]]
 
     def series(self, key: str) -> tuple[list[int], list[Any]]:
-        """Steps at which a quantity was logged, and its values; of a step that was logged twice, the later value."""
+        """Steps at which a quantity was logged, and its values; the later one if a step was logged twice."""
         points = {record["step"]: record[key] for record in self.log if record.get(key) is not None}
         steps = sorted(points)
         return steps, [points[step] for step in steps]
@@ -47,11 +43,8 @@ def read_run(source: str | Path) -> Run:
 
     Args:
         source (`str` or `Path`):
-            The `output_dir` of a run, a checkpoint of it or a `trainer_state.json`; with a name of one's own,
-            `name=path`. Otherwise the run is called like its `output_dir`.
-
-    Returns:
-        `Run`: the run.
+            The `output_dir` of a run, one of its checkpoints or a `trainer_state.json`. By default the run has the
+            name of its `output_dir`; `name=path` sets another.
 
     Raises:
         `FileNotFoundError`: If there is no such log.
@@ -75,15 +68,14 @@ def read_run(source: str | Path) -> Run:
 def read_runs(sources: list[str]) -> list[Run]:
     """Reads several runs, whose names must differ."""
     runs = [read_run(source) for source in sources]
-    names = [run.name for run in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{name}: is the name of {names.count(name)} runs; write name=path to tell them apart.")
+    for name, number in Counter(run.name for run in runs).items():
+        if number > 1:
+            raise ValueError(f"{name}: is the name of {number} runs; write name=path to tell them apart.")
     return runs
 
 
 def _find_state(source: Path) -> Path:
-    """The newest state in the folder of a run: that of its end, or of a checkpoint if it went on or never ended."""
+    """The newest state in a run's folder: that of its end, or of a checkpoint if it was resumed or never ended."""
     states = [source]
     if source.is_dir():
         states = [*source.glob("checkpoint-*/trainer_state.json"), *source.glob("trainer_state.json")]
@@ -91,5 +83,5 @@ def _find_state(source: Path) -> Path:
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder; write a run's output_dir, or name=path.")
     if not states:
-        raise FileNotFoundError(f"{source} holds no trainer_state.json: no checkpoint was saved there yet.")
+        raise FileNotFoundError(f"{source} contains no trainer_state.json: no checkpoint was saved there yet.")
     return states[-1]

@@ -1,11 +1,7 @@
-"""
-How the scores and weights of a run were spread, over its steps and as a whole.
-
-In: a run of REALTrainer (run_log.py), whose log holds the counts of histograms.py. Out: two rows, scores and weights;
-in each the right and the wrong rollouts over time, and both over the whole run.
-"""
+"""Histograms of scores and weights: correct and incorrect rollouts over time, and both over the entire run."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
@@ -13,39 +9,40 @@ from matplotlib.figure import Figure
 
 from ..metrics.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS
 from .run_log import Run
-from .style import BLUE, VERMILLION
+from .style import BLUE, VERMILLION, figure_title, new_figure
 
 
 COLUMNS = 120  # more steps than this share columns
-LABELS = (("positive", "Right rollouts", BLUE, "-"), ("negative", "Wrong rollouts", VERMILLION, "--"))
+LABELS = (("positive", "Correct rollouts", BLUE, "-"), ("negative", "Incorrect rollouts", VERMILLION, "--"))
 SHADES = LinearSegmentedColormap.from_list("shades", ["white", BLUE, "#001D2E"]).with_extremes(bad="0.93")
 
 
-def draw_scores(figure: Figure, run: Run) -> None:
-    """
-    Draws the histograms of a run.
+def plot_scores(run: Run, path: str | Path) -> None:
+    """Writes the histograms of scores and weights of a run to `path`."""
+    with new_figure(path, 9, 6, figure_title("Scores and weights", [run])) as figure:
+        draw_scores(figure, run)
 
-    Raises:
-        `ValueError`: If the log holds none.
-    """
+
+def draw_scores(figure: Figure, run: Run) -> None:
+    """Draws the histograms of a run; `ValueError` if its log contains none."""
     if not run.logs(HISTOGRAMS[0]):
         raise ValueError(
-            f"{run.name}: its log holds no `{HISTOGRAMS[0]}`. REALTrainer logs it; GRPOTrainer has no scores."
+            f"{run.name}: its log has no `{HISTOGRAMS[0]}`. REALTrainer logs it; GRPOTrainer has no scores."
         )
     grid = figure.subplots(2, 3, sharey="row", gridspec_kw=dict(width_ratios=[3, 3, 1.6]))
     for kind, row in zip(("scores", "weights"), grid, strict=True):
-        for axes, (label, title, colour, line) in zip(row, LABELS, strict=False):
-            edges, shares, whole = _columns(run, f"{kind}/{label}_histogram")
+        for axes, (label, title, color, line) in zip(row, LABELS, strict=False):
+            edges, shares, total = _columns(run, f"{kind}/{label}_histogram")
             norm = PowerNorm(0.5, vmin=0, vmax=1)  # the square root, so that thin tails show
-            mesh = axes.pcolormesh(edges, range(len(shares) + 1), shares, cmap=SHADES, norm=norm)
+            axes.pcolormesh(edges, range(len(shares) + 1), shares, cmap=SHADES, norm=norm)
             axes.grid(False)
             axes.set_title(f"{title}: {kind}")
-            row[2].stairs(whole, orientation="horizontal", color=colour, linestyle=line, linewidth=1.8, label=title)
-        row[2].set_title("whole run")
+            row[2].stairs(total, orientation="horizontal", color=color, linestyle=line, linewidth=1.8, label=title)
+        row[2].set_title("entire run")
         row[2].set_xlim(left=0)
     _label_axes(grid)
     figure.legend(*grid[0][2].get_legend_handles_labels(), loc="outside lower right", ncols=2, frameon=False)
-    bar = figure.colorbar(mesh, ax=grid, aspect=40, pad=0.01)
+    bar = figure.colorbar(grid[0][0].collections[0], ax=grid, aspect=40, pad=0.01)
     bar.set_label("share of the rollouts of a column")
 
 
@@ -54,7 +51,7 @@ def _columns(run: Run, key: str) -> tuple[list[int], np.ndarray, np.ndarray]:
     steps, counts = run.series(key)
     starts = [0 if len(steps) == 1 else max(0, 2 * steps[0] - steps[1]), *steps[:-1]]
     together = -(-len(steps) // COLUMNS)
-    if together > 1:  # whole generations, else columns differ by their number of on-policy steps
+    if together > 1:  # complete generations, or columns would differ in their number of on-policy steps
         together += -together % _steps_per_generation(run)
     groups = [slice(first, first + together) for first in range(0, len(steps), together)]
     table = np.array([np.sum(counts[group], axis=0) for group in groups], dtype=float).T
@@ -65,10 +62,10 @@ def _columns(run: Run, key: str) -> tuple[list[int], np.ndarray, np.ndarray]:
 
 
 def _steps_per_generation(run: Run) -> int:
-    """Records of the log from one generation to the next; rewards are logged with the first step of each."""
+    """Log records per generation; rewards are logged with its first step."""
     rewards = set(run.series("reward")[0])
-    places = [index for index, step in enumerate(run.series(HISTOGRAMS[0])[0]) if step in rewards]
-    return min((later - place for place, later in pairwise(places)), default=1)
+    indices = [index for index, step in enumerate(run.series(HISTOGRAMS[0])[0]) if step in rewards]
+    return min((later - index for index, later in pairwise(indices)), default=1)
 
 
 def _label_axes(grid: np.ndarray) -> None:

@@ -1,8 +1,5 @@
 """
-The look that all figures share: on opaque white, so that they read in print and on dark pages; lines told apart by
-colour, dash and marker.
-
-In: a file to write. Out: an empty figure to draw into, written at the end.
+The style of all figures: opaque white, for print and dark pages; lines differ in color, dash and marker.
 """
 
 from collections.abc import Iterator
@@ -13,9 +10,12 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from .run_log import Run
 
 
-# Okabe and Ito's palette: told apart by colour-blind readers, and by brightness in a black-and-white print
+# Okabe and Ito's palette: distinct for color-blind readers, and in brightness for black-and-white print
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, PALE = "#E69F00", "#56B4E9", "#000000", "#E4E4E4"
 LOOKS: list[dict[str, Any]] = [
@@ -28,7 +28,7 @@ LOOKS: list[dict[str, Any]] = [
     dict(color=BLACK, linestyle=(0, (1, 1)), marker="X"),
 ]
 SUFFIXES = (".png", ".pdf", ".svg")
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
@@ -53,35 +53,39 @@ SETTINGS = {
 @contextmanager
 def new_figure(path: str | Path, width: float, height: float, title: str) -> Iterator[Figure]:
     """
-    A figure to draw into; written when the block ends without an error.
+    A figure to draw into, written to `path` when the block ends without an error.
 
     Args:
         path (`str` or `Path`):
-            File to write; its suffix decides the format.
+            A PNG, PDF or SVG file in a folder that exists.
         width, height (`float`):
             Size in inches.
         title (`str`):
             Title above all panels.
 
     Raises:
-        `ValueError`: If the suffix is none of `SUFFIXES`, or the folder does not exist.
+        `ValueError`: If the file has another suffix, or its folder does not exist.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"output: {path} must end in one of {', '.join(SUFFIXES)}.")
     if not Path(path).parent.is_dir():
         raise ValueError(f"output: there is no folder {Path(path).parent}; create it, or write to another folder.")
     with rc_context(SETTINGS):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
         figure.suptitle(title)
         yield figure
         figure.savefig(path)
 
 
-def say_missing(axes: Axes, names: list[str]) -> None:
-    """Names in a corner of a panel the runs that have no line in it; without names, in its middle that all lack it."""
+def figure_title(what: str, runs: list[Run]) -> str:
+    """What is drawn, and of which run if there is only one."""
+    return f"{what}: {runs[0].name}" if len(runs) == 1 else what
+
+
+def note_missing(axes: Axes, names: list[str]) -> None:
+    """Names, in a corner of a panel, the runs without a line in it; without names, notes that every run lacks it."""
+    style: dict[str, Any] = dict(transform=axes.transAxes, color="0.4")
     if names:
-        place = dict(x=0.02, y=0.97, s=f"not logged: {', '.join(names)}", ha="left", va="top", fontsize=8)
+        axes.text(0.02, 0.97, f"not logged: {', '.join(names)}", ha="left", va="top", fontsize=8, **style)
     else:
-        place = dict(x=0.5, y=0.5, s="not logged", ha="center", va="center")
-    axes.text(**place, transform=axes.transAxes, color="0.4")
+        axes.text(0.5, 0.5, "not logged", ha="center", va="center", **style)

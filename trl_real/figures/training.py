@@ -1,28 +1,26 @@
-"""
-Fig. 4 and Fig. 5 of the paper: what happened in training, for one run or for several side by side.
-
-In: runs (run_log.py). Out: panels over the optimizer steps, smoothed with the raw values behind where there are many.
-"""
+"""Fig. 4 and Fig. 5 of the paper: training curves of one run or several, smoothed if they have many points."""
 
 import math
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .run_log import Run
-from .style import BLUE, LOOKS, PALE, VERMILLION, say_missing
+from .style import BLUE, LOOKS, PALE, VERMILLION, figure_title, new_figure, note_missing
 
 
 GROUP_SHARES = (
-    ("all right", "groups/all_correct", BLUE),
+    ("all correct", "groups/all_correct", BLUE),
     ("mixed", "groups/mixed", PALE),
-    ("all wrong", "groups/all_incorrect", VERMILLION),
+    ("all incorrect", "groups/all_incorrect", VERMILLION),
 )
-BELOW = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)  # a legend below its panel
-SMOOTH_FROM = 40  # fewer points than this are drawn as they are
+BELOW: dict[str, Any] = dict(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)  # a legend below its panel
+SMOOTH_FROM = 40  # points; fewer are drawn as they are
 ENTROPY = ("entropy", "Entropy of the policy (nats per token)")
 REWARD = ("reward", "Reward of the rollouts")
 HELDOUT = ("eval_reward", "Held-out pass@1 (mean reward)")
@@ -33,18 +31,30 @@ SOLVED = (
 )
 
 
-def draw_training(figure: Figure, runs: list[Run], eval_set: str | None = None) -> None:
+def plot_training(runs: list[Run], path: str | Path, eval_set: str | None = None) -> None:
     """
-    Draws Fig. 4: entropy, held-out pass@1, reward and solved groups.
+    Writes Fig. 4 to `path`: entropy, held-out pass@1, reward and solved groups.
 
     Args:
-        figure (`Figure`):
-            An empty figure.
         runs (`list[Run]`):
-            The runs. Of a single run of REALTrainer all kinds of groups are shown.
+            The runs. For a single run of REALTrainer, all kinds of groups are shown.
+        path (`str` or `Path`):
+            A PNG, PDF or SVG file.
         eval_set (`str`, *optional*):
             Name of the evaluation set, if there were several.
     """
+    with new_figure(path, 9, 6, figure_title("Training", runs)) as figure:
+        draw_training(figure, runs, eval_set)
+
+
+def plot_comparison(runs: list[Run], path: str | Path, eval_set: str | None = None) -> None:
+    """Writes Fig. 5 to `path`: reward and held-out pass@1, with last values. Arguments as in [`plot_training`]."""
+    with new_figure(path, 9, 3.8, figure_title("Comparison", runs)) as figure:
+        draw_comparison(figure, runs, eval_set)
+
+
+def draw_training(figure: Figure, runs: list[Run], eval_set: str | None = None) -> None:
+    """Draws Fig. 4 into an empty figure."""
     check_number(runs)
     (entropy, heldout), (reward, groups) = figure.subplots(2, 2)
     draw_lines(entropy, runs, *ENTROPY)
@@ -62,14 +72,16 @@ def draw_training(figure: Figure, runs: list[Run], eval_set: str | None = None) 
 
 
 def draw_comparison(figure: Figure, runs: list[Run], eval_set: str | None = None) -> None:
-    """Draws Fig. 5, reward and held-out pass@1, with the last value of each run; arguments as `draw_training`."""
+    """Draws Fig. 5 into an empty figure."""
     check_number(runs)
     panels = figure.subplots(1, 2)
     for axes, (key, title) in zip(panels, (REWARD, heldout_panel(runs, eval_set)), strict=True):
         last = draw_lines(axes, runs, key, title)
-        names = {run.name: f"{run.name}  {last[run.name]:.3f}" for run in runs if run.name in last}
-        names |= {run.name: names[run.name] + _last_error(run, key) for run in runs if run.name in last}
-        handles = [_handle(index, names[run.name]) for index, run in enumerate(runs) if run.name in names]
+        handles = [
+            _handle(index, f"{run.name}  {last[run.name]:.3f}{_last_error(run, key)}")
+            for index, run in enumerate(runs)
+            if run.name in last
+        ]
         if handles:
             axes.legend(handles=handles, title="Last value of the line", ncols=2, **BELOW)
     _finish(figure, runs, panels)
@@ -82,12 +94,7 @@ def check_number(runs: list[Run]) -> None:
 
 
 def heldout_panel(runs: list[Run], eval_set: str | None) -> tuple[str, str]:
-    """
-    Key and title of the held-out reward.
-
-    Raises:
-        `ValueError`: If the evaluation set was not logged, or if none is named and there are several.
-    """
+    """Key and title of the held-out reward; `ValueError` if `eval_set` does not name one that was logged."""
     keys = {key for run in runs for record in run.log for key in record}
     logged = {key.removeprefix("eval").removesuffix("reward").strip("_") for key in keys if _is_heldout(key)}
     if eval_set is None and len(logged) > 1:
@@ -103,7 +110,7 @@ def _is_heldout(key: str) -> bool:
 
 
 def draw_lines(axes: Axes, runs: list[Run], key: str, title: str) -> dict[str, float]:
-    """One line for each run; returns the last value of each, smoothed if the line is."""
+    """Draws a line for each run; returns the last value of each line."""
     axes.set_title(title)
     last, drawn = {}, []
     for run, look in zip(runs, LOOKS, strict=False):
@@ -120,38 +127,38 @@ def draw_lines(axes: Axes, runs: list[Run], key: str, title: str) -> dict[str, f
         last[run.name] = values[-1]
     missing = [run.name for run in runs if run.name not in last]
     if missing:
-        say_missing(axes, missing if last else [])
+        note_missing(axes, missing if last else [])
     _limit(axes, drawn, is_share=key != ENTROPY[0])
     return last
 
 
 def _errors(run: Run, key: str) -> tuple[list[int], list[float], list[float]]:
-    """Steps, values and standard errors of a quantity, where its standard error was logged."""
+    """Steps, values and standard errors of a quantity, at the steps that logged its standard error."""
     steps, errors = run.series(f"{key}_stderr")
     values = dict(zip(*run.series(key), strict=True))
     return steps, [values[step] for step in steps], errors
 
 
-def _draw_errors(axes: Axes, run: Run, key: str, colour: str) -> list[float]:
-    """A bar of one standard error each way, of many points a band; the upper ends."""
+def _draw_errors(axes: Axes, run: Run, key: str, color: str) -> list[float]:
+    """Draws bars of one standard error each way, or a band for many points; returns the upper ends."""
     steps, values, errors = _errors(run, key)
     low = [value - error for value, error in zip(values, errors, strict=True)]
     high = [value + error for value, error in zip(values, errors, strict=True)]
     if len(steps) >= SMOOTH_FROM:
-        axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.fill_between(steps, low, high, color=color, alpha=0.12, linewidth=0)
     elif steps:
-        axes.errorbar(steps, values, errors, fmt="none", ecolor=colour, elinewidth=1, capsize=3, clip_on=False)
-    return [max(value, min(end, 1.0)) for value, end in zip(values, high, strict=True)]  # a share has no more
+        axes.errorbar(steps, values, errors, fmt="none", ecolor=color, elinewidth=1, capsize=3, clip_on=False)
+    return [max(value, min(end, 1.0)) for value, end in zip(values, high, strict=True)]  # a share is at most 1
 
 
 def _last_error(run: Run, key: str) -> str:
-    """What follows the last value in a legend; nothing where the line is smoothed, and has an error of its own."""
+    """The last standard error, for a legend; empty if the line is smoothed, which has another error."""
     _, _, errors = _errors(run, key)
     return f" ± {errors[-1]:.3f}" if errors and len(run.series(key)[1]) < SMOOTH_FROM else ""
 
 
 def smooth(values: list[float], span: int) -> list[float]:
-    """Exponential moving average over about `span` values, without the pull towards its first value."""
+    """Exponential moving average over about `span` values, without bias towards the first value."""
     keep, total, weight, smoothed = 1 - 2 / (span + 1), 0.0, 0.0, []
     for value in values:
         total, weight = keep * total + value, keep * weight + 1
@@ -160,7 +167,7 @@ def smooth(values: list[float], span: int) -> list[float]:
 
 
 def _limit(axes: Axes, values: list[float], is_share: bool) -> None:
-    """Shares from 0 to the tenth above them; everything else from 0 where that leaves no empty half."""
+    """Shares from 0 to the tenth above them; other values from 0 unless that would leave half the panel empty."""
     if not values or (is_share and all(0 <= value <= 1 for value in values)):
         axes.set_ylim(0, max(2, math.ceil(10 * max(values))) / 10 if values else 1)
     elif 0 < min(values) < max(values) / 2:
@@ -168,22 +175,22 @@ def _limit(axes: Axes, values: list[float], is_share: bool) -> None:
 
 
 def _draw_shares(axes: Axes, run: Run) -> None:
-    """Areas where there are many points; else one bar for each generation, as wide as the steps it was trained on."""
+    """Areas for many points; otherwise a bar for each generation, as wide as its optimizer steps."""
     axes.set_title("Groups of rollouts (share)")
     axes.set_ylim(0, 1)
     steps = run.series(GROUP_SHARES[0][1])[0]
-    names, keys, colours = zip(*GROUP_SHARES, strict=True)
+    names, keys, colors = zip(*GROUP_SHARES, strict=True)
     shares = [run.series(key)[1] for key in keys]
     if len(steps) >= SMOOTH_FROM:
         smoothed = [smooth(values, len(steps) // 10) for values in shares]
-        axes.stackplot(steps, smoothed, colors=colours, labels=names, edgecolor="white")
+        axes.stackplot(steps, smoothed, colors=colors, labels=names, edgecolor="white")
     else:
         width = min((later - step for step, later in pairwise(steps)), default=1)
-        below = [0.0] * len(steps)
-        for name, colour, values in zip(names, colours, shares, strict=True):
+        bottoms = [0.0] * len(steps)
+        for name, color, values in zip(names, colors, shares, strict=True):
             edges = [step - 1 for step in steps]
-            axes.bar(edges, values, width, below, align="edge", color=colour, label=name, edgecolor="white")
-            below = [bottom + value for bottom, value in zip(below, values, strict=True)]
+            axes.bar(edges, values, width, bottoms, align="edge", color=color, label=name, edgecolor="white")
+            bottoms = [bottom + value for bottom, value in zip(bottoms, values, strict=True)]
     axes.legend(ncols=3, **BELOW)
 
 
