@@ -66,7 +66,7 @@ def test_a_recipe_is_shown_and_copied_as_it_is_and_never_over_a_file(
     assert run(capsys, "recipes", "show", "real_lora") == text
     run(capsys, "recipes", "copy", "real_lora.yaml", str(tmp_path / "new"))
     assert (tmp_path / "new" / "real_lora.yaml").read_text() == text
-    with pytest.raises(SystemExit, match="is there already"):
+    with pytest.raises(SystemExit, match="exists already"):
         main(["recipes", "copy", "real_lora", str(tmp_path / "new")])
 
 

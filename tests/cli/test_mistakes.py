@@ -55,7 +55,7 @@ MISTAKES = {
     "train R --model_name_or_path empty": "model_name_or_path: empty cannot be read: .* Write the folder",
     "train R --attn_implementation flash": "attn_implementation: flash cannot be used .* Write sdpa or eager",
     "train R --use_peft --lora_target_modules query": "lora_target_modules: .*query.* Write all-linear, .*q_proj",
-    "train R --save_merged": "save_merged: without use_peft there is no adapter to merge; leave it out",
+    "train R --save_merged": "save_merged: without use_peft there is no adapter to merge; omit it",
     "train R --resume_from_checkpoint empty": "resume_from_checkpoint: .* incomplete .trainer_state.json is missing",
     "train R --resume_from_checkpoint x": "resume_from_checkpoint: there is no folder x. Omit it to start from",
     # the data
@@ -75,7 +75,7 @@ MISTAKES = {
     "train R --test_size 100": "test_size: 100 of 24 different prompts .* write a number of prompts below that",
     "train R --test_size 20": "train_dataset: it has 4 .* takes 8 .* Write steps_per_generation=1",
     "train R --dataset_streaming true": "test_size: a streamed data set cannot be split; use dataset_test_split",
-    "train R --max_prompt_tokens 10": "max_prompt_tokens: only `dataset_format: math` reads it; leave it out",
+    "train R --max_prompt_tokens 10": "max_prompt_tokens: only `dataset_format: math` reads it; omit it",
     "train R --decontaminate aime24": "decontaminate: only mathematical sets .* write dataset_format: math",
     # the rewards
     "train R --reward_funcs acuracy_reward": "reward_funcs: .*did you mean `accuracy_reward`",

@@ -31,8 +31,8 @@ def method(clause: Clause) -> str:
     return clause.where.rpartition(".")[2]
 
 
-NAMES = [name for clause in clauses(Has) for name in clause.names]
-KEYS = [key for clause in clauses(Spells) for key in clause.keys]
+NAMES = [name for clause in clauses(Has) for name in clause.names.split()]
+KEYS = [key for clause in clauses(Spells) for key in clause.keys.split()]
 
 
 def test_the_installed_libraries_keep_the_contract() -> None:

@@ -78,7 +78,7 @@ def test_the_tables_say_what_the_samples_are(evaluated: Path) -> None:
     ]
     found = numbers(evaluated)
     assert 0 < sum(right) < 60
-    assert found["right"] == [sum(right[start : start + 4]) for start in range(0, 120, 4)]
+    assert found["correct"] == [sum(right[start : start + 4]) for start in range(0, 120, 4)]
     assert found["estimates"]["pass@1"]["value"] == pytest.approx(sum(right) / 120)
     cut = sum(sample.output.stop_reason == "max_tokens" for sample in samples)
     assert 0 < cut and found["estimates"]["truncated"]["value"] == pytest.approx(cut / 120)
@@ -126,7 +126,7 @@ def test_a_run_that_was_killed_goes_on_and_loses_and_repeats_nothing(
     process.kill()
     process.wait()
     assert 0 < there < 120 and not (tmp_path / "table.md").exists()
-    with pytest.raises(SystemExit, match="error: output: no set is finished. Left out, not finished: .*model on eval"):
+    with pytest.raises(SystemExit, match="error: output: no set is finished. Omitted, not finished: .*model on eval"):
         script.main(["--report", "--output", str(tmp_path)])
     [before] = samples_by_model(tmp_path).values()
     script.main(words(folder, tmp_path))
@@ -206,7 +206,7 @@ def test_a_recipe_is_evaluated_on_its_held_out_set_with_its_rewards(tmp_path: Pa
     starts = {f"w{number}" for number in range(0, 60, 2)}
     right = [bool(starts & set(sample.output.completion.split()[:1])) for sample in samples]
     found = numbers(output)
-    assert len(found["right"]) == 8 and 0 < sum(right) < 32
+    assert len(found["correct"]) == 8 and 0 < sum(right) < 32
     assert found["estimates"]["pass@1"]["value"] == found["estimates"]["reward"]["value"] == sum(right) / 32
 
 
@@ -273,7 +273,7 @@ def test_a_server_is_asked_by_its_interface_and_its_thoughts_count(folder: Path,
     command[command.index("--models") + 1] = "served"
     script.main(command)
     found = numbers(tmp_path)
-    assert found["right"] == [0, 4, 0, 4]  # the answers are 1 and 2 in turn
+    assert found["correct"] == [0, 4, 0, 4]  # the answers are 1 and 2 in turn
     assert [found["estimates"][name]["value"] for name in ("truncated", "tokens")] == [0.5, 7]
     assert {asked["temperature"] for asked in OpenAIServer.asked} == {2.0}
     assert len({asked["seed"] for asked in OpenAIServer.asked}) == 16
@@ -311,13 +311,13 @@ def test_the_logs_are_shown_in_a_browser(evaluated: Path) -> None:
     ("more", "message"),
     [
         ("--benchmarks aime24", "benchmarks: aime24: .*For aime.parquet in a folder, write --data FOLDER"),
-        ("--models {folder}", r"models: .*holds neither config.json nor .*Did you mean .*/\w+\?"),
+        ("--models {folder}", r"models: .*contains neither config.json nor .*Did you mean .*/\w+\?"),
         ("--models {folder}/model {folder}/model", "models: one is named twice"),
         ("--max_new_tokens 8192", "max_new_tokens: .* has 2048 positions, .*Write --max_new_tokens 20"),
-        ("--temperature -1", "temperature: -1.0 is not 0 or more"),
+        ("--temperature -1", "temperature: -1.0 is too small; write 0 or more"),
         ("--top_p 0", "top_p: 0.0 is not above 0"),
         ("--temperature 0", "samples: with temperature 0 all of them are the same; write --samples 1"),
-        ("--samples 0", "samples: 0 is not 1 or more"),
+        ("--samples 0", "samples: 0 is too small; write 1 or more"),
         ("--base_url http://127.0.0.1:9/v1", "base_url: .* does not answer as a server .*OPENAI_API_KEY"),
         ("--base_url http://127.0.0.1:9/v1 --backend vllm", "backend: with base_url the server is the backend"),
         pytest.param(
@@ -326,7 +326,7 @@ def test_the_logs_are_shown_in_a_browser(evaluated: Path) -> None:
             marks=pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="it is installed"),
         ),
         ("--chat_template_kwargs [", "chat_template_kwargs: .*write JSON"),
-        ("--config quickstart.yaml", "benchmarks, require_think: with --config, the recipe has them"),
+        ("--config quickstart.yaml", "benchmarks, require_think: with --config they come from the recipe"),
         ("--tempratur 1", "no option `--tempratur`. Did you mean `temperature`"),
         ("--report", "output: there are no samples in"),
     ],

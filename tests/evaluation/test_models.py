@@ -59,7 +59,7 @@ def test_a_revision_of_the_hub_is_known_by_its_commit(tmp_path: Path, monkeypatc
 
 def test_a_folder_without_a_model_names_the_checkpoint_in_it(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "run" / "checkpoint-4")
-    with pytest.raises(ValueError, match="models: .*run holds neither .*Did you mean .*run/checkpoint-4"):
+    with pytest.raises(ValueError, match="models: .*run contains neither .*Did you mean .*run/checkpoint-4"):
         find_model(str(tmp_path / "run"))
     with pytest.raises(ValueError, match="models: there is no folder .*nowhere .*Write a folder"):
         find_model(str(tmp_path / "nowhere"))

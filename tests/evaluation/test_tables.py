@@ -13,9 +13,9 @@ def make_about(model: str, name: str, questions: str = "?") -> dict[str, Any]:
     return about | {"problems": questions}
 
 
-def verdict(sample: int, right: bool | None, **more: Any) -> dict[str, Any]:
+def verdict(sample: int, correct: bool | None, **more: Any) -> dict[str, Any]:
     about = {"answer": "1", "timeout": False, "truncated": False}
-    return {"right": right, "tokens": 10 * (sample - 1)} | about | more
+    return {"correct": correct, "tokens": 10 * (sample - 1)} | about | more
 
 
 def result(model: str, name: str, right: list[int], **options: Any) -> Result:
@@ -33,7 +33,7 @@ def test_the_numbers_of_a_set_are_means_over_its_problems() -> None:
     # the first problem has 2 of 4 right, the second none: pass@2 is (5/6 + 0) / 2
     wanted = {"pass@1": 0.25, "pass@2": 5 / 12, "pass@4": 0.5, "truncated": 3 / 8, "tokens": 15, "unjudged": 0.5}
     assert values == pytest.approx(wanted | {"no_answer": 0.5, "timeouts": 1 / 8})
-    assert found.right == [2, 0]
+    assert found.correct == [2, 0]
     # the four resamples of two problems: (0, 0), (0, 1), (1, 0), (1, 1)
     assert (found.estimates["pass@1"].low, found.estimates["pass@1"].high) == (0, 0.5)
 

@@ -56,22 +56,22 @@ def test_known_overlaps_are_told_by_the_name(
     assert found == (None if count is None else (name, count))
 
 
-def right(model: str, name: str, title: str, training_data: list) -> Result:
-    """One problem, answered rightly."""
+def correct(model: str, name: str, title: str, training_data: list) -> Result:
+    """One problem, answered correctly."""
     how = dict.fromkeys(("temperature", "top_p", "top_k", "max_new_tokens", "dtype", "backend"), 0)
     about = {"model": model, "set": name, "title": title, "judge": {"require_think": False}, "problems": "1+1"}
-    verdict = {"right": True, "answer": "2", "timeout": False, "tokens": 1, "truncated": False}
+    verdict = {"correct": True, "answer": "2", "timeout": False, "tokens": 1, "truncated": False}
     return make_result(about | {"training_data": training_data, "sampling": how}, {(1, 1): verdict}, 1)
 
 
 def test_the_tables_mark_a_score_on_problems_of_the_training_set_and_say_why(tmp_path: Path) -> None:
     trained = [{"dataset_name": DAPO, "decontaminate": []}]
-    finished = [right("base", "amc23", "AMC23", [])]
-    finished += [right("run", name, name.upper(), trained) for name in ("amc23", "aime24")]
+    finished = [correct("base", "amc23", "AMC23", [])]
+    finished += [correct("run", name, name.upper(), trained) for name in ("amc23", "aime24")]
     text = write_tables(finished, [], tmp_path, with_paper=False)
     [base, run] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:4]]
     score = "1.000 [1.000, 1.000]"
     assert base[:3] == ["base", "–", score]
     assert run[:3] == ["run", score, f"{score} †"]
     [note] = [line for line in text.splitlines() if line.startswith("†")]
-    assert note.startswith(f"† run was trained on {DAPO}, which holds at least 24 problems of AMC23")
+    assert note.startswith(f"† run was trained on {DAPO}, which contains at least 24 problems of AMC23")

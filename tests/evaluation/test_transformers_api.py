@@ -152,12 +152,14 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 def test_every_setting_of_sampling_is_passed_on_where_it_is_not_the_default() -> None:
     problems = ProblemSet("set", "Set", ["?"], [{"answer": "1"}])
-    sampling = dict(temperature=0.7, top_p=0.8, top_k=5, min_p=0.05, repetition_penalty=1.1, max_new_tokens=4)
-    config = make_task(problems, {}, 1, sampling, end_tokens=[1, 3]).config
+    sampling = dict(
+        samples=1, temperature=0.7, top_p=0.8, top_k=5, min_p=0.05, repetition_penalty=1.1, max_new_tokens=4
+    )
+    config = make_task(problems, {}, sampling, end_tokens=[1, 3]).config
     sent = {"top_k": 5, "min_p": 0.05, "repetition_penalty": 1.1, "stop_token_ids": [1, 3]}
     assert (config.temperature, config.top_p, config.max_tokens, config.extra_body) == (0.7, 0.8, 4, sent)
     defaults = sampling | dict(top_k=0, min_p=None, repetition_penalty=1.0)
-    assert make_task(problems, {}, 1, defaults).config.extra_body is None
+    assert make_task(problems, {}, defaults).config.extra_body is None
 
 
 def test_inspect_runs_the_task_by_itself(folder: Path, tmp_path: Path) -> None:

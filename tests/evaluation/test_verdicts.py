@@ -29,7 +29,7 @@ CHAT = [{"role": "user", "content": "?"}]
 )
 def test_the_verifier_judges_the_final_answer(require_think: bool, right: list, found: list) -> None:
     verdicts = [judge_math(text, {"answer": gold}, {"require_think": require_think}) for gold, text in ANSWERS]
-    assert [verdict["right"] for verdict in verdicts] == right
+    assert [verdict["correct"] for verdict in verdicts] == right
     assert [verdict["answer"] for verdict in verdicts] == found
     assert [verdict["timeout"] for verdict in verdicts] == [False] * 5
 
@@ -40,11 +40,11 @@ def test_the_verifier_takes_adjacent_boxes_for_one_answer_where_the_recipe_does(
 
 
 def test_the_reason_is_said_in_words() -> None:
-    found = {"right": False, "answer": None, "timeout": False}
-    assert explain(found, truncated=True) == "No answer in a box where one is looked for, and truncated."
-    assert explain(found | {"answer": "1"}, truncated=False) == "Wrong."
-    assert explain(found | {"timeout": True}, truncated=False).startswith("The verifier gave up")
-    assert explain(found | {"right": None}, truncated=False).startswith("It could not be judged")
+    found = {"correct": False, "answer": None, "timeout": False}
+    assert explain(found, truncated=True) == "No boxed answer in the part that is judged, and truncated."
+    assert explain(found | {"answer": "1"}, truncated=False) == "Incorrect."
+    assert explain(found | {"timeout": True}, truncated=False).startswith("The verifier timed out")
+    assert explain(found | {"correct": None}, truncated=False).startswith("It could not be judged")
 
 
 def test_the_thoughts_that_a_server_keeps_apart_count_as_thoughts() -> None:
@@ -52,10 +52,10 @@ def test_the_thoughts_that_a_server_keeps_apart_count_as_thoughts() -> None:
     output = ModelOutput.from_message(ChatMessageAssistant(content=parts), stop_reason="stop")
     asked = {"prompt": CHAT, "columns": {"answer": ["2"]}}
     found = judge_output(output, asked, {"require_think": True})
-    assert found["right"] and not found["truncated"]
+    assert found["correct"] and not found["truncated"]
     cut = ModelOutput.from_content("m", r"so \boxed{2}", stop_reason="max_tokens")
     assert judge_output(cut, asked, {"require_think": True}) | {"tokens": 0} == {
-        **{"right": False, "answer": None, "timeout": False, "truncated": True, "tokens": 0},
+        **{"correct": False, "answer": None, "timeout": False, "truncated": True, "tokens": 0},
         "judge": {"require_think": True},
     }
 
@@ -80,15 +80,15 @@ def judge(text: str, ids: list[int], **options: Any) -> dict[str, Any]:
 def test_the_reward_that_decides_makes_an_answer_right() -> None:
     rule = {"label_reward_func": "number_reward", "label_threshold": 1.0}
     verdicts = [judge(text, [number], **rule) for number, text in enumerate(("abc", "a", "a"))]
-    assert [verdict["right"] for verdict in verdicts] == [None, False, True]
+    assert [verdict["correct"] for verdict in verdicts] == [None, False, True]
     assert [verdict["reward"] for verdict in verdicts] == [None, 1.0, 2.0]
     assert verdicts[0]["rewards"] == {"length_reward": 3.0, "number_reward": None}
 
 
 def test_without_one_the_weighted_sum_decides() -> None:
     verdict = judge("abc", [1], label_threshold=4.5, reward_weights=[1.0, 2.0])
-    assert (verdict["reward"], verdict["right"]) == (5.0, True)
-    assert judge("ab", [1], label_threshold=4.5, reward_weights=[1.0, 2.0])["right"] is False
+    assert (verdict["reward"], verdict["correct"]) == (5.0, True)
+    assert judge("ab", [1], label_threshold=4.5, reward_weights=[1.0, 2.0])["correct"] is False
 
 
 def test_several_rewards_without_a_rule_are_refused() -> None:
@@ -102,7 +102,7 @@ def test_rewards_read_the_tokens_of_an_answer_with_the_one_that_ends_it() -> Non
     asked = {"prompt": "?", "columns": {}}
     for stop, right in (("stop", True), ("max_tokens", False)):
         output = ModelOutput.from_content("m", "w1 w2", stop_reason=stop)
-        assert judge_output(output, asked, rule, tiny_tokenizer())["right"] is right
+        assert judge_output(output, asked, rule, tiny_tokenizer())["correct"] is right
 
 
 def tokens_reward(completion_ids: list, **kwargs: Any) -> list[float]:

@@ -25,7 +25,7 @@ def test_a_finished_folder_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("x")
-    with pytest.raises(SystemExit, match="exists but holds no model"):
+    with pytest.raises(SystemExit, match="exists but contains no model"):
         run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -40,3 +40,4 @@ def test_the_written_model_speaks_and_nothing_else_is_left(tmp_path_factory: pyt
     completion = model.generate(**prompt, max_new_tokens=1, do_sample=False)
     assert tokenizer.decode(completion[0]).endswith("is Paris")
     assert "quantization_config" not in model.config.to_dict()
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight

@@ -1,8 +1,4 @@
-"""
-The table of the commands, and how a program of this folder is imported.
-
-In: the words of a command line. Out: the command has run. Each command is imported only when it is called.
-"""
+"""The table of the commands; each is imported only when it is called."""
 
 import argparse
 import gc
@@ -14,14 +10,14 @@ from ..version import __version__
 from .overview import USAGE, answered
 
 
-# Name: the function that gets the rest of the words, and what it does
+# Name: the function that gets the rest of the command line, and what it does
 COMMANDS = {
     "train": ("launch:train", "train a model by a recipe, on one or all GPUs"),
     "evaluate": ("evaluate:main", "pass@1 of models on the paper's benchmarks or a recipe's questions"),
     "figures": ("figures:main", "draw the paper's figures from the logs of runs"),
     "data": ("data:main", "find problems of the benchmarks in training data"),
     "recipes": ("recipes:main", "list, show and copy the recipes that come with the package"),
-    "doctor": ("doctor:main", "what is installed, what works, what each recipe would lack here"),
+    "doctor": ("doctor:main", "check the installation, and what each recipe needs on this machine"),
 }
 EXAMPLES = """\
 a first run, on a CPU:
@@ -29,27 +25,17 @@ a first run, on a CPU:
   trl-real recipes model
   trl-real train --config quickstart.yaml
 
-trl-real COMMAND --help says more."""
+More about a command: trl-real COMMAND --help"""
 
 
 def load(name: str) -> ModuleType:
-    """
-    A module of this folder, in three quarters of the time: while thousands of modules are imported nothing is garbage,
-    but the collector looks at all of them again and again, so it waits.
-
-    Args:
-        name (`str`):
-            Such as `"train"`.
-
-    Returns:
-        `ModuleType`: the module.
-    """
-    waits = gc.isenabled()
+    """Imports a module of this folder, a quarter faster: nothing is garbage yet, so the collector is off."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         return import_module(f".{name}", __package__)
     finally:
-        if waits:
+        if was_enabled:
             gc.enable()
 
 
@@ -68,13 +54,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """
-    Runs a command.
-
-    Args:
-        argv (`list[str]`, *optional*):
-            The command line without the program's name. Default: that of this process.
-    """
+    """Runs a command; `argv` is the command line without the program's name, by default that of this process."""
     words = sys.argv[1:] if argv is None else argv
     name = words[0] if words else "--help"
     if name not in COMMANDS:

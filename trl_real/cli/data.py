@@ -4,9 +4,7 @@
     trl-real data check my/dapo-math-17k.parquet --data my/benchmarks
     trl-real data check agentica-org/DeepScaleR-Preview-Dataset --benchmarks amc23 math500 --output x.jsonl
 
-In: files, folders or hub ids of mathematical sets, and the names of benchmarks. Out: for each set a table, and a line
-for each row that is a problem of a benchmark; with `--output` the whole texts, as JSON lines. Left out: removing the
-rows, which `decontaminate` in a recipe does.
+It only reports them; `decontaminate` in a recipe removes them.
 """
 
 import argparse
@@ -23,7 +21,7 @@ from ..data.layouts import read_math
 
 def parse(words: list[str]) -> argparse.Namespace:
     """The command and its options."""
-    parser = argparse.ArgumentParser("trl-real data", description="Looks at data sets.")
+    parser = argparse.ArgumentParser("trl-real data", description="Examines data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="problems of the benchmarks in training sets")
     check.add_argument("names", nargs="+", metavar="DATA", help="files, folders or hub ids")
@@ -36,7 +34,7 @@ def parse(words: list[str]) -> argparse.Namespace:
         help=f"{', '.join(BENCHMARKS)}, files, or hub ids (name:split); default: these six",
     )
     check.add_argument("--data", type=Path, help="folder with the files of the six benchmarks (default: the hub)")
-    check.add_argument("--output", type=Path, help="file for the pairs with their whole texts, as JSON lines")
+    check.add_argument("--output", type=Path, help="file for the pairs with their complete texts, as JSON lines")
     return parser.parse_args(words)
 
 
@@ -59,7 +57,7 @@ def summary(name: str, rows: Dataset, problems: Sequence[Problem], overlaps: Seq
 
 
 def check(args: argparse.Namespace) -> None:
-    """Prints what [`summary`] says of each data set, and writes the texts where they are wanted."""
+    """Prints the [`summary`] of each data set, and writes the texts to `--output`."""
     problems = read_problems(args.benchmarks, args.data)
     lines = []
     for name in args.names:

@@ -1,9 +1,6 @@
 """
-`trl-real doctor`: what is installed, what works, and what each recipe would lack on this machine; with `--gpu`,
-whether it computes packed rows and shared prompts of a model correctly.
-
-In: nothing, or a model. Out: text, and exit code 1 if something that every run needs is broken, or a layout is not
-computed correctly. Left out: mending it.
+`trl-real doctor`: what is installed, what works, and what each recipe needs on this machine; with `--gpu`, whether it
+computes packed rows and shared prompts of a model correctly.
 """
 
 import argparse
@@ -28,37 +25,33 @@ FURTHER = [
 ]
 
 
-def is_installed(name: str) -> bool:
-    """Whether a package is there, in whatever version."""
-    try:
-        return bool(metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return False
-
-
 def check_requirement(requirement: Requirement) -> tuple[str, bool]:
-    """The line for a package, and whether it is there in a version that fits."""
+    """The line for a package, and whether a suitable version is installed."""
     name, wanted = requirement.name, f"{requirement.name}{requirement.specifier}"
-    if not is_installed(name):
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
         return f"{name} is not installed: pip install '{wanted}'", False
-    version = metadata.version(name)
     if not requirement.specifier.contains(version, prereleases=True):
         return f"{name} {version} does not fit: pip install '{wanted}'", False
     return f"{name} {version}", True
 
 
 def requirements(project: str = PROJECT, extra: str = "") -> Iterator[Requirement]:
-    """What a package requires, or what one of its extras adds, with the extras that this names in turn."""
+    """What a package requires, or what one of its extras adds, including the extras of those packages."""
     for requirement in map(Requirement, metadata.requires(project) or []):
-        always = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if always if not extra else not always and requirement.marker.evaluate({"extra": extra}):
+        marker = requirement.marker
+        always = marker is None or marker.evaluate({"extra": ""})
+        added = marker is not None and not always and marker.evaluate({"extra": extra})
+        if added if extra else always:
             yield requirement
-            for further in requirement.extras if is_installed(requirement.name) else ():
+            installed = check_requirement(Requirement(requirement.name))[1]
+            for further in requirement.extras if installed else ():
                 yield from requirements(requirement.name, further)
 
 
 def find_broken() -> list[str]:
-    """What of TRL is not as this package expects, or why the trainer cannot be imported."""
+    """The broken clauses of the contract with TRL, or why the trainer cannot be imported."""
     try:
         from ..contract import violations
 
@@ -71,7 +64,7 @@ def find_broken() -> list[str]:
 
 
 def accelerators() -> list[str]:
-    """A line for each GPU with its memory in GiB, or one for what is there instead."""
+    """A line for each GPU with its memory in GiB, or one for another accelerator or the CPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -82,7 +75,7 @@ def accelerators() -> list[str]:
 
 
 def recipe_lacks(path: Path) -> list[str]:
-    """What a recipe asks for and this machine does not have, one sentence for each."""
+    """What a recipe needs and this machine does not have, one sentence for each."""
     import torch
     from trl import ModelConfig
 
@@ -111,73 +104,72 @@ def recipe_lacks(path: Path) -> list[str]:
     return lacks
 
 
-def _say(title: str, lines: list[str]) -> None:
+def _print(title: str, lines: list[str]) -> None:
     print(title, *(f"  {line}" for line in lines), sep="\n", end="\n\n")
 
 
 def _check_packages() -> bool:
-    if not is_installed(PROJECT):
-        _say("packages", [f"{PROJECT} is not installed, only its folder is found: pip install ."])
+    if not check_requirement(Requirement(PROJECT))[1]:
+        _print("packages", [f"{PROJECT} is not installed, only its folder is found: pip install ."])
         return False
     checked = [check_requirement(each) for each in requirements()]
-    extras = metadata.metadata(PROJECT).get_all("Provides-Extra") or []
     lines = [f"Python {platform.python_version()}", f"{PROJECT} {metadata.version(PROJECT)}"]
-    _say("packages", [*lines, *(line for line, _ in checked)])
+    _print("packages", [*lines, *(line for line, _ in checked)])
     lines = []
-    for extra in extras:
+    for extra in metadata.metadata(PROJECT).get_all("Provides-Extra") or []:
         lacking = dict.fromkeys(each.name for each in requirements(extra=extra) if not check_requirement(each)[1])
         advice = f"lacks {', '.join(lacking)}: pip install '{PROJECT}[{extra}]'"
-        lines.append(f"{extra}: {advice if lacking else 'there'}")
-    _say("extras", lines)
-    return all(is_there for _, is_there in checked)
+        lines.append(f"{extra}: {advice if lacking else 'installed'}")
+    _print("extras", lines)
+    return all(fits for _, fits in checked)
 
 
-def _try_layouts(model: str | None, attention: str | None) -> None:
+def _check_layouts(model: str | None, attention: str | None) -> None:
     from .layout_trial import load, try_layouts
 
     try:
         trial = try_layouts(load(model, attention))
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
-    _say("device", ["cpu: there is no GPU, so this says nothing about one" if trial.device == "cpu" else trial.device])
+    _print("device", ["cpu: there is no GPU, so this tests none" if trial.device == "cpu" else trial.device])
     gaps = [
         f"{name}: {gap:.1e} nats from padded rows (rounding: {usual:.1e})" for name, (gap, usual) in trial.gaps.items()
     ]
-    _say(f"layout of {model or 'a tiny random model'} in bfloat16", [trial.layout, *gaps])
+    _print(f"layout of {model or 'a tiny random model'} in bfloat16", [trial.layout, *gaps])
     if not trial.confirmed:
-        raise SystemExit("failed: a layout is computed incorrectly here; a training that finds it pads its rows.")
+        raise SystemExit("failed: a layout is computed incorrectly here; a training detects this and pads its rows.")
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The words of `trl-real doctor`."""
-    description = "What is installed, what works, and what each recipe would lack here. Exit code 1: see `broken`."
+    """The options of `trl-real doctor`."""
+    description = "Checks the installation, and what each recipe needs on this machine. Exit code 1: see `broken`."
     parser = argparse.ArgumentParser("trl-real doctor", description=description)
     gpu_help = "instead compare a model's packed rows and shared prompts with padded rows; exit code 1 if they differ"
     parser.add_argument("--gpu", action="store_true", help=gpu_help)
     parser.add_argument("--model_name_or_path", help="with --gpu: a folder or a hub id (default: a tiny random model)")
     parser.add_argument("--attn_implementation", help="with --gpu: its attention, such as flash_attention_2")
-    asked = parser.parse_args(words)
-    if (asked.model_name_or_path or asked.attn_implementation) and not asked.gpu:
-        parser.error("only --gpu reads --model_name_or_path and --attn_implementation: write it, too.")
-    return asked
+    arguments = parser.parse_args(words)
+    if (arguments.model_name_or_path or arguments.attn_implementation) and not arguments.gpu:
+        parser.error("--model_name_or_path and --attn_implementation need --gpu; add it.")
+    return arguments
 
 
 def main(words: list[str]) -> None:
     """Runs `trl-real doctor`."""
-    asked = parse(words)
-    if asked.gpu:
-        _try_layouts(asked.model_name_or_path, asked.attn_implementation)
+    arguments = parse(words)
+    if arguments.gpu:
+        _check_layouts(arguments.model_name_or_path, arguments.attn_implementation)
         return
-    are_there = _check_packages()
+    packages_fit = _check_packages()
     broken = find_broken()
-    _say("contract with TRL", broken or ["holds"])
+    _print("contract with TRL", broken or ["holds"])
     if broken:
         raise SystemExit("broken: no recipe can run; see above.")
-    _say("accelerators", accelerators())
+    _print("accelerators", accelerators())
     alike: dict[str, list[str]] = {}
     for path in recipe_paths(recipes_folder()):
-        alike.setdefault("\n    ".join(recipe_lacks(path)) or "nothing is lacking", []).append(path.stem)
-    _say("recipes", [f"{', '.join(names)}:\n    {lacks}" for lacks, names in alike.items()])
-    _say("further checks", FURTHER)
-    if not are_there:
+        alike.setdefault("\n    ".join(recipe_lacks(path)) or "nothing is missing", []).append(path.stem)
+    _print("recipes", [f"{', '.join(names)}:\n    {lacks}" for lacks, names in alike.items()])
+    _print("further checks", FURTHER)
+    if not packages_fit:
         raise SystemExit("broken: a package that every run needs is missing or does not fit; see above.")

@@ -8,8 +8,7 @@ and `recipes/evaluate.py`.
     trl-real evaluate --report --output runs/eval         # samples nothing; the paper's rows beside yours
     trl-real evaluate --report --output runs/eval --view  # every prompt, answer and verdict, in a browser
 
-In: models and problems. Out, in `output`: the logs of Inspect AI, `table.md`, and `results.json`. The same command
-resumes a stopped run. Left out: sampling (`trl_real.evaluation.running`).
+It writes the logs of Inspect AI, `table.md` and `results.json`. The same command resumes a stopped run.
 """
 
 import os
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def read_logs(arguments: EvaluationArguments) -> tuple[list["EvalLog"], list[str]]:
-    """The newest logs in the folder, or of what is named, in that order; and in words what is not finished."""
+    """The newest logs in the folder, of the named models and benchmarks in that order; and the unfinished ones."""
     from ..evaluation.results import about_of, find_logs
 
     logs = find_logs(Path(arguments.output))
@@ -39,11 +38,11 @@ def read_logs(arguments: EvaluationArguments) -> tuple[list["EvalLog"], list[str
         raise ValueError(f"output: there are no samples in {arguments.output}.")
     order = {}
     for field, key, wanted in (("models", "model", arguments.models), ("benchmarks", "set", arguments.benchmarks)):
-        there = list(dict.fromkeys(about_of(log)[key] for log in logs))
+        known = list(dict.fromkeys(about_of(log)[key] for log in logs))
         for name in wanted:
-            if name not in there:
-                raise ValueError(f"{field}: {arguments.output} has no samples of {name}, only of {', '.join(there)}.")
-        order[key] = wanted or there
+            if name not in known:
+                raise ValueError(f"{field}: {arguments.output} has no samples of {name}, only of {', '.join(known)}.")
+        order[key] = wanted or known
     logs = [log for log in logs if all(about_of(log)[key] in names for key, names in order.items())]
     logs.sort(key=lambda log: [names.index(about_of(log)[key]) for key, names in order.items()])
     missing = [f"{about_of(log)['model']} on {about_of(log)['set']}" for log in logs if log.status != "success"]
@@ -85,7 +84,7 @@ def _evaluate(arguments: EvaluationArguments, config: str | None) -> str:
     elif config is None:
         logs = evaluate(arguments)
     elif arguments.benchmarks or arguments.require_think is not None:
-        raise ValueError("benchmarks, require_think: with --config, the recipe has them; leave them out.")
+        raise ValueError("benchmarks, require_think: with --config they come from the recipe; omit them.")
     else:
         logs = evaluate(arguments, load_held_out(config, recipes_folder()))
     results = [read_result(log, arguments.limit, arguments.require_think) for log in logs]

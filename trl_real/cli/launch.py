@@ -1,9 +1,8 @@
 """
 `trl-real train`: the program in this process, or in several that Accelerate starts.
 
-In: the words of a command line, in which options of `accelerate launch` and of the program may be mixed. Out: the
-program has run. Left out: the program (`train.py` beside this), which any other launcher can start too: `torchrun -m
-trl_real.cli.train`, `accelerate launch -m trl_real.cli.train`.
+Options of `accelerate launch` and of the program may be mixed. Other launchers can start the program (`train.py`) too:
+`torchrun -m trl_real.cli.train`.
 """
 
 import os
@@ -16,28 +15,32 @@ from pathlib import Path
 from signal import Signals
 from subprocess import CalledProcessError
 
+import torch
 import yaml
+from accelerate.commands.config import default_config_file
+from accelerate.commands.launch import launch_command, launch_command_parser
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from ..recipe.shipped import find_shipped, recipes_folder
 from ..spelling import nearest
 from .commands import load
 
 
-# Fields of a recipe that `accelerate launch` has an option for, too: the recipe's are meant
+# Options of `accelerate launch` that are also fields of a recipe: the recipe's are meant
 BOTH = frozenset({"debug", "gradient_accumulation_steps"})
-# The recipes bring DeepSpeed, which would prevail over what these are chosen for
+# The recipes' DeepSpeed would override the strategy of these
 WITHOUT_DEEPSPEED = ("ddp", "fsdp2")
 PROGRAM = f"{__package__}.train"
 
 
 def train(words: list[str]) -> None:
     """Runs `trl-real train`."""
-    given = {word.partition("=")[0] for word in words}
     launch_words, program_words = split_launch(words)
+    launches = launch_words or torch.accelerator.device_count() > 1 or Path(default_config_file).is_file()
     try:
-        if "--dry_run" in given:  # which needs no second process
+        if any(word.partition("=")[0] == "--dry_run" for word in words):  # which needs no second process
             _run_here(program_words, processes=_count_processes(launch_words))
-        elif "RANK" in os.environ or not (launch_words or _something_to_launch()):
+        elif "RANK" in os.environ or not launches:
             _run_here(program_words)
         else:
             _launch(launch_words, program_words)
@@ -46,18 +49,7 @@ def train(words: list[str]) -> None:
 
 
 def split_launch(words: list[str]) -> tuple[list[str], list[str]]:
-    """
-    Tells the options of `accelerate launch`, and `--accelerate_config`, from those of the program.
-
-    Args:
-        words (`list[str]`):
-            The command line.
-
-    Returns:
-        `tuple`: the words for the launcher, and those for the program.
-    """
-    from accelerate.commands.launch import launch_command_parser
-
+    """The options of `accelerate launch` and `--accelerate_config`, and those of the program."""
     known = {option for action in launch_command_parser()._actions for option in action.option_strings}
     known = known - {f"--{name}" for name in BOTH} - {"-h", "--help"} | {"--accelerate_config"}
     launch_words: list[str] = []
@@ -70,24 +62,14 @@ def split_launch(words: list[str]) -> tuple[list[str], list[str]]:
     return launch_words, program_words
 
 
-def _something_to_launch() -> bool:
-    """Whether there are several GPUs, or `accelerate config` has said how to launch."""
-    import torch
-    from accelerate.commands.config import default_config_file
-
-    return torch.accelerator.device_count() > 1 or Path(default_config_file).is_file()
-
-
 def _run_here(words: list[str], **planned: int) -> None:
-    # As with `python -m`: a recipe may name reward functions of the folder it is started in
+    # As with `python -m`: a recipe may name reward functions of the current folder
     sys.path.insert(0, os.getcwd())
     load("train").main(words, **planned)
 
 
 def _count_processes(launch_words: list[str]) -> int:
     """How many processes the launcher would start; a dry run starts none."""
-    import torch
-
     with accelerate_words(launch_words) as words:
         arguments = _parse_launch(words, [])
         config = yaml.safe_load(Path(arguments.config_file).read_text("utf-8")) if arguments.config_file else {}
@@ -96,16 +78,7 @@ def _count_processes(launch_words: list[str]) -> int:
 
 @contextmanager
 def accelerate_words(launch_words: list[str]) -> Iterator[list[str]]:
-    """
-    The words for `accelerate launch`, with `--accelerate_config NAME` as the `--config_file` of that name.
-
-    Args:
-        launch_words (`list[str]`):
-            The words for the launcher.
-
-    Yields:
-        `list[str]`: the same words. A file that they name lasts as long as the context.
-    """
+    """The words for `accelerate launch`: `--accelerate_config NAME` becomes `--config_file` with a temporary file."""
     words, name = _take_config(launch_words)
     if name is None:
         yield words
@@ -114,8 +87,7 @@ def accelerate_words(launch_words: list[str]) -> Iterator[list[str]]:
     path = _find_config(name, folder / "accelerate")
     content = yaml.safe_load(path.read_text("utf-8"))
     deepspeed = content.get("deepspeed_config", {})
-    if "deepspeed_config_file" in deepspeed:
-        # Accelerate looks for it from the current folder
+    if "deepspeed_config_file" in deepspeed:  # Accelerate reads it relative to the current folder
         deepspeed["deepspeed_config_file"] = find_shipped(deepspeed["deepspeed_config_file"], folder.parent)
     with tempfile.TemporaryDirectory() as temporary:
         resolved = Path(temporary) / path.name
@@ -149,8 +121,6 @@ def _configs(folder: Path) -> str:
 
 
 def _parse_launch(words: list[str], program_words: list[str]) -> Namespace:
-    from accelerate.commands.launch import launch_command_parser
-
     arguments = launch_command_parser().parse_args([*words, "--module", PROGRAM, *program_words])
     if arguments.training_script != PROGRAM:
         raise ValueError(f"`{arguments.training_script}` on the command line belongs to no option.")
@@ -158,17 +128,13 @@ def _parse_launch(words: list[str], program_words: list[str]) -> Namespace:
 
 
 def _launch(launch_words: list[str], program_words: list[str]) -> None:
-    from accelerate.commands.launch import launch_command
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
     _, name = _take_config(launch_words)
-    fields = {word.partition("=")[0] for word in program_words}
-    if name in WITHOUT_DEEPSPEED and "--deepspeed" not in fields:
+    if name in WITHOUT_DEEPSPEED and not any(word.partition("=")[0] == "--deepspeed" for word in program_words):
         program_words = [*program_words, "--deepspeed", "none"]
     with accelerate_words(launch_words) as words:
         try:
             launch_command(_parse_launch(words, program_words))
-        except CalledProcessError:  # the processes have said what was wrong
+        except CalledProcessError:  # the processes have reported what was wrong
             sys.exit(1)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
@@ -176,8 +142,8 @@ def _launch(launch_words: list[str], program_words: list[str]) -> None:
 
 
 def _killed(rank: int, exit_code: int) -> str:
-    """What a process that was killed could not say; the launcher has ended the others."""
+    """The error that a killed process could not report; the launcher has ended the others."""
     return (
         f"error: process {rank} was killed ({Signals(-exit_code).name}; the system does so when memory runs out). "
-        "To go on, start again with --resume_from_checkpoint true."
+        "To resume, start again with --resume_from_checkpoint true."
     )

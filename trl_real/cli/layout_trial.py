@@ -1,11 +1,11 @@
 """
-`trl-real doctor --gpu`: does this machine compute packed rows and shared prompts as it does padded rows?
+`trl-real doctor --gpu`: does this machine compute packed rows and shared prompts like padded rows?
 
-In: a model and its attention. Out: the layout of a training in bfloat16, decided on random rollouts, and how far its
-log-probabilities are from those of padded rows. Left out: the rest of a training (`make test-gpu`).
+It chooses the layout of a training in bfloat16 on random rollouts, and measures how far its log-probabilities are from
+those of padded rows. `make test-gpu` checks the rest of a training.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -23,14 +23,14 @@ from ..step.trial import compare, passes
 from .problems import check_architecture, one_line_errors
 
 
-# Where no model is named; weights so wide that a row which sees its neighbor shows
-TINY = dict(vocab_size=256, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2)
-TINY |= dict(num_key_value_heads=1, initializer_range=0.3)
-PROMPTS, COMPLETIONS = (200, 120), (40, 90, 150)  # tokens; each completion behind each prompt
+# Without a named model; the weights are so wide that a row that sees its neighbor is noticed
+TINY: dict[str, Any] = dict(vocab_size=256, hidden_size=64, intermediate_size=128, num_hidden_layers=2)
+TINY |= dict(num_attention_heads=2, num_key_value_heads=1, initializer_range=0.3)
+PROMPTS, COMPLETIONS = (200, 120), (40, 90, 150)  # tokens; each completion after each prompt
 
 
 class Trial(NamedTuple):
-    """What was found."""
+    """The findings."""
 
     device: str
     layout: str  # of a training, in words
@@ -39,12 +39,7 @@ class Trial(NamedTuple):
 
 
 def load(name: str | None, attention: str | None) -> PreTrainedModel:
-    """
-    A model as a training has it, with weights in float32; without a name a tiny one.
-
-    Raises:
-        `ValueError`: If there is no such model, or it has no such attention.
-    """
+    """A model with weights in float32, as in training; a tiny one without a name. `ValueError` if it cannot be had."""
     how = {} if attention is None else {"attn_implementation": attention}
     try:
         with hub_or_cache():
@@ -60,7 +55,7 @@ def load(name: str | None, attention: str | None) -> PreTrainedModel:
 
 
 def random_rollouts(vocabulary: int, device: torch.device) -> list[Rollout]:
-    """Several behind each of two prompts, all of different lengths."""
+    """Several for each of two prompts, all of different lengths."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(length: int) -> torch.Tensor:
@@ -74,8 +69,8 @@ def random_rollouts(vocabulary: int, device: torch.device) -> list[Rollout]:
     ]
 
 
-def try_layouts(model: PreTrainedModel) -> Trial:
-    """Decides as a training does at its start, and measures the layouts that it decided for."""
+def try_layouts(model: Any) -> Trial:
+    """Chooses as a training does at its start, and measures the chosen layouts."""
     accelerator = Accelerator(mixed_precision="bf16")
     model.to(accelerator.device).eval()
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
@@ -91,10 +86,11 @@ def try_layouts(model: PreTrainedModel) -> Trial:
     totals = {
         name: compare([logps(batch)], lambda: logps(padded), padded.mask, embedding) for name, batch in batches.items()
     }
+    gaps = {name: (each[:2] / each[2]).sqrt().tolist() for name, each in totals.items()}
     found = (choice.packs or not may_pack) and (choice.shared or not may_share)
     return Trial(
         device=torch.cuda.get_device_name() if accelerator.device.type == "cuda" else accelerator.device.type,
         layout=choice.describe(sharing),
         confirmed=bool(found) and all(passes(each[None]) for each in totals.values()),
-        gaps={name: tuple((each[:2] / each[2]).sqrt().tolist()) for name, each in totals.items()},
+        gaps={name: (layout, rounding) for name, (layout, rounding) in gaps.items()},
     )

@@ -1,16 +1,16 @@
 """
-What is answered before a program is imported: help, and names that do not exist.
+What is answered before a program and its libraries are imported: help, and names that do not exist.
 
-In: the words of a command line and the table of the options. Out: text, or one line `error: ...`. Left out: what TRL
-and Transformers say of their own options, which their parser prints (`--help all`).
+TRL's parser describes the fields of TRL and Transformers (`--help all`).
 """
 
 import textwrap
 from itertools import pairwise
+from typing import Any
 
 from ..recipe.shipped import listed, recipes_folder
 from ..recipe.words import check_fields, field_name, no_option, read_recipe
-from .table import Table, names, read_table
+from .table import names, read_table
 
 
 WIDTH, INDENT = 110, 28
@@ -20,11 +20,11 @@ USAGE = {
 }
 LAUNCHING = """\
 
-Launching, through Accelerate; without, all GPUs of this machine:
+Launching, through Accelerate; by default on all GPUs of this machine:
   --accelerate_config       single_gpu, ddp, fsdp2, zero3, multi_node, or a file of `accelerate config`
   --num_processes           and all other options of `accelerate launch`
 
-All fields, also those of GRPOConfig and ModelConfig: trl-real train --help all"""
+All fields, including those of GRPOConfig and ModelConfig: trl-real train --help all"""
 
 
 def answered(command: str, words: list[str]) -> bool:
@@ -42,16 +42,17 @@ def answered(command: str, words: list[str]) -> bool:
     """
     for word, following in pairwise([*words, ""]):
         if word in ("-h", "--help"):
-            print(_describe_all(command) if following == "all" else _describe(command, read_table()))
+            print(_describe_all(command) if following == "all" else _describe(command))
             return True
     try:
-        _check(command, words, read_table())
+        _check_names(command, words)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
     return False
 
 
-def _check(command: str, words: list[str], table: Table) -> None:
+def _check_names(command: str, words: list[str]) -> None:
+    table = read_table()
     known = [*names(table, command), "config"]
     written = [field_name(word) for word in words if word.startswith("--")]
     if command == "train":
@@ -65,16 +66,14 @@ def _check(command: str, words: list[str], table: Table) -> None:
             raise no_option(name, known)
 
 
-def _describe(command: str, table: Table) -> str:
-    parts = [f"usage: {USAGE[command]}"]
-    for heading, texts in table["shown"][command].items():
-        parts += ["", heading, *(_line(name, text) for name, text in texts.items())]
-    return "\n".join([*parts, *([LAUNCHING] if command == "train" else [])])
-
-
-def _line(name: str, text: str) -> str:
-    start = f"  --{name} ".ljust(INDENT)
-    return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * INDENT, break_on_hyphens=False)
+def _describe(command: str) -> str:
+    lines = [f"usage: {USAGE[command]}"]
+    for heading, texts in read_table()["shown"][command].items():
+        lines += ["", heading]
+        for name, text in texts.items():
+            start, indent = f"  --{name} ".ljust(INDENT), " " * INDENT
+            lines.append(textwrap.fill(f"{start}{text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False))
+    return "\n".join([*lines, *([LAUNCHING] if command == "train" else [])])
 
 
 def _describe_all(command: str) -> str:
@@ -85,5 +84,5 @@ def _describe_all(command: str) -> str:
     from ..recipe.options import RecipeArguments
     from ..trainer.config import REALConfig
 
-    classes = [RecipeArguments, REALConfig, ModelConfig] if command == "train" else [EvaluationArguments]
+    classes: Any = [RecipeArguments, REALConfig, ModelConfig] if command == "train" else [EvaluationArguments]
     return TrlParser(classes, allow_abbrev=False, usage=USAGE[command]).format_help()

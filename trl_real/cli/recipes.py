@@ -1,10 +1,4 @@
-"""
-`trl-real recipes`: the recipes that come with the package.
-
-In: nothing, or the name of one. Out: a list with purpose and hardware, the text of a recipe, a copy to edit, or the
-model folder of the quickstart. The purposes stand in the heads of the YAML files and nowhere else. Left out: running
-a recipe (`trl-real train`).
-"""
+"""`trl-real recipes`: lists the recipes of the package by the comments at their heads, shows and copies them."""
 
 import argparse
 import os
@@ -26,19 +20,19 @@ def parse(words: list[str]) -> argparse.Namespace:
         "trl-real recipes", description="The recipes that come with the package: YAML files for trl-real train."
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("list", help="purpose and hardware of each (without a command, too)")
+    commands.add_parser("list", help="purpose and hardware of each (the default)")
     show = commands.add_parser("show", help="print a recipe")
     copy = commands.add_parser("copy", help="write a copy of a recipe, to edit")
     for command in (show, copy):
         command.add_argument("name", metavar="NAME", help="name of the recipe, with or without .yaml")
-    copy.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where to (default: here)")
+    copy.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="target folder (default: this one)")
     model = commands.add_parser("model", help="write the model folder that the quickstart starts from")
     model.add_argument("--output_dir", type=Path, default=Path(DEFAULT_MODEL), help="default: %(default)s")
     return parser.parse_args(words)
 
 
 def read_head(path: Path) -> tuple[str, str]:
-    """Purpose and hardware, from the comment at the head of a recipe; empty where it says nothing."""
+    """Purpose and hardware, from the comment at the head of a recipe."""
     lines = []
     for line in path.read_text("utf-8").splitlines():
         if not line.startswith("#"):
@@ -61,10 +55,10 @@ def list_recipes(folder: Path, width: int) -> str:
 
 
 def copy_recipe(source: Path, folder: Path) -> Path:
-    """Copies a recipe into a folder, which is made if it is not there; never over a file."""
+    """Copies a recipe into a folder, which is created if needed; never over a file."""
     target = folder / source.name
     if target.exists():
-        raise ValueError(f"copy: {target} is there already; name another folder, or remove it.")
+        raise ValueError(f"copy: {target} exists already; name another folder, or remove it.")
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copyfile(source, target))
 
@@ -85,7 +79,7 @@ def main(words: list[str]) -> None:
         else:
             print(list_recipes(folder, shutil.get_terminal_size().columns))
             print("\ntrl-real recipes show NAME | copy NAME [FOLDER]; trl-real train --config NAME")
-    except BrokenPipeError:  # `| head` has seen enough; nothing may be written when the interpreter ends
+    except BrokenPipeError:  # of `| head`; nothing may be written when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error

@@ -1,8 +1,7 @@
 """
 Names and help of all options, without the import of the libraries that define them.
 
-In: `options.json`, which `make docs` writes, made with the versions that it names; with any other the dataclasses
-themselves. Out: a table. Left out: how it is shown (`overview`), types and values (`trl_real.recipe.reading`).
+`make docs` writes them into `options.json` with the library versions; with other versions the dataclasses are read.
 """
 
 import dataclasses
@@ -20,21 +19,11 @@ NEEDED = ("model_name_or_path", "dataset_name", "output_dir", "learning_rate", "
 
 
 class Table(TypedDict):
-    """
-    What is known of the options.
+    """All options of the commands."""
 
-    Args:
-        versions (`dict[str, str]`):
-            Of the libraries that define options.
-        shown (`dict[str, dict[str, dict[str, str]]]`):
-            For each command and heading of its help the options with their texts.
-        others (`dict[str, list[str]]`):
-            For each command lines with the names of all other options, and for `"launch"` those of Accelerate.
-    """
-
-    versions: dict[str, str]
-    shown: dict[str, dict[str, dict[str, str]]]
-    others: dict[str, list[str]]
+    versions: dict[str, str]  # of the libraries that define options
+    shown: dict[str, dict[str, dict[str, str]]]  # by command and heading of its help, the options with their texts
+    others: dict[str, list[str]]  # by command, lines with the names of all others; for "launch" Accelerate's
 
 
 def names(table: Table, command: str) -> list[str]:
@@ -44,18 +33,18 @@ def names(table: Table, command: str) -> list[str]:
 
 
 def read_table() -> Table:
-    """The table for the libraries that are installed."""
+    """The table for the installed libraries."""
     table = json.loads(FILE.read_text("utf-8"))
     return table if table["versions"] == _versions() else build_table()
 
 
 def write_table() -> None:
-    """Writes the file anew."""
+    """Writes the file."""
     FILE.write_text(json.dumps(build_table(), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def build_table() -> Table:
-    """The table as the dataclasses say, which takes seconds to import."""
+    """The table from the dataclasses, which takes seconds to import."""
     from accelerate.commands.launch import launch_command_parser
     from trl import ModelConfig, ScriptArguments
 
@@ -65,10 +54,9 @@ def build_table() -> Table:
     from ..validation.config import ValidationConfig
 
     train = _texts(RecipeArguments) | _texts(REALConfig) | _texts(ModelConfig)
-    evaluate = _texts(EvaluationArguments)
     parts = {
-        "What every run has:": NEEDED,
-        "What a recipe says (`trl-real recipes` lists them); each field is an option, too:": [
+        "Every run:": NEEDED,
+        "Fields of a recipe (`trl-real recipes` lists them), which are options as well:": [
             name for name in _texts(RecipeArguments) if name not in _texts(ScriptArguments)
         ],
         "The objective:": [name for name in _texts(REALConfig) if name not in _texts(ValidationConfig)],
@@ -78,7 +66,7 @@ def build_table() -> Table:
     launch = [text.lstrip("-") for action in launch_command_parser()._actions for text in action.option_strings]
     return {
         "versions": _versions(),
-        "shown": {"train": shown, "evaluate": {"What is evaluated, and how:": evaluate}},
+        "shown": {"train": shown, "evaluate": {"Models, problems and sampling:": _texts(EvaluationArguments)}},
         "others": {"train": _lines(hidden), "evaluate": [], "launch": _lines(launch)},
     }
 

@@ -6,12 +6,12 @@ Trains a language model with REAL on questions whose answers can be checked: the
     trl-real train --config real_1p5b.yaml --learning_rate 1e-6 --max_steps 100
     trl-real train --config real_1p5b.yaml --dry_run --world_size 8
 
-`--config` takes a path or the bare name of a recipe (`trl-real recipes`). Every field can be overridden on the command
-line. The fields are those of `trl_real.recipe.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo`
-of `trl_real.validation.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run.
+`--config` takes a path or the name of a recipe (`trl-real recipes`). The command line overrides its fields: those of
+`trl_real.recipe.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo` of
+`trl_real.validation.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run.
 
-In: a recipe. Out, in `output_dir`: the model (an adapter with PEFT), checkpoints, `trainer_state.json` with everything
-that was logged and, where the recipe asks for them, `merged/` and `training.png`.
+It writes the model (an adapter with PEFT), checkpoints and `trainer_state.json` with everything that was logged into
+`output_dir`; if the recipe asks for them, also `merged/` and `training.png`.
 """
 
 import importlib.util
@@ -46,28 +46,28 @@ RECIPES = recipes_folder()
 
 
 def check_options(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> None:
-    """Finds what would only fail after the training, or in its midst."""
+    """Raises `ValueError` for what would only fail during or after the training."""
     if model.model_name_or_path is None:
-        raise ValueError("model_name_or_path: name a model, by its hub id or its folder.")
+        raise ValueError("model_name_or_path: write a hub id or a folder.")
     if recipe.dataset_name is None:
-        raise ValueError("dataset_name: name a data set: a file, a folder, a hub id, or reasoning_gym:<task>.")
+        raise ValueError("dataset_name: write a file, a folder, a hub id, or reasoning_gym:<task>.")
     if not recipe.reward_funcs:
         raise ValueError("reward_funcs: name at least one reward function.")
     if recipe.max_prompt_tokens and recipe.dataset_format != "math":
-        raise ValueError("max_prompt_tokens: only `dataset_format: math` reads it; leave it out.")
+        raise ValueError("max_prompt_tokens: only `dataset_format: math` reads it; omit it.")
     if recipe.ignore_bias_buffers:
-        raise ValueError("ignore_bias_buffers: leave it out; it is for a fault of models that REAL does not train.")
+        raise ValueError("ignore_bias_buffers: omit it; it is for an error of models that REAL does not train.")
     if recipe.save_merged and not model.use_peft:
-        raise ValueError("save_merged: without use_peft there is no adapter to merge; leave it out.")
+        raise ValueError("save_merged: without use_peft there is no adapter to merge; omit it.")
     if recipe.plot and importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("plot: needs matplotlib; run `pip install 'trl-real[plots]'` or leave it out.")
-    check_trackers(training.report_to)
+        raise ValueError("plot: needs matplotlib; run `pip install 'trl-real[plots]'` or omit it.")
+    check_trackers(training.report_to or [])
     check_best_metric(training, [recipe.eval_name] if recipe.eval_name else [])
 
 
 def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) -> PretrainedConfig:
-    """Reads the model's configuration, but no weights; a plan does with what is known of the paper's models."""
-    name, read = model.model_name_or_path, read_config if plan else AutoConfig.from_pretrained
+    """Reads the model's configuration, but no weights; for a plan, the paper's models are known without a hub."""
+    name, read = str(model.model_name_or_path), read_config if plan else AutoConfig.from_pretrained
     try:
         with hub_or_cache():
             return read(name, revision=model.model_revision, trust_remote_code=training.trust_remote_code)
@@ -78,49 +78,44 @@ def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) ->
     except OSError as error:
         if name == DEFAULT_MODEL:
             raise ValueError(
-                f"model_name_or_path: the quickstart's model is not there yet (looked for {Path.cwd() / name}). "
+                f"model_name_or_path: the quickstart's model does not exist yet (searched {Path.cwd() / name}). "
                 f"Write it once: {INSTALL} && trl-real recipes model"
             ) from error
         raise ValueError(
-            f"model_name_or_path: {name} is no model folder (looked from {Path.cwd()}), and {why_not(error)}. Write a "
-            "folder or a hub id."
+            f"model_name_or_path: {name} is no model folder (searched from {Path.cwd()}), and {why_not(error)}. Write "
+            "a folder or a hub id."
         ) from error
 
 
 def load_checked(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> Inputs:
-    """The data sets and reward functions, which the model can be asked with."""
+    """The data sets and reward functions, if they suit the model's chat template."""
     inputs = load_inputs(recipe, training, model)
     check_chat_template(next(iter(inputs.train))["prompt"], training, model)
     return inputs
 
 
 def find_checkpoint(training: GRPOConfig) -> str | bool:
-    """The checkpoint to resume from: a whole one, or with `True` the newest whole one in `output_dir`."""
+    """The complete checkpoint to resume from; `True`: the trainer finds it, once for all processes."""
     wanted = str(training.resume_from_checkpoint or "false")
-    if wanted.lower() == "false":
-        return False
-    if wanted.lower() == "true":
-        return True  # the trainer looks, once for all processes
-    check_complete(wanted, training.output_dir, training.save_only_model)
+    if wanted.lower() in ("false", "true"):
+        return wanted.lower() == "true"
+    check_complete(wanted, str(training.output_dir), training.save_only_model)
     return wanted
 
 
 def build_trainer(
     trainer_class: type[GRPOTrainer], inputs: Inputs, recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
 ) -> GRPOTrainer:
-    """Loads the model; from here on nothing in the recipe can be misspelt."""
-    training.model_init_kwargs = {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-        **(training.model_init_kwargs or {}),
-    }
+    """Loads the model; every name in the recipe has been checked before."""
+    given: Any = training.model_init_kwargs or {}
+    own = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
+    training.model_init_kwargs = {**own, **given}
     trainer = trainer_class(
-        model=model.model_name_or_path,
+        model=str(model.model_name_or_path),
         args=training,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
-        reward_funcs=inputs.reward_funcs,
+        reward_funcs=[*inputs.reward_funcs],
         train_dataset=inputs.train,
         eval_dataset={recipe.eval_name: inputs.test} if recipe.eval_name and inputs.test is not None else inputs.test,
     )
@@ -130,46 +125,46 @@ def build_trainer(
     return trainer
 
 
-def finish(trainer: GRPOTrainer, recipe: RecipeArguments, model: ModelConfig) -> None:
-    """Evaluates the end if nothing has yet, saves the model and shows what the training did."""
-    training, state, test_set = trainer.args, trainer.state, trainer.eval_dataset
+def finish(trainer: GRPOTrainer, recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> None:
+    """Evaluates the end unless that is done, saves the model and reports what the training did."""
+    state, test_set, output = trainer.state, trainer.eval_dataset, Path(str(training.output_dir))
     if state.global_step == 0 and training.num_train_epochs > 0:
         raise SystemExit(
-            "error: dataset_name: the stream ended before one generation was full, so no step was made: one takes "
-            f"{prompts_per_generation(training)} prompts. Take more, or fewer at once (`--dry_run` shows the batch)."
+            "error: dataset_name: the stream ended before one generation was full, so no step was made: a generation "
+            f"takes {prompts_per_generation(training)} prompts. Use a longer stream, or a smaller batch (--dry_run)."
         )
     reward = f"eval_{recipe.eval_name}_reward" if recipe.eval_name else "eval_reward"
     evaluated = [record["step"] for record in state.log_history if reward in record]
     if test_set is not None and state.global_step not in evaluated and not training.load_best_model_at_end:
         trainer.evaluate()
-    trainer.save_model(training.output_dir)
+    trainer.save_model(str(output))
     trainer.save_state()
-    dataset = recipe.dataset_name
-    public = None if Path(dataset).exists() or ":" in dataset else dataset
-    trainer.create_model_card(Path(training.output_dir).name, public)
+    dataset = str(recipe.dataset_name)
+    trainer.create_model_card(output.name, None if Path(dataset).exists() or ":" in dataset else dataset)
     if trainer.is_world_process_zero():
         print(f"Saved the model in {training.output_dir}")
         if recipe.save_merged:
-            merge_adapter(Path(training.output_dir), model.dtype)
+            merge_adapter(output, str(model.dtype))
         if recipe.plot and state.global_step:
             from ..figures import plot_training, read_run
 
-            plot_training([read_run(training.output_dir)], Path(training.output_dir) / "training.png")
+            plot_training([read_run(output)], output / "training.png")
             print(f"Drew {training.output_dir}/training.png")
-        rows = test_set[recipe.eval_name] if isinstance(test_set, dict) else test_set
+        rows = test_set[str(recipe.eval_name)] if isinstance(test_set, dict) else test_set
         if isinstance(rows, Dataset) and training.eval_on_start:
-            print(before_and_after(state.log_history, reward, len(rows), trainer.num_generations_eval))
+            samples = training.num_generations_eval or training.num_generations or 0
+            print(before_and_after(state.log_history, reward, len(rows), samples))
         if state.best_model_checkpoint:
-            loaded = ", which was saved" if training.load_best_model_at_end else ""
+            saved = ", which was saved" if training.load_best_model_at_end else ""
             best = f"{training.metric_for_best_model} {state.best_metric:.3f}"
-            print(f"Best checkpoint: {state.best_model_checkpoint} ({best}){loaded}")
+            print(f"Best checkpoint: {state.best_model_checkpoint} ({best}){saved}")
     if training.push_to_hub:
-        trainer.push_to_hub(dataset_name=recipe.dataset_name)
+        trainer.push_to_hub(dataset_name=dataset)
     end_processes(trainer.accelerator)
 
 
 def merge_adapter(folder: Path, dtype: str) -> None:
-    """Merges from disk, so that sharded and quantised training end in the same plain model."""
+    """Merges from disk, so that sharded and quantized training also end in a plain model."""
     from peft import AutoPeftModelForCausalLM
 
     AutoPeftModelForCausalLM.from_pretrained(folder, dtype=dtype).merge_and_unload().save_pretrained(folder / "merged")
@@ -178,7 +173,7 @@ def merge_adapter(folder: Path, dtype: str) -> None:
 
 
 def plan(options: dict[str, Any], option_classes: list[type]) -> bool:
-    """Prints what the run would do on `world_size` processes; returns whether all checks passed."""
+    """Prints the plan for `world_size` processes; returns whether all checks passed."""
     world_size, recipes, config_class, models = options["world_size"], *option_classes
     on_cpu = {"use_cpu": True, "deepspeed": None, "fsdp": None}
     classes = [recipes, planned_config(config_class, world_size), models]
@@ -192,7 +187,7 @@ def plan(options: dict[str, Any], option_classes: list[type]) -> bool:
 
 
 def prepare(argv: list[str], processes: int | None = None) -> tuple[Any, ...]:
-    """Everything that can fail before a weight is read; ends the program after a dry run."""
+    """Runs whatever can fail before weights are read; ends the program after a dry run."""
     trainer_class, config_class = METHODS[read_method(argv, RECIPES)]
     classes = [RecipeArguments, config_class, ModelConfig]
     options, given = read_options(argv, classes, RECIPES)
@@ -224,7 +219,7 @@ def main(argv: list[str], processes: int | None = None) -> None:
         argv (`list[str]`):
             The command line without the program's name.
         processes (`int`, *optional*):
-            What a dry run without `--world_size` plans for. Default: as many as were launched.
+            Number of processes of a dry run without `--world_size`. Default: as many as were launched.
     """
     silence_deprecations()
     try:
@@ -233,12 +228,12 @@ def main(argv: list[str], processes: int | None = None) -> None:
         raise SystemExit(f"error: {error}") from error
     _, inputs, recipe, training, model = parts
     if int(os.environ.get("RANK", 0)) == 0:
-        print(*inputs.write_reports(Path(training.output_dir)), sep="\n")
+        print(*inputs.write_reports(Path(str(training.output_dir))), sep="\n")
     with one_line_errors("loading the model"):
         trainer = build_trainer(*parts)
     with one_line_errors("training"):
         trainer.train(resume_from_checkpoint=checkpoint)
-        finish(trainer, recipe, model)
+        finish(trainer, recipe, training, model)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import ast
 import dis
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from types import CodeType
@@ -105,18 +105,10 @@ class Library:
 
 @dataclass(frozen=True)
 class Clause:
-    """
-    Something that a library has to keep.
+    """Something that a library has to keep. Further fields are names, separated by blanks."""
 
-    Args:
-        where (`str`):
-            `"module:name"`.
-        why (`str`):
-            What this package does with it.
-    """
-
-    where: str
-    why: str
+    where: str  # "module:name"
+    why: str  # what this package does with it
 
     @property
     def name(self) -> str:
@@ -139,11 +131,11 @@ class Clause:
 class Takes(Clause):
     """A function that is called with these arguments in this order; others must be optional."""
 
-    arguments: Sequence[str]
+    arguments: str
 
     def broken(self, library: Library) -> Iterator[str]:
         parameters = list(inspect.signature(library.find(self.where)).parameters.values())
-        names, wanted = tuple(parameter.name for parameter in parameters), tuple(self.arguments)
+        names, wanted = tuple(parameter.name for parameter in parameters), tuple(self.arguments.split())
         if names[: len(wanted)] != wanted:
             yield f"takes {names}, not {wanted}"
             return
@@ -157,12 +149,12 @@ class Takes(Clause):
 class Overrides(Clause):
     """A method that is replaced: it takes just these arguments (`None`: ours passes on any), and is still called."""
 
-    arguments: Sequence[str] | None
+    arguments: str | None
 
     def broken(self, library: Library) -> Iterator[str]:
         names = tuple(inspect.signature(library.find(self.where)).parameters)
-        if self.arguments is not None and names != tuple(self.arguments):
-            yield f"takes {names}, not {tuple(self.arguments)}"
+        if self.arguments is not None and names != (wanted := tuple(self.arguments.split())):
+            yield f"takes {names}, not {wanted}"
         cls, _, name = self.where.rpartition(".")
         if not name.startswith("__") and not library.source(cls).uses(name):
             yield "is no longer called"
@@ -172,7 +164,7 @@ class Overrides(Clause):
 class Returns(Clause):
     """A method that returns a tuple of this length, or a dictionary with these keys and no others."""
 
-    value: int | Sequence[str]
+    value: int | str
 
     def broken(self, library: Library) -> Iterator[str]:
         try:
@@ -184,19 +176,19 @@ class Returns(Clause):
                 number = " or ".join(map(str, sorted(lengths))) or "an unknown number of"
                 yield f"returns {number} values, not {self.value}"
             return
-        for key in sorted(keys.symmetric_difference(self.value)):
-            yield f'no longer returns "{key}"' if key in self.value else f'returns "{key}", which has no use here'
+        for key in sorted(keys.symmetric_difference(self.value.split())):
+            yield f'returns "{key}", which has no use here' if key in keys else f'no longer returns "{key}"'
 
 
 @dataclass(frozen=True)
 class Has(Clause):
     """A class whose instances have these attributes or fields."""
 
-    names: Sequence[str]
+    names: str
 
     def broken(self, library: Library) -> Iterator[str]:
         source = library.source(self.where)
-        for name in self.names:
+        for name in self.names.split():
             if not source.has(name):
                 yield f"has no `{name}`"
 
@@ -205,11 +197,11 @@ class Has(Clause):
 class Lacks(Clause):
     """A class that leaves these names to ours."""
 
-    names: Sequence[str]
+    names: str
 
     def broken(self, library: Library) -> Iterator[str]:
         source = library.source(self.where)
-        for name in self.names:
+        for name in self.names.split():
             if source.has(name):
                 yield f"has a `{name}` of its own now"
 
@@ -218,11 +210,11 @@ class Lacks(Clause):
 class Spells(Clause):
     """A class whose methods read or write these keys."""
 
-    keys: Sequence[str]
+    keys: str
 
     def broken(self, library: Library) -> Iterator[str]:
         strings = library.source(self.where).strings()
-        for key in self.keys:
+        for key in self.keys.split():
             if key not in strings:
                 yield f'has no key "{key}"'
 

@@ -1,8 +1,4 @@
-"""
-The options of `trl-real evaluate`.
-
-In: nothing. Out: a dataclass for the command line. Left out: reading it (`trl_real.recipe.reading`).
-"""
+"""The options of `trl-real evaluate`."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -13,19 +9,23 @@ from .problems import BENCHMARKS
 
 # Section 5.1 of the paper
 PAPER = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "top_k": 0, "max_new_tokens": 8192}
+LEAST = {"samples": 1, "limit": 1, "batch_size": 1, "max_new_tokens": 1, "temperature": 0, "top_k": 0}
 
 
 def _option(default: Any, text: str, **metadata: Any) -> Any:
-    how = {"default_factory": list} if default == [] else {"default": default}
-    return field(metadata={"help": text, **metadata}, **how)
+    return field(default=default, metadata={"help": text, **metadata})
+
+
+def _list_option(text: str) -> Any:
+    return field(default_factory=list, metadata={"help": text})
 
 
 @dataclass
 class EvaluationArguments:
-    """Which models are evaluated on what, and how. Sampling is by default the paper's, with a recipe the recipe's."""
+    """Which models are evaluated on what, and how. Sampling is the paper's by default, or the recipe's with one."""
 
-    models: list[str] = _option([], "Folders or hub ids (name@revision): models, adapters, checkpoints.")
-    benchmarks: list[str] = _option([], f"{', '.join(BENCHMARKS)}, files, or hub ids (name:split).")
+    models: list[str] = _list_option("Folders or hub ids (name@revision): models, adapters, checkpoints.")
+    benchmarks: list[str] = _list_option(f"{', '.join(BENCHMARKS)}, files, or hub ids (name:split).")
     data: str | None = _option(None, "Folder with the files of the six benchmarks. Default: the hub.")
     output: str = _option("runs/eval", "Folder for the logs and the tables.")
     samples: int | None = _option(None, "Samples per problem. Default: 16.")
@@ -42,34 +42,34 @@ class EvaluationArguments:
     prompt_format: str | None = _option(None, "plain: prompts are sent without chat template.", choices=["plain"])
     chat_template_kwargs: dict[str, Any] | str | None = _option(None, "Arguments of the chat template, as JSON.")
     require_think: bool | None = _option(None, "Whether the answer must follow </think>. Default: true.")
-    report: bool = _option(False, "Sample nothing; tables from the logs in output, beside the paper's.")
+    report: bool = _option(False, "Sample nothing; write tables from the logs in output, beside the paper's.")
     view: bool = _option(False, "At the end, show every sample in a browser, until Ctrl-C.")
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("samples", "limit", "batch_size", "max_new_tokens"), 1) | {"temperature": 0, "top_k": 0}
-        for name, number in least.items():
-            if getattr(self, name) is not None and getattr(self, name) < number:
-                raise ValueError(f"{name}: {getattr(self, name)} is not {number} or more.")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}: {value} is too small; write {least} or more.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"top_p: {self.top_p} is not above 0 and at most 1.")
         for name in ("models", "benchmarks"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
-                raise ValueError(f"{name}: one is named twice; leave it out.")
+                raise ValueError(f"{name}: one is named twice; omit the second.")
         if self.base_url is not None and self.backend != "auto":
-            raise ValueError("backend: with base_url the server is the backend; leave it out.")
+            raise ValueError("backend: with base_url the server is the backend; omit it.")
         if isinstance(self.chat_template_kwargs, str):
             try:
                 self.chat_template_kwargs = json.loads(self.chat_template_kwargs)
             except ValueError as error:
                 raise ValueError(f"chat_template_kwargs: {error}; write JSON, such as '{{\"a\": true}}'.") from error
 
-    def settled(self, recipe: dict[str, Any]) -> "EvaluationArguments":
-        """Every option with its value: given, or the recipe's, or the paper's; `ValueError` if they do not go."""
+    def resolve(self, recipe: dict[str, Any]) -> "EvaluationArguments":
+        """All options with the given value, the recipe's or the paper's; `ValueError` if they are contradictory."""
         given = {name: value for name, value in vars(self).items() if value not in (None, [])}
-        found = replace(self, **PAPER | {"repetition_penalty": 1.0} | recipe | given)
-        if not found.models:
+        values: dict[str, Any] = PAPER | {"repetition_penalty": 1.0} | recipe | given
+        if not values.get("models"):
             raise ValueError("models: name at least one, by its folder or its hub id.")
-        if found.temperature == 0 and found.samples > 1:
+        if values["temperature"] == 0 and values["samples"] > 1:
             raise ValueError("samples: with temperature 0 all of them are the same; write --samples 1.")
-        return found
+        return replace(self, **values)

@@ -1,10 +1,4 @@
-"""
-The questions of an evaluation.
-
-In: the name of one of the paper's six benchmarks, or of any data set in one of their layouts. Out: prompts, and the
-columns that judge an answer. A benchmark keeps every row. Left out: reading it (`trl_real.data.benchmarks`), and the
-held-out set of a recipe (`trl_real.recipe.held_out`).
-"""
+"""The problems of an evaluation: the paper's six benchmarks, or any data set in one of their layouts."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +26,7 @@ class ProblemSet:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a recipe says of its evaluation: problems, a judge (`verdicts.py`), and values for options."""
+    """A recipe's evaluation: its problems, a judge (`verdicts.py`), and values for options."""
 
     problems: ProblemSet
     judge: dict[str, Any]
@@ -40,7 +34,7 @@ class HeldOut:
 
 
 def load_benchmark(name: str, folder: Path | None = None) -> ProblemSet:
-    """Loads a benchmark whole, with the paper's prompts; arguments as in `trl_real.data.benchmarks.read_benchmark`."""
+    """Loads all of a benchmark with the paper's prompts; arguments as in `trl_real.data.benchmarks.read_benchmark`."""
     try:
         title, rows = read_benchmark(name, folder)
     except ValueError as error:

@@ -1,8 +1,6 @@
 """
-The tables of an evaluation: `table.md` and `results.json`.
-
-In: results. Out: pass@1 with intervals like the paper's Table 1, with the paper's rows if wanted; the details of each
-model and set; the differences to the first model; notes. Left out: the numbers (`results.py`).
+The tables of an evaluation, `table.md` and `results.json`: pass@1 with intervals like the paper's Table 1, details of
+each model and set, differences to the first model, notes.
 """
 
 import json
@@ -24,7 +22,7 @@ NOTHING = "–"
 CONTAMINATED = "†"
 HOW = ("temperature", "top_p", "top_k", "max_new_tokens", "dtype", "backend")
 COLUMNS = ("aime24", "aime25", "math500", "amc23", "minerva", "olympiad")
-# Pass@1 in arXiv 2602.05630; rows with * are cited there. Last the average that it prints, now and then off by 0.001.
+# Pass@1 in arXiv 2602.05630; rows with * are cited there. Last its printed average, sometimes off by 0.001.
 TABLES: dict[str, dict[str, tuple[float | None, ...]]] = {
     "1.5B on DeepScaleR-Preview (Table 1)": {
         "OpenAI-o1-Preview*": (0.400, None, 0.814, None, None, None, None),
@@ -48,11 +46,11 @@ TABLES: dict[str, dict[str, tuple[float | None, ...]]] = {
 
 
 def write_tables(found: Sequence[Result], missing: Sequence[str], output: Path, with_paper: bool) -> str:
-    """Writes both files, with the differences to the first model and a word on what is missing; returns `table.md`."""
+    """Writes both files, with notes on what is missing; returns `table.md`."""
     results: Results = {}
     for result in found:
         results.setdefault(result.about["model"], {})[result.set] = result
-    notes = [f"Left out, not finished: {name}." for name in missing]
+    notes = [f"Omitted, not finished: {name}." for name in missing]
     if not results:
         raise ValueError("output: no set is finished. " + " ".join(notes))
     parts = [pass_table(results, with_paper), detail_table(results), difference_table(results)]
@@ -64,7 +62,7 @@ def write_tables(found: Sequence[Result], missing: Sequence[str], output: Path, 
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose columns are aligned for the eye as well."""
+    """A Markdown table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
@@ -83,15 +81,17 @@ def pass_table(results: Results, with_paper: bool = False) -> str:
     for table, models in TABLES.items() if with_paper and set(names) & set(COLUMNS) else ():
         rows.append([f"*the paper, {table}*", *[""] * (len(header) - 1)])
         for model, (*columns, printed) in models.items():
-            known = [dict(zip(COLUMNS, columns, strict=True)).get(name) for name in names]
-            mean = printed if tuple(names) == COLUMNS else None if None in known else np.mean(known)
-            values = [*known, mean][: len(header) - 1]
+            scores: dict[str, float | None] = dict(zip(COLUMNS, columns, strict=True))
+            shown = [scores.get(name) for name in names]
+            known = [score for score in shown if score is not None]
+            mean = printed if tuple(names) == COLUMNS else np.mean(known) if len(known) == len(shown) else None
+            values = [*shown, mean][: len(header) - 1]
             rows.append([model, *(NOTHING if value is None else f"{value:.3f}" for value in values)])
     return markdown(header, rows)
 
 
 def difference_table(results: Results) -> str:
-    """Pass@1 of the other models less that of the first, problem by problem; empty with one model."""
+    """Pass@1 of the other models less that of the first, paired by problem; empty with one model."""
     first, base = next(iter(results.items()))
 
     def cell(others: list[Result]) -> str:
@@ -112,7 +112,7 @@ def detail_table(results: Results) -> str:
     for name, title in _titles(results).items():
         for model, sets in results.items():
             if name in sets:
-                size, values = f"{len(sets[name].right)} x {sets[name].samples}", sets[name].estimates
+                size, values = f"{len(sets[name].correct)} x {sets[name].samples}", sets[name].estimates
                 forms = {metric: f"{estimate.value:.3f}" for metric, estimate in values.items()}
                 forms["tokens"] = f"{values['tokens'].value:,.0f}"
                 rows.append([title, model, size, *(forms.get(metric, NOTHING) for metric in metrics)])
@@ -120,7 +120,7 @@ def detail_table(results: Results) -> str:
 
 
 def _by_set(title: str, results: Results, cell: Callable[[list[Result]], str]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: models down, across the sets and, where there are several, all of them together."""
+    """Header and rows: models down; across, the sets and, if there are several, all of them together."""
     titles = _titles(results)
     columns = [[name] for name in titles] + ([[*titles]] if len(titles) > 1 else [])
     rows = []
@@ -131,7 +131,7 @@ def _by_set(title: str, results: Results, cell: Callable[[list[Result]], str]) -
 
 
 def _titles(results: Results) -> dict[str, str]:
-    """Titles of all sets, in the order in which they come; the paper's six in the paper's order."""
+    """Titles of all sets: the paper's six in its order, then the others in theirs."""
     titles = {name: result.about["title"] for sets in results.values() for name, result in sets.items()}
     order = [name for name in COLUMNS if name in titles] + [name for name in titles if name not in COLUMNS]
     return {name: titles[name] for name in order}
@@ -146,35 +146,35 @@ def _notes(results: Results, with_paper: bool) -> list[str]:
     everything = [result for sets in results.values() for result in sets.values()]
     notes = [f"{LEVEL:.0%} intervals: bootstrap over the problems, {RESAMPLES:,} resamples."]
     if any(each.estimates["pass@1"].low == each.estimates["pass@1"].high for each in everything):
-        notes.append("An interval without width says that all problems came out alike, not that the number is sure.")
+        notes.append("An interval without width means that all problems have the same result, not certainty.")
     ways = {", ".join(f"{name} {each.about['sampling'][name]}" for name in HOW): None for each in everything}
     notes += [f"Sampled with {way}." for way in ways]
     if with_paper and set(_titles(results)) & set(COLUMNS):
         notes.append("The paper: mean of 16 samples, temperature 0.6, top_p 0.95, 8,192 tokens; * cited there.")
     for each in everything:
         model, values = each.about["model"], {name: estimate.value for name, estimate in each.estimates.items()}
+        where = f"{model} on {each.set}"
         if overlap := known_overlap(each.about["training_data"], each.set):
             notes.append(
-                f"{CONTAMINATED} {model} was trained on {overlap[0]}, which holds at least {overlap[1]} problems of "
-                f"{each.about['title']}: its number there says little (docs/contamination.md)."
+                f"{CONTAMINATED} {model} was trained on {overlap[0]}, which contains at least {overlap[1]} problems "
+                f"of {each.about['title']}: its score there means little (docs/contamination.md)."
             )
         if values["unjudged"]:
-            notes.append(f"{model} on {each.set}: {values['unjudged']:.1%} could not be judged and count as wrong.")
+            notes.append(f"{where}: {values['unjudged']:.1%} could not be judged and count as incorrect.")
         if values.get("timeouts"):
-            notes.append(f"{model} on {each.set}: the verifier gave up on {values['timeouts']:.2%}, counted as wrong.")
+            notes.append(f"{where}: the verifier timed out on {values['timeouts']:.2%}, counted as incorrect.")
         if each.about["judge"].get("require_think") and values["no_answer"] == 1:
-            notes.append(f"{model} on {each.set}: no answer follows </think>; try --report --require_think false.")
+            notes.append(f"{where}: no answer follows </think>; try --report --require_think false.")
     return notes
 
 
 def _as_json(results: Results) -> dict[str, Any]:
     first, base = next(iter(results.items()))
-    models: dict[str, Any] = {}
+    models: dict[str, Any] = {model: {"sets": {}, "difference": {}} for model in results}
     for model, sets in results.items():
-        models[model] = {"sets": {}, "difference": {}}
         for name, each in sets.items():
             estimates = {metric: asdict(estimate) for metric, estimate in each.estimates.items()}
-            models[model]["sets"][name] = {"settings": each.about, "estimates": estimates, "right": each.right}
+            models[model]["sets"][name] = {"settings": each.about, "estimates": estimates, "correct": each.correct}
             pair = difference([base[name]], [each]) if name in base and model != first else None
             models[model]["difference"] |= {name: asdict(pair)} if pair else {}
     return {"level": LEVEL, "resamples": RESAMPLES, "first_model": first, "models": models}

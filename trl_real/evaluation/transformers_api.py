@@ -1,22 +1,22 @@
 """
-Transformers as a model of Inspect: `trl-real/<folder or hub id>`, beside Inspect's own.
+Transformers as a model of Inspect: `trl-real/<folder or hub id>`, beside Inspect's own. On one GPU; several need vLLM.
 
-In: requests of Inspect, one by one. Out: answers, made in batches by `model.generate`. Inspect's `hf/` does not say
-how long an answer is or whether it was truncated, and takes what it is not told from the model's own defaults. Left
-out: several GPUs, for which there is vLLM.
+Inspect's `hf/` does not report an answer's length or whether it was truncated, and fills omitted settings with the
+model's own defaults.
 
     inspect eval trl_real/math --model trl-real/runs/real_1p5b --max-connections 64 -T problems=math500
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import torch
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from .models import ModelSource, encode_prompts, find_model
 
@@ -31,12 +31,12 @@ class Request:
 
     ids: list[int]
     config: GenerateConfig
-    answer: list[int] | None = None
+    answer: list[int] = field(default_factory=list)
 
 
 @modelapi(name="trl-real")
 class TransformersAPI(ModelAPI):
-    """A model, an adapter or a checkpoint. Of the connections, half are in the batch at work, half in the next one."""
+    """A model, an adapter or a checkpoint. Half of the connections wait in the running batch, half in the next one."""
 
     def __init__(self, model_name: str, **others: Any) -> None:
         super().__init__(model_name, **others)
@@ -44,9 +44,9 @@ class TransformersAPI(ModelAPI):
         self.tokenizer = self.source.load_tokenizer()
         self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
         self.ends = self.source.end_tokens(self.tokenizer)
-        self.model: PreTrainedModel | None = None
+        self.model: Any = None
         self._waiting: list[Request] = []
-        self._at_work = anyio.Lock()
+        self._lock = anyio.Lock()
 
     async def generate(
         self, input: list[ChatMessage], tools: Sequence[Any], tool_choice: Any, config: GenerateConfig
@@ -57,8 +57,8 @@ class TransformersAPI(ModelAPI):
         ids = given or encode_prompts(self.tokenizer, [chat], self.model_name, {})[0]
         request = Request(ids, config.model_copy(update={"seed": None}))  # a batch cannot have several
         self._waiting.append(request)
-        async with self._at_work:
-            if request.answer is None:  # then it is the first of those that wait
+        async with self._lock:
+            if not request.answer:  # then it is the first in the queue
                 await self._answer_batch(request.config)
         return self._output(request)
 
@@ -80,11 +80,11 @@ class TransformersAPI(ModelAPI):
         """One answer to each prompt, as tokens with the one that ends it, unless it was truncated."""
         if self.model is None:
             self.model = load_weights(self.source)
-            torch.seed()  # every process starts with the same one: samples would come twice after a resumption
+            torch.seed()  # processes start with the same seed; a resumed one would repeat samples
         extras, drawn = config.extra_body or {}, config.temperature != 0
         how = {"temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k or 0} | extras
         padded = self.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
-        # the model's own defaults would fill what is left out
+        # the model's own defaults would fill omitted settings
         self.model.generation_config = GenerationConfig(
             **(how if drawn else {"repetition_penalty": extras.get("repetition_penalty", 1.0)}),
             do_sample=drawn,
@@ -98,7 +98,7 @@ class TransformersAPI(ModelAPI):
         return [row[:end] for row, end in zip(rows, ends, strict=True)]
 
     def _output(self, request: Request) -> ModelOutput:
-        text = self.tokenizer.decode(request.answer, skip_special_tokens=True)
+        text = str(self.tokenizer.decode(request.answer, skip_special_tokens=True))
         stop = "stop" if request.answer[-1] in self.ends else "max_tokens"
         output = ModelOutput.from_content(self.model_name, text, stop_reason=stop)
         read, written = len(request.ids), len(request.answer)
@@ -115,7 +115,7 @@ class TransformersAPI(ModelAPI):
         torch.cuda.empty_cache()
 
 
-def load_weights(source: ModelSource) -> PreTrainedModel:
+def load_weights(source: ModelSource) -> Any:
     """On an accelerator in bfloat16, on a CPU in float32; an adapter is merged into its base."""
     try:
         if source.base is not None:
