@@ -43,7 +43,7 @@ def row_by_row(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    row_lengths: list[int],
+    row_lengths: list[int] | None = None,
     prefixes: Prefixes | None = None,
     sliding_window: int | None = None,
     **kwargs: Any,
@@ -84,7 +84,7 @@ def eager_row_by_row(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    row_lengths: list[int],
+    row_lengths: list[int] | None = None,
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -100,9 +100,11 @@ def eager_row_by_row(
 
 
 def _each_row(
-    attend: Callable[..., torch.Tensor], tensors: tuple[torch.Tensor, ...], row_lengths: list[int]
+    attend: Callable[..., torch.Tensor], tensors: tuple[torch.Tensor, ...], row_lengths: list[int] | None
 ) -> torch.Tensor:
     """Attention of every row by itself, one after another again."""
+    if row_lengths is None:
+        raise NotImplementedError("its layers do not tell the attention where rows end")
     if len(set(row_lengths)) == 1:  # a plain batch: one call, and no second copy of the output
         batch = (tensor[0].unflatten(1, (len(row_lengths), -1)).transpose(0, 1) for tensor in tensors)
         return attend(*batch).flatten(0, 1)[None]

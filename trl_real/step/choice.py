@@ -243,6 +243,8 @@ class LayoutChoice:
         model.eval()
         try:
             totals = trial(rollouts)
+        except NotImplementedError as raised:
+            error = f"the model cannot be run on {what}: {raised}"
         except Exception as raised:  # whatever a model's own attention makes of rows that it was not written for
             error = f"the model cannot be run on {what} ({type(raised).__name__}: {raised})"
         finally:
