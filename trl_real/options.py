@@ -12,22 +12,10 @@ Check = tuple[str, Callable[[Any], bool]]  # what a value must be, in words and 
 
 
 class Help(str):
-    """
-    What an option does.
+    """What an option does, as text; the parser of Transformers passes the metadata of a field to argparse."""
 
-    A text with attributes: the parser of Transformers passes the metadata of a field to argparse.
-
-    Args:
-        text (`str`):
-            What it does.
-        when (`str`):
-            When to set it, or who does.
-        must ([`Check`], *optional*):
-            What its value must be.
-    """
-
-    when: str
-    must: Check | None
+    when: str  # when to set it, or who does
+    must: Check | None  # what its value must be
 
     def __new__(cls, text: str, when: str, must: Check | None = None) -> "Help":
         self = super().__new__(cls, text)

@@ -17,7 +17,7 @@ from tests.support.scripts import ROOT
 from trl_real import REALConfig
 from trl_real.cli import main
 from trl_real.cli.commands import COMMANDS
-from trl_real.cli.launch import BOTH, accelerate_words, split_launch
+from trl_real.cli.launch import BOTH, parse_launch, split_launch
 from trl_real.cli.overview import answered
 from trl_real.cli.recipes import list_recipes, read_head
 from trl_real.cli.table import FILE, NEEDED, build_table, read_table
@@ -155,11 +155,11 @@ def test_a_launcher_file_is_found_by_its_name_from_anywhere(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with accelerate_words(["--accelerate_config", name, "--num_processes", "2"]) as words:
-        content = yaml.safe_load(Path(words[words.index("--config_file") + 1]).read_text())
+    with parse_launch(["--accelerate_config", name, "--num_processes", "2"], ["--tau", "1"]) as arguments:
+        content = yaml.safe_load(Path(arguments.config_file).read_text())
         deepspeed = content.get("deepspeed_config", {}).get("deepspeed_config_file")
         assert deepspeed is None or Path(deepspeed).is_file()
-        assert words[-2:] == ["--num_processes", "2"]
+        assert arguments.num_processes == 2 and arguments.training_script_args == ["--tau", "1"]
 
 
 def test_a_file_of_ones_own_prevails_over_the_one_of_the_package(

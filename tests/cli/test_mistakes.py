@@ -113,7 +113,7 @@ MISTAKES = {
     "train R --report_to wanb": "report_to: there is no tracker wanb. Did you mean `wandb`. Write none",
     "train R --report_to dvclive comet_ml": "report_to: dvclive is not installed. Run `pip install dvcl",
     "train R --report_to comet_ml": "report_to: comet_ml is not installed. Run `pip install comet-ml`, or write",
-    "train --config quickstart --accelerate_config": "accelerate_config: name one. Write ddp, ",
+    "train --config quickstart --accelerate_config": "accelerate_config: a name is missing. Write ddp, ",
     # the other commands
     "evaluate --models nowhere --benchmarks aime": "benchmarks: aime is none of aime24, .*Did you mean",
     "evaluate --benchmarks answers.jsonl": "models: name at least one",

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import Signals
@@ -70,21 +70,23 @@ def _run_here(words: list[str], **planned: int) -> None:
 
 def _count_processes(launch_words: list[str]) -> int:
     """How many processes the launcher would start; a dry run starts none."""
-    with accelerate_words(launch_words) as words:
-        arguments = _parse_launch(words, [])
+    with parse_launch(launch_words) as arguments:
         config = yaml.safe_load(Path(arguments.config_file).read_text("utf-8")) if arguments.config_file else {}
     return int(arguments.num_processes or config.get("num_processes") or max(1, torch.accelerator.device_count()))
 
 
 @contextmanager
-def accelerate_words(launch_words: list[str]) -> Iterator[list[str]]:
-    """The words for `accelerate launch`: `--accelerate_config NAME` becomes `--config_file` with a temporary file."""
-    words, name = _take_config(launch_words)
-    if name is None:
-        yield words
+def parse_launch(launch_words: list[str], program_words: Sequence[str] = ()) -> Iterator[Namespace]:
+    """The options of `accelerate launch`; `--accelerate_config NAME` becomes the `config_file`, a temporary one."""
+    parser, folder = launch_command_parser(), recipes_folder()
+    parser.add_argument("--accelerate_config", nargs="?", const="")
+    arguments = parser.parse_args([*launch_words, "--module", PROGRAM, *program_words])
+    if arguments.training_script != PROGRAM:
+        raise ValueError(f"`{arguments.training_script}` on the command line belongs to no option.")
+    if arguments.accelerate_config is None:
+        yield arguments
         return
-    folder = recipes_folder()
-    path = _find_config(name, folder / "accelerate")
+    path = _find_config(arguments.accelerate_config, folder / "accelerate")
     content = yaml.safe_load(path.read_text("utf-8"))
     deepspeed = content.get("deepspeed_config", {})
     if "deepspeed_config_file" in deepspeed:  # Accelerate reads it relative to the current folder
@@ -92,53 +94,33 @@ def accelerate_words(launch_words: list[str]) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory() as temporary:
         resolved = Path(temporary) / path.name
         resolved.write_text(yaml.safe_dump(content), "utf-8")
-        yield ["--config_file", str(resolved), *words]
-
-
-def _take_config(launch_words: list[str]) -> tuple[list[str], str | None]:
-    words, name, rest = [], None, iter(launch_words)
-    for word in rest:
-        if word.partition("=")[0] != "--accelerate_config":
-            words.append(word)
-            continue
-        name = word.partition("=")[2] or next(rest, "")
-        if not name or name.startswith("-"):
-            raise ValueError(f"accelerate_config: name one. {_configs(recipes_folder() / 'accelerate')}")
-    return words, name
+        arguments.config_file = str(resolved)
+        yield arguments
 
 
 def _find_config(name: str, folder: Path) -> Path:
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
     for path in (Path(name), folder / f"{name}.yaml", folder / name):
         if path.is_file():
             return path
-    known = [path.stem for path in folder.glob("*.yaml")]
-    raise ValueError(f"accelerate_config: there is no file {name}.{nearest(name, known)} {_configs(folder)}")
-
-
-def _configs(folder: Path) -> str:
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    return f"Write {', '.join(known)}, or the path of a file that `accelerate config` wrote."
-
-
-def _parse_launch(words: list[str], program_words: list[str]) -> Namespace:
-    arguments = launch_command_parser().parse_args([*words, "--module", PROGRAM, *program_words])
-    if arguments.training_script != PROGRAM:
-        raise ValueError(f"`{arguments.training_script}` on the command line belongs to no option.")
-    return arguments
+    problem = f"there is no file {name}.{nearest(name, known)}" if name else "a name is missing."
+    raise ValueError(
+        f"accelerate_config: {problem} Write {', '.join(known)}, or the path of a file that `accelerate config` wrote."
+    )
 
 
 def _launch(launch_words: list[str], program_words: list[str]) -> None:
-    _, name = _take_config(launch_words)
-    if name in WITHOUT_DEEPSPEED and not any(word.partition("=")[0] == "--deepspeed" for word in program_words):
-        program_words = [*program_words, "--deepspeed", "none"]
-    with accelerate_words(launch_words) as words:
-        try:
-            launch_command(_parse_launch(words, program_words))
-        except CalledProcessError:  # the processes have reported what was wrong
-            sys.exit(1)
-        except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
-            sys.exit(_killed(rank, failure.exitcode) if failure.exitcode < 0 else 1)
+    try:
+        with parse_launch(launch_words, program_words) as arguments:
+            given = any(word.partition("=")[0] == "--deepspeed" for word in program_words)
+            if arguments.accelerate_config in WITHOUT_DEEPSPEED and not given:
+                arguments.training_script_args += ["--deepspeed", "none"]
+            launch_command(arguments)
+    except CalledProcessError:  # the processes have reported what was wrong
+        sys.exit(1)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        sys.exit(_killed(rank, failure.exitcode) if failure.exitcode < 0 else 1)
 
 
 def _killed(rank: int, exit_code: int) -> str:

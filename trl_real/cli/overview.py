@@ -28,18 +28,7 @@ All fields, including those of GRPOConfig and ModelConfig: trl-real train --help
 
 
 def answered(command: str, words: list[str]) -> bool:
-    """
-    Prints help, or ends the program at a name that does not exist.
-
-    Args:
-        command (`str`):
-            `"train"` or `"evaluate"`.
-        words (`list[str]`):
-            The command line after it.
-
-    Returns:
-        `bool`: whether help was all that was asked for.
-    """
+    """Prints help and returns `True`; otherwise ends the program at a name that does not exist."""
     for word, following in pairwise([*words, ""]):
         if word in ("-h", "--help"):
             print(_describe_all(command) if following == "all" else _describe(command))

@@ -144,7 +144,7 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, training: GRPOConfig, 
     if trainer.is_world_process_zero():
         print(f"Saved the model in {training.output_dir}")
         if recipe.save_merged:
-            merge_adapter(output, str(model.dtype))
+            merge_adapter(output, model.dtype)
         if recipe.plot and state.global_step:
             from ..figures import plot_training, read_run
 
@@ -163,7 +163,7 @@ def finish(trainer: GRPOTrainer, recipe: RecipeArguments, training: GRPOConfig, 
     end_processes(trainer.accelerator)
 
 
-def merge_adapter(folder: Path, dtype: str) -> None:
+def merge_adapter(folder: Path, dtype: str | None) -> None:
     """Merges from disk, so that sharded and quantized training also end in a plain model."""
     from peft import AutoPeftModelForCausalLM
 
@@ -212,15 +212,7 @@ def prepare(argv: list[str], processes: int | None = None) -> tuple[Any, ...]:
 
 
 def main(argv: list[str], processes: int | None = None) -> None:
-    """
-    Runs the program.
-
-    Args:
-        argv (`list[str]`):
-            The command line without the program's name.
-        processes (`int`, *optional*):
-            Number of processes of a dry run without `--world_size`. Default: as many as were launched.
-    """
+    """Runs the program; `processes` is what a dry run without `--world_size` assumes. Default: as many as launched."""
     silence_deprecations()
     try:
         *parts, checkpoint = prepare(argv, processes)

@@ -27,16 +27,10 @@ def violations(trainer_class: type | None = None) -> list[str]:
 
 def check_contract(installed: str | None = None, trainer_class: type | None = None) -> None:
     """
-    Refuses a TRL that breaks the contract, and warns of one that was not tested.
-
-    Args:
-        installed (`str`, *optional*):
-            Version of TRL. Default: the installed one.
-        trainer_class (`type`, *optional*):
-            As in [`violations`].
+    Warns of a TRL (by default the installed version) that was not tested.
 
     Raises:
-        `ImportError`: Names each broken clause, the tested versions, and the command that installs them.
+        `ImportError`: If a clause is broken; names each, the tested versions, and the command that installs them.
     """
     installed = installed or version("trl")
     first, end = TESTED["trl"]

@@ -9,8 +9,9 @@ import ast
 import dis
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from types import CodeType
 from typing import Any
@@ -73,6 +74,7 @@ class Source:
         """Whether a method other than this one calls it."""
         return any(name in code.co_names for caller, code in self.codes if caller != name)
 
+    @cached_property
     def strings(self) -> set[str]:
         """The strings in its methods, among them every key that they read and write."""
         constants = [constant for _, code in self.codes for constant in code.co_consts]
@@ -122,7 +124,7 @@ class Clause:
         except (ImportError, AttributeError):
             return [f"`{self.name}` is gone ({self.why})"]
 
-    def broken(self, library: Library) -> Iterator[str]:
+    def broken(self, library: Library) -> Iterable[str]:
         """The predicates of these sentences."""
         raise NotImplementedError
 
@@ -186,11 +188,9 @@ class Has(Clause):
 
     names: str
 
-    def broken(self, library: Library) -> Iterator[str]:
+    def broken(self, library: Library) -> Iterable[str]:
         source = library.source(self.where)
-        for name in self.names.split():
-            if not source.has(name):
-                yield f"has no `{name}`"
+        return [f"has no `{name}`" for name in self.names.split() if not source.has(name)]
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,9 @@ class Lacks(Clause):
 
     names: str
 
-    def broken(self, library: Library) -> Iterator[str]:
+    def broken(self, library: Library) -> Iterable[str]:
         source = library.source(self.where)
-        for name in self.names.split():
-            if source.has(name):
-                yield f"has a `{name}` of its own now"
+        return [f"has a `{name}` of its own now" for name in self.names.split() if source.has(name)]
 
 
 @dataclass(frozen=True)
@@ -212,11 +210,9 @@ class Spells(Clause):
 
     keys: str
 
-    def broken(self, library: Library) -> Iterator[str]:
-        strings = library.source(self.where).strings()
-        for key in self.keys.split():
-            if key not in strings:
-                yield f'has no key "{key}"'
+    def broken(self, library: Library) -> Iterable[str]:
+        source = library.source(self.where)
+        return [f'has no key "{name}"' for name in self.keys.split() if name not in source.strings]
 
 
 @dataclass(frozen=True)

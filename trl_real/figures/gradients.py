@@ -23,25 +23,13 @@ REAL_LOOKS = [look for look in LOOKS if look["color"] != VERMILLION]
 
 @dataclass(frozen=True)
 class GradientOptions:
-    """
-    What Fig. 1 shows; the defaults are the paper's.
+    """What Fig. 1 shows; the defaults are the paper's."""
 
-    Args:
-        taus (`tuple[float, ...]`, *optional*, defaults to `(0.5,)`):
-            Temperatures of REAL; a line for each.
-        loss_types (`tuple[str, ...]`, *optional*, defaults to `("real",)`):
-            Losses of REAL; a line for each.
-        correct, incorrect (`int`, *optional*, defaults to `4`):
-            Correct and incorrect rollouts in the group; all except the drawn one are at score 0.
-        epsilon (`float`, *optional*, defaults to `0.2`):
-            Clipping range of GRPO.
-    """
-
-    taus: tuple[float, ...] = (0.5,)
-    loss_types: tuple[str, ...] = ("real",)
-    correct: int = 4
+    taus: tuple[float, ...] = (0.5,)  # temperatures of REAL; a line for each
+    loss_types: tuple[str, ...] = ("real",)  # losses of REAL; a line for each
+    correct: int = 4  # rollouts in the group; all except the drawn one are at score 0
     incorrect: int = 4
-    epsilon: float = 0.2
+    epsilon: float = 0.2  # clipping range of GRPO
 
     def __post_init__(self):
         for tau in self.taus:

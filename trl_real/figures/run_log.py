@@ -9,18 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Run:
-    """
-    One training run.
-
-    Args:
-        name (`str`):
-            What legends call it.
-        log (`list[dict]`):
-            `trainer.state.log_history`.
-    """
+    """One training run, by the name that legends show."""
 
     name: str
-    log: list[dict[str, Any]]
+    log: list[dict[str, Any]]  # `trainer.state.log_history`
 
     def series(self, key: str) -> tuple[list[int], list[Any]]:
         """Steps at which a quantity was logged, and its values; the later one if a step was logged twice."""
@@ -39,16 +31,11 @@ class Run:
 
 def read_run(source: str | Path) -> Run:
     """
-    Reads a run.
+    Reads a run, by default named like its `output_dir`; `FileNotFoundError` or `ValueError` if there is no such log.
 
     Args:
         source (`str` or `Path`):
-            The `output_dir` of a run, one of its checkpoints or a `trainer_state.json`. By default the run has the
-            name of its `output_dir`; `name=path` sets another.
-
-    Raises:
-        `FileNotFoundError`: If there is no such log.
-        `ValueError`: If the file is not a trainer's state.
+            An `output_dir`, a checkpoint in it or a `trainer_state.json`, or `name=path` for another name.
     """
     name, path = "", Path(source)
     if not path.exists() and "=" in str(source):

@@ -52,20 +52,7 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def new_figure(path: str | Path, width: float, height: float, title: str) -> Iterator[Figure]:
-    """
-    A figure to draw into, written to `path` when the block ends without an error.
-
-    Args:
-        path (`str` or `Path`):
-            A PNG, PDF or SVG file in a folder that exists.
-        width, height (`float`):
-            Size in inches.
-        title (`str`):
-            Title above all panels.
-
-    Raises:
-        `ValueError`: If the file has another suffix, or its folder does not exist.
-    """
+    """A figure to draw into, in inches; written to a PNG, PDF or SVG file when the block ends without an error."""
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"output: {path} must end in one of {', '.join(SUFFIXES)}.")
     if not Path(path).parent.is_dir():

@@ -6,6 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -132,38 +134,32 @@ def draw_lines(axes: Axes, runs: list[Run], key: str, title: str) -> dict[str, f
     return last
 
 
-def _errors(run: Run, key: str) -> tuple[list[int], list[float], list[float]]:
+def _errors(run: Run, key: str) -> tuple[list[int], np.ndarray, np.ndarray]:
     """Steps, values and standard errors of a quantity, at the steps that logged its standard error."""
     steps, errors = run.series(f"{key}_stderr")
     values = dict(zip(*run.series(key), strict=True))
-    return steps, [values[step] for step in steps], errors
+    return steps, np.array([values[step] for step in steps]), np.array(errors)
 
 
-def _draw_errors(axes: Axes, run: Run, key: str, color: str) -> list[float]:
+def _draw_errors(axes: Axes, run: Run, key: str, color: str) -> np.ndarray:
     """Draws bars of one standard error each way, or a band for many points; returns the upper ends."""
     steps, values, errors = _errors(run, key)
-    low = [value - error for value, error in zip(values, errors, strict=True)]
-    high = [value + error for value, error in zip(values, errors, strict=True)]
     if len(steps) >= SMOOTH_FROM:
-        axes.fill_between(steps, low, high, color=color, alpha=0.12, linewidth=0)
+        axes.fill_between(steps, values - errors, values + errors, color=color, alpha=0.12, linewidth=0)
     elif steps:
         axes.errorbar(steps, values, errors, fmt="none", ecolor=color, elinewidth=1, capsize=3, clip_on=False)
-    return [max(value, min(end, 1.0)) for value, end in zip(values, high, strict=True)]  # a share is at most 1
+    return np.maximum(values, np.minimum(values + errors, 1.0))  # a share is at most 1
 
 
 def _last_error(run: Run, key: str) -> str:
     """The last standard error, for a legend; empty if the line is smoothed, which has another error."""
-    _, _, errors = _errors(run, key)
+    errors = run.series(f"{key}_stderr")[1]
     return f" ± {errors[-1]:.3f}" if errors and len(run.series(key)[1]) < SMOOTH_FROM else ""
 
 
 def smooth(values: list[float], span: int) -> list[float]:
     """Exponential moving average over about `span` values, without bias towards the first value."""
-    keep, total, weight, smoothed = 1 - 2 / (span + 1), 0.0, 0.0, []
-    for value in values:
-        total, weight = keep * total + value, keep * weight + 1
-        smoothed.append(total / weight)
-    return smoothed
+    return pd.Series(values).ewm(span=span).mean().tolist()
 
 
 def _limit(axes: Axes, values: list[float], is_share: bool) -> None:
@@ -186,11 +182,10 @@ def _draw_shares(axes: Axes, run: Run) -> None:
         axes.stackplot(steps, smoothed, colors=colors, labels=names, edgecolor="white")
     else:
         width = min((later - step for step, later in pairwise(steps)), default=1)
-        bottoms = [0.0] * len(steps)
+        edges, bottoms = np.array(steps) - 1, np.zeros(len(steps))
         for name, color, values in zip(names, colors, shares, strict=True):
-            edges = [step - 1 for step in steps]
             axes.bar(edges, values, width, bottoms, align="edge", color=color, label=name, edgecolor="white")
-            bottoms = [bottom + value for bottom, value in zip(bottoms, values, strict=True)]
+            bottoms = bottoms + values
     axes.legend(ncols=3, **BELOW)
 
 

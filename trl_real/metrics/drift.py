@@ -14,13 +14,7 @@ FAR = 0.2  # of tau
 
 
 class DriftWatch:
-    """
-    Watches the mean scores of the last off-policy optimizer steps.
-
-    Args:
-        tau (`float`):
-            Temperature τ of the objective.
-    """
+    """Watches the mean scores of the last off-policy optimizer steps; `tau` is the objective's temperature τ."""
 
     def __init__(self, tau: float):
         self._tau = tau

@@ -19,13 +19,8 @@ def count_bins(
     scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, tau: float
 ) -> dict[str, torch.Tensor]:
     """
-    Counts of a micro-step for each name in `HISTOGRAMS`, without waiting for the device.
-
-    Args:
-        scores, labels, weights (`torch.Tensor` of shape `(B,)`):
-            As in `objective.losses`; rollouts without a label (NaN) are not counted.
-        tau (`float`):
-            Temperature τ.
+    Counts of a micro-step for each name in `HISTOGRAMS`, without waiting for the device. Scores, labels and weights
+    have the shape (B,), as in `objective.losses`; rollouts without a label (NaN) are not counted.
     """
     # 0 for |s| below the smallest size, and one more for each size reached
     size_bin = (2 * scores.abs().log10() + 9).floor().clamp(0, len(SIZES))

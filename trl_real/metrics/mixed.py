@@ -26,15 +26,7 @@ class MixedWatch:
         self._counts = dict.fromkeys(_ADVICE, 0.0)
 
     def warning(self, shares: dict[str, float], groups: int) -> str | None:
-        """
-        A warning after this generation, at most once per run.
-
-        Args:
-            shares (`dict[str, float]`):
-                Of groups that are `"all_correct"`, `"all_incorrect"`, `"mixed"` and `"unlabelled"`.
-            groups (`int`):
-                Groups of the generation.
-        """
+        """A warning, at most once per run, after a generation of so many groups, with their shares by kind."""
         if shares["mixed"] > 0:
             self._reset()
             return None
