@@ -56,7 +56,7 @@ format: $(VENV)/.dev ## Repair style
 	$(VENV)/bin/ruff format .
 
 docs: $(VENV)/.dev ## Write docs/config.md and the options of `--help` anew, and build the site strictly into site/
-	$(VENV)/bin/python -c "from trl_real import REALConfig; from trl_real.trainer.fields import markdown_table; print(markdown_table(REALConfig), end='')" > docs/config.md
+	$(VENV)/bin/python -m docs.tools.config_page
 	$(VENV)/bin/python -c "from trl_real.cli.table import write_table; write_table()"
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 

@@ -18,9 +18,8 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from trl_real import REALConfig, REALTrainer
-from trl_real.step.attention import packed_attention, row_boundaries
+from trl_real.step.attention import Prefixes, packed_attention, row_boundaries
 from trl_real.step.layouts import PackedBatch, SharedBatch, pack_rollouts, share_prompts
-from trl_real.step.prefix_attention import Prefixes
 from trl_real.step.rollouts import Rollout
 
 

@@ -16,7 +16,7 @@ from tests.support.trainers import tiny_llama
 from trl_real.cli import doctor, main
 from trl_real.recipe.shipped import recipe_paths
 from trl_real.step import attention as packing
-from trl_real.step.prefix_attention import Prefixes
+from trl_real.step.attention import Prefixes
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_a_row_that_sees_its_neighbor_is_a_failure(
     monkeypatch.setitem(packing.AttentionInterface._global_mapping, packing.BY_ROW[attention], over_all_rows)
     with pytest.raises(SystemExit, match="^failed: "):
         main(["doctor", "--gpu", "--attn_implementation", attention])
-    assert "  padded (a row changes its neighbour" in capsys.readouterr().out
+    assert "  padded (a row changes its neighbor" in capsys.readouterr().out
 
 
 def test_a_rollout_that_sees_another_one_behind_their_prompt_is_a_failure(

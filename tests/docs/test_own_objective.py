@@ -58,8 +58,8 @@ def test_a_recipe_trains_functions_by_their_import_path(
 ) -> None:
     train.main(["--config", "own.yaml", *more.split()])
     said = capsys.readouterr().out
-    assert ("right = my_objective:quarters of even_start" in said) == (not more)
-    assert ("right = even_start > 0.5" in said) == bool(more)
+    assert ("correct = my_objective:quarters of even_start" in said) == (not more)
+    assert ("correct = even_start > 0.5" in said) == bool(more)
     assert (folder / "out" / "model.safetensors").exists()
 
 

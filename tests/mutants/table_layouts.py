@@ -19,7 +19,7 @@ MUTANTS: list[Mutant] = [
     step("torn groups count as complete", "whole or len(packed) <= 1", "True", oracle("real")),
     step(
         "every step is planned for known weights",
-        "packed = None if step == on_policy_step else _pack(kept, capacity)",
+        "packed = None if step == on_policy_step else _pack(kept, capacity, not capacity.one_per_backward)",
         "packed = None",
         f"{PLAN} -k whole_groups",
     ),
@@ -37,13 +37,13 @@ MUTANTS: list[Mutant] = [
     ),
     step(
         "a packed micro-step may be too large",
-        "if max(map(self._cost, dealt)) > budget:",
+        "if max(map(self._cost, dealt)) > self.tokens:",
         "if False:",
         f"{PLAN} -k cut_into_parts",
     ),
     step(
         "a padded micro-step may be too large",
-        "return forwards if max(held) <= budget else None",
+        "return forwards if max(held) <= self.tokens else None",
         "return forwards",
         f"{PLAN} -k like_length",
     ),
@@ -54,10 +54,16 @@ MUTANTS: list[Mutant] = [
         f"{PLAN} -k both_sides",
     ),
     step(
-        "padded rows are parted by length although each forward has a backward",
-        " and not self.one_per_backward",
-        "",
+        "padded rows of a group are split by length although each forward has a backward",
+        "_pack(kept, capacity, not capacity.one_per_backward)",
+        "_pack(kept, capacity)",
         f"{PLAN} -k share_a_forward",
+    ),
+    step(
+        "padded rows with known weights share a forward although each forward has a backward",
+        "_pack([[row] for members in kept for row in members], capacity)",
+        "_pack([[row] for members in kept for row in members], capacity, not capacity.one_per_backward)",
+        f"{PLAN} -k split_by_length",
     ),
     # prompts that are computed once
     step(
@@ -276,7 +282,7 @@ MUTANTS: list[Mutant] = [
     ),
     step(
         "a copy is packed beside its original",
-        "(row for row in counted if not _equal(row, probe))",
+        "(row for row in counted if not is_copy(row))",
         "(row for row in counted if row is not probe)",
         f"{TRIAL} -k no_copies",
     ),
@@ -289,13 +295,13 @@ MUTANTS: list[Mutant] = [
     # attention
     step(
         "attention of the recomputed forward is over all rows",
-        "return self._attention(self.policy, batch)",
-        "return nullcontext()",
+        "return self.forwards.attention(batch.batches[0])",
+        "return self.forwards.accelerator.autocast()",
         f"{PACKING} -k recomputes",
     ),
     step(
         "SDPA forgets the window",
-        "_sees(row[0], sliding_window)[None, None] if slides else None",
+        "_sees(query, sliding_window)[None, None] if slides else None",
         "None",
         f"{PACKING} -k window",
     ),
@@ -362,7 +368,7 @@ MUTANTS: list[Mutant] = [
     ),
     step(
         "a rollout without old log-probabilities has zeros",
-        "elif self.rollouts[index].row is not None:",
+        "elif rollout.row is not None:",
         "elif False:",
         LAYOUT,
     ),

@@ -92,7 +92,7 @@ MUTANTS = [
     ),
     step(
         "ratios stay on their process",
-        'ratios = self.accelerator.reduce(ratios, reduction="sum")',
+        "ratios = summed(self.forwards.accelerator, ratios)",
         "pass",
         "tests/trainer/test_distributed.py -k 'two_processes and mismatch'",
     ),
@@ -118,8 +118,8 @@ MUTANTS = [
     # forwards
     step(
         "the reference model is the policy",
-        "return self._run(self.reference, batch)[0]",
-        "return self._run(self.policy, batch)[0]",
+        "self._run(self.reference, batch).log_probs",
+        "self._run(self.policy, batch).log_probs",
         oracle("kl and reference"),
     ),
     step(
@@ -142,7 +142,7 @@ MUTANTS = [
     ),
     step(
         "an evaluation does not compare with the reference",
-        "            self.planner.remember_reference(part)\n",
+        "            self.planner.remember_reference(batch)\n",
         "            pass\n",
         oracle("evaluation and adapter"),
     ),
@@ -236,18 +236,23 @@ MUTANTS = [
     ),
     step(
         "KL to the other target",
-        'if self.kl_target == "old" else',
-        'if self.kl_target == "ref" else',
+        'if regularizers.kl_target == "old" else',
+        'if regularizers.kl_target == "ref" else',
         oracle("kl and reference"),
     ),
     step(
         "the KL's weight is dropped",
-        "self.beta * rollout_means(kl, batch.mask).sum()",
+        "regularizers.beta * rollout_means(kl, batch.mask).sum()",
         "rollout_means(kl, batch.mask).sum()",
         oracle("kl and adapter"),
     ),
-    step("bias correction inverted", "if self.bias_correction:", "if not self.bias_correction:", oracle("kl and old")),
-    step("bias correction off", "if self.bias_correction:", "if False:", oracle("kl and bias")),
+    step(
+        "bias correction inverted",
+        "if regularizers.bias_correction:",
+        "if not regularizers.bias_correction:",
+        oracle("kl and old"),
+    ),
+    step("bias correction off", "if regularizers.bias_correction:", "if False:", oracle("kl and bias")),
     step(
         "bias correction upside down",
         "kl * (logps - old_logps).exp()",
@@ -274,14 +279,14 @@ MUTANTS = [
     ),
     step(
         "MoE coefficient dropped",
-        "self.balance_coef * (balance * counted).sum()",
+        "regularizers.balance_coef * (balance * counted).sum()",
         "(balance * counted).sum()",
         oracle("balance"),
     ),
     step(
         "the balance of rollouts without tokens counts",
-        "self.balance_coef * (balance * counted).sum()",
-        "self.balance_coef * balance.sum()",
+        "regularizers.balance_coef * (balance * counted).sum()",
+        "regularizers.balance_coef * balance.sum()",
         REGULARIZERS,
     ),
     step(

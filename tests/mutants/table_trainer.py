@@ -84,23 +84,23 @@ MUTANTS = [
     ),
     trainer(
         "the bonus acts above the target",
-        "trainer._last_world_entropy > trainer.args.entropy_target",
-        "trainer._last_world_entropy <= trainer.args.entropy_target",
+        "self._last_world_entropy > self.args.entropy_target",
+        "self._last_world_entropy <= self.args.entropy_target",
         oracle("adaptive"),
     ),
     trainer(
         "the entropy coefficient has no upper end",
-        "min(trainer.entropy_coef + args.entropy_coef_delta, args.entropy_coef_max)",
-        "trainer.entropy_coef + args.entropy_coef_delta",
+        "min(self.entropy_coef + args.entropy_coef_delta, args.entropy_coef_max)",
+        "self.entropy_coef + args.entropy_coef_delta",
         oracle("adaptive"),
     ),
     trainer(
         "the entropy coefficient has no lower end",
-        "max(trainer.entropy_coef - args.entropy_coef_delta, args.entropy_coef_min)",
-        "trainer.entropy_coef - args.entropy_coef_delta",
+        "max(self.entropy_coef - args.entropy_coef_delta, args.entropy_coef_min)",
+        "self.entropy_coef - args.entropy_coef_delta",
         oracle("adaptive"),
     ),
-    trainer("the bonus waits for ever", "trainer._last_world_entropy = entropy", "pass", oracle("adaptive")),
+    trainer("the bonus waits for ever", "self._last_world_entropy = entropy", "pass", oracle("adaptive")),
     # generations and evaluations
     trainer(
         "an evaluation counts what a failed one left",
@@ -110,8 +110,8 @@ MUTANTS = [
     ),
     trainer(
         "a generation is used once",
-        "% (self.args.steps_per_generation * self.num_iterations) == 0",
-        "% self.args.steps_per_generation == 0",
+        "% (per_generation * self.num_iterations) == 0",
+        "% per_generation == 0",
         oracle("twice"),
     ),
     trainer(
@@ -141,7 +141,7 @@ MUTANTS = [
     ),
     trainer(
         "the layout is not in the checkpoint",
-        "self.state.stateful_callbacks.update(self._phase.choice.decided)",
+        "cast(dict[str, Any], self.state.stateful_callbacks).update(self._phase.choice.decided)",
         "pass",
         "tests/step/test_trial.py -k keeps_its_layout",
     ),

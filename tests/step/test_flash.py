@@ -13,10 +13,9 @@ from tests.support.cuts import ROWS, train_cut
 from tests.support.flash import NAME, flash_attn_varlen_func, flash_model, install
 from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE, distance
-from trl_real.step.attention import packed_attention, row_boundaries
-from trl_real.step.attention import sharing_obstacle as obstacle
+from trl_real.step.attention import PREFIXED, Prefixes, flash_behind_prefixes, packed_attention, row_boundaries
 from trl_real.step.layouts import PackedBatch, SharedBatch, pack_rollouts, share_prompts
-from trl_real.step.prefix_attention import PREFIXED, Prefixes, flash_behind_prefixes
+from trl_real.step.obstacles import sharing_obstacle as obstacle
 
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -9,7 +9,7 @@ import torch
 
 from tests.zoo.architectures import build
 from trl_real.step.attention import ENDS_TO_KERNELS, packed_attention, row_boundaries
-from trl_real.step.attention import packing_obstacle as obstacle
+from trl_real.step.obstacles import packing_obstacle as obstacle
 
 
 LENGTHS = [5, 1, 9]

@@ -9,7 +9,7 @@ from tests.support.cuts import ROWS, trainer_for
 from tests.support.tiny import fixed_reward, prompts_dataset, tiny_model, tiny_tokenizer
 from tests.support.trainers import config
 from trl_real import REALConfig, REALTrainer
-from trl_real.step.mismatch import beyond, sequence_log_ratios, token_log_ratios
+from trl_real.step.metrics import beyond, sequence_log_ratios, token_log_ratios
 
 
 NAN = math.nan
@@ -35,7 +35,7 @@ def test_a_limit_that_is_no_factor_above_1_is_refused(limit):
 
 
 def test_a_limit_without_another_engine_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="`mismatch_limit` compares .* take use_vllm=True"):
+    with pytest.raises(ValueError, match="`mismatch_limit` compares .* write use_vllm=True"):
         REALTrainer(
             tiny_model(),
             fixed_reward,
@@ -58,5 +58,5 @@ def test_a_limit_without_log_probabilities_of_the_sampler_is_an_error():
 
 
 def test_trl_s_own_correction_is_refused_with_the_way_out():
-    with pytest.raises(ValueError, match="`mismatch_limit` takes the label .* mismatch_limit=1.1"):
+    with pytest.raises(ValueError, match="`mismatch_limit` drops the labels .* mismatch_limit=1.1"):
         REALConfig(output_dir="x", use_cpu=True, bf16=False, vllm_importance_sampling_correction=True)

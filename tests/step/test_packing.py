@@ -35,7 +35,7 @@ from tests.zoo import architectures
 from trl_real import REALConfig
 from trl_real.step import attention as packing
 from trl_real.step.attention import ROW_BY_ROW, packed_attention, row_boundaries
-from trl_real.step.attention import packing_obstacle as obstacle
+from trl_real.step.obstacles import packing_obstacle as obstacle
 
 
 SIZE = dict(vocab_size=63, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
@@ -118,8 +118,8 @@ def test_a_model_that_leaks_is_found_out_and_padded(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, logger="trl_real"):
         padded, _ = train_cut(dict(batch=4, steps=4))
     assert distance(base, padded) < TOLERANCE
-    assert sum("a row changes its neighbour" in record.message for record in caplog.records) == 1
-    with pytest.raises(ValueError, match="`pack_rollouts=True` does not work here: a row changes its neighbour"):
+    assert sum("a row changes its neighbor" in record.message for record in caplog.records) == 1
+    with pytest.raises(ValueError, match="`pack_rollouts=True` does not work here: a row changes its neighbor"):
         train_cut(dict(batch=4, steps=4, options=dict(pack_rollouts=True)))
 
 
@@ -174,7 +174,7 @@ def test_an_adapter_that_was_not_tried_is_padded_since_no_trial_would_show_its_e
     model = get_peft_model(tiny_model(), LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"]))
     assert obstacle(model) is None
     model.peft_config["default"].peft_type = PeftType.ADAMSS
-    assert obstacle(model) == "it is not known whether a ADAMSS adapter looks at one token at a time"
+    assert obstacle(model) == "it is not known whether a ADAMSS adapter changes each token by itself"
     model.peft_config["default"].peft_type = PeftType.LORA
     model.peft_config["default"].alora_invocation_tokens = [5]
     assert "invocation tokens" in obstacle(model)
@@ -192,7 +192,7 @@ def test_layers_with_a_window_train_the_same_in_every_cut(tmp_path):
 
 
 def test_compiled_models_are_padded():
-    assert "compile anew" in obstacle(tiny_model(), torch_compile=True)
+    assert "compile again" in obstacle(tiny_model(), torch_compile=True)
     assert obstacle(get_peft_model(tiny_model(), LoraConfig(task_type="CAUSAL_LM"))) is None
 
 

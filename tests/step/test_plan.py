@@ -96,7 +96,7 @@ def test_processes_run_the_same_forwards_within_the_memory_of_the_users_batch(cu
                     limit = capacity.position_limit or max(lengths)
                     assert min(lengths) > limit or max(lengths) <= limit  # never from both sides
                 assert held <= budget
-            if capacity.one_per_backward:  # no more forwards than the limit asks for
+            if capacity.one_per_backward and capacity.packed:  # no more forwards than the limit asks for
                 limit = capacity.position_limit or max(capacity.lengths)
                 assert len(micro_step) == len({capacity.lengths[row] > limit for row in rows_of(micro_step)})
             if capacity.sharing is None:
@@ -152,6 +152,11 @@ def test_rows_of_like_length_share_a_forward():
 def test_padded_rows_share_a_forward_where_each_needs_a_backward():
     plan = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True)
     assert plan.micro_steps == ((((0, 3, 2, 1),),),) and plan.whole_groups
+
+
+def test_padded_rows_with_a_backward_each_are_split_by_length_if_their_weights_are_known():
+    plan = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True, on_policy_step=0)
+    assert plan.micro_steps == ((((0, 3),), ((2, 1),)),) and not plan.whole_groups
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -240,5 +245,5 @@ def test_rows_of_a_prompt_follow_each_other_when_single_rows_are_planned():
 
 @pytest.mark.parametrize(("rows", "steps"), [(10, 1), (12, 2)])
 def test_groups_that_would_be_torn_apart_are_refused(rows, steps):
-    with pytest.raises(ValueError, match=f"{rows} rollouts in groups of 4 cannot be shared out whole"):
+    with pytest.raises(ValueError, match=f"{rows} rollouts in groups of 4 do not make {steps} optimizer steps"):
         plan_generation(Capacity(1, rows, [1] * rows, [1] * rows), [True] * rows, 4, steps, 1)

@@ -5,7 +5,7 @@ import pytest
 from tests.support.cuts import ROWS, train_cut, trainer_for
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.zoo.architectures import build
-from trl_real.step.positions import PositionLimit, position_limit
+from trl_real.step.obstacles import PositionLimit, position_limit
 
 
 LONGROPE = "phi3, longrope"  # its positions change beyond 10 tokens

@@ -21,12 +21,11 @@ from tests.support.trainers import config, save_tiny_model, trainer
 from tests.support.vision_models import tiny_qwen_vl
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.zoo import architectures
-from trl_real.step import prefix_attention
-from trl_real.step.attention import packed_attention, row_boundaries
-from trl_real.step.attention import sharing_obstacle as obstacle
+from trl_real.step import attention
+from trl_real.step.attention import Prefixes, packed_attention, row_boundaries
 from trl_real.step.choice import LayoutChoice
 from trl_real.step.layouts import IGNORED, pack_rollouts, share_prompts
-from trl_real.step.prefix_attention import Prefixes
+from trl_real.step.obstacles import sharing_obstacle as obstacle
 from trl_real.step.rollouts import Rollout
 
 
@@ -141,7 +140,7 @@ PRECISIONS = {
 @pytest.mark.parametrize("on_cuda", [False, True], ids=["mask in memory", "as on CUDA"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_outputs_and_gradient_are_those_of_whole_rows(precision, on_cuda, monkeypatch):
-    monkeypatch.setattr(prefix_attention, "has_causal_kernels", lambda device: on_cuda)
+    monkeypatch.setattr(attention, "has_causal_kernels", lambda device: on_cuda)
     dtype, autocast, tolerance = PRECISIONS[precision]
     model = build("qwen2").to(dtype)
     whole = outputs_and_gradient(model, pack_rollouts, autocast)
@@ -153,7 +152,7 @@ def test_outputs_and_gradient_are_those_of_whole_rows(precision, on_cuda, monkey
 
 
 def test_prompts_are_shared_under_autocast_as_on_cuda(monkeypatch):
-    monkeypatch.setattr(prefix_attention, "has_causal_kernels", lambda device: True)
+    monkeypatch.setattr(attention, "has_causal_kernels", lambda device: True)
     trainer = trainer_for(dict(batch=8, steps=2, max_steps=1, options=dict(bf16=True, num_generations=8)))
     trainer.train()
     assert trainer._phase.choice.shared, trainer._phase.choice.why_not_shared
@@ -235,8 +234,8 @@ def gpt_oss() -> PreTrainedModel:
     ("model", "reason"),
     [
         (lambda: without("mamba"), "carries a state from token to token"),
-        (lambda: architectures.build("mistral, window of 4"), "not every layer attends to the whole row"),
-        (lambda: architectures.build("gemma3_text"), "not every layer attends to the whole row"),
+        (lambda: architectures.build("mistral, window of 4"), "not every layer attends to the entire row"),
+        (lambda: architectures.build("gemma3_text"), "not every layer attends to the entire row"),
         (lambda: tiny_model(attn_implementation="eager"), "attn_implementation is eager, not sdpa or flash"),
         (lambda: tiny_qwen_vl()[0], "the model also reads images"),
         (gpt_oss, "it has attention sinks"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trl_real.step.rollouts import Rollout, token_counts, unpad
-from trl_real.trainer.checks.arguments import check_rollout_func
+from trl_real.validation.arguments import check_rollout_func
 
 
 def trl_batch() -> dict:

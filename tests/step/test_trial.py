@@ -13,7 +13,7 @@ from tests.zoo import architectures
 from trl_real import REALTrainer
 from trl_real.step import attention as packing
 from trl_real.step import trial
-from trl_real.step.prefix_attention import Prefixes
+from trl_real.step.attention import Prefixes
 from trl_real.step.rollouts import Rollout
 from trl_real.step.trial import packing_rows, passes, perturbed, sharing_rows
 
@@ -52,7 +52,7 @@ def over_all_rows(module, query, key, value, attention_mask, *, row_lengths, **k
 def test_a_row_that_sees_its_neighbor_is_found_in_every_precision(precision, tmp_path, monkeypatch):
     monkeypatch.setitem(packing.AttentionInterface._global_mapping, packing.ROW_BY_ROW, over_all_rows)
     forwards = started(tmp_path, tiny_model, precision)._phase.choice
-    assert not forwards.packs and "changes its neighbour" in forwards.why_padded
+    assert not forwards.packs and "changes its neighbor" in forwards.why_padded
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -145,7 +145,7 @@ def test_a_padded_run_stays_padded_after_resuming_and_says_why(tmp_path, monkeyp
         trainer_for(cut, output_dir=str(tmp_path)).train()
     resumed = trainer_for(cut | dict(max_steps=4), output_dir=str(tmp_path))
     resumed.train(resume_from_checkpoint=True)
-    assert resumed._phase.choice.packs is False and "changes its neighbour" in resumed._phase.choice.why_padded
+    assert resumed._phase.choice.packs is False and "changes its neighbor" in resumed._phase.choice.why_padded
     assert resumed._phase.choice.shared is False
 
 

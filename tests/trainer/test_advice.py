@@ -5,7 +5,7 @@ from peft import LoraConfig, get_peft_model
 
 from tests.support.tiny import tiny_model
 from trl_real import REALConfig
-from trl_real.trainer.checks.advice import advice
+from trl_real.trainer.startup import advice
 
 
 def sentences(lora_dropout: float = 0.0, dropout: float = 0.0, **options) -> list[str]:
@@ -27,7 +27,7 @@ def test_lora_dropout_is_said_to_be_off():
 
 def test_active_dropout_is_said_to_be_noise():
     found = sentences(lora_dropout=0.05, disable_dropout=False)
-    assert len(found) == 1 and "every score carries its noise" in found[0]
+    assert len(found) == 1 and "adds noise to every score" in found[0]
 
 
 @pytest.mark.parametrize(("per_generation", "iterations", "warned"), [(1, 1, True), (4, 1, False), (1, 2, False)])

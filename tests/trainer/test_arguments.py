@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from tests.support.tiny import prompts_dataset, tiny_tokenizer
 from tests.support.trainers import config, even_start, tiny_llama, trainer
-from trl_real.trainer.checks.arguments import check_prompts_suffice
+from trl_real.validation.arguments import check_prompts_suffice
 
 
 @pytest.fixture(scope="module")

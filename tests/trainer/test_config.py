@@ -5,7 +5,6 @@ import subprocess
 import sys
 import warnings
 from dataclasses import fields
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +17,10 @@ from transformers import HfArgumentParser
 from trl import GRPOConfig
 
 from docs.examples.own_objective import all_pairs
+from docs.tools.config_page import AS_IN_GRPO, NOTES, PAGE, config_page
 from trl_real import REALConfig
 from trl_real.options import described
-from trl_real.trainer.fields import AS_IN_GRPO, INERT, NOTES, REFUSED, Refusal, markdown_table
+from trl_real.trainer.fields import INERT, REFUSED, Refusal
 from trl_real.validation.batches import nearest_batches, wrong_batches
 
 
@@ -58,7 +58,7 @@ def test_the_docstring_and_the_help_say_what_the_fields_say():
 
 def test_every_field_is_on_the_page_once():
     # The first cell of a row, or a name in the list of those as in GRPOTrainer
-    tables, rest = markdown_table(REALConfig).split("## As in GRPOTrainer")
+    tables, rest = config_page().split("## As in GRPOTrainer")
     names = re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE) + re.findall(r"`(\w+)`", rest.split("\n\n")[1])[1:]
     assert len(names) == len(set(names))
     assert {field.name for field in fields(REALConfig)} <= set(names)
@@ -100,7 +100,7 @@ def test_packing_does_not_clash_with_a_padding_free_option_of_trl():
 
 
 def test_the_documentation_is_the_table():
-    assert (Path(__file__).parents[2] / "docs" / "config.md").read_text() == markdown_table(REALConfig)
+    assert PAGE.read_text("utf-8") == config_page()
 
 
 def test_defaults_are_the_papers_and_give_no_warning():
@@ -186,7 +186,7 @@ def test_a_kl_target_without_beta_warns():
 
 @pytest.mark.parametrize("option", [dict(tau=0.1), dict(degenerate_groups="keep"), dict(score_clip=0.1)], ids=str)
 def test_options_of_the_built_in_losses_warn_beside_a_loss_of_ones_own(option):
-    with pytest.warns(UserWarning, match=f"`{next(iter(option))}` has no effect with your own `loss_type`"):
+    with pytest.warns(UserWarning, match=f"`{next(iter(option))}` has no effect with a custom `loss_type`"):
         config(loss_type=all_pairs, **option)
 
 

@@ -8,7 +8,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from tests.support.tiny import prompts_dataset, tiny_model, tiny_tokenizer
 from tests.support.trainers import even_start
-from trl_real.trainer.entropy import adapt_entropy_coef
+from trl_real import REALTrainer
 
 
 @pytest.mark.parametrize(("target", "end"), [(99.0, 0.1), (0.0, 0.02)])
@@ -40,7 +40,7 @@ def test_the_controller_moves_as_trls_own_does(target: float, end: float, tmp_pa
     ours = SimpleNamespace(args=args, entropy_coef=args.entropy_coef)
     coefs = []
     for record in log:
-        adapt_entropy_coef(ours, record["entropy"])
+        REALTrainer._adapt_entropy_coef(ours, record["entropy"])
         coefs.append(ours.entropy_coef)
     assert coefs == [record["entropy_coef"] for record in log] and coefs[-1] == end
     assert ours._last_world_entropy == pytest.approx(theirs._last_world_entropy)

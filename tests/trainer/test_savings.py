@@ -14,9 +14,8 @@ from tests.trainer.test_exactness import TOLERANCE, distance
 from trl_real.objective import Objective
 from trl_real.step.choice import LayoutChoice
 from trl_real.step.forwards import Forwards
-from trl_real.step.generation import Generation
+from trl_real.step.generation import Generation, GenerationPlanner
 from trl_real.step.plan import Capacity
-from trl_real.step.planning import GenerationPlanner
 
 
 Patch = Callable[[pytest.MonkeyPatch], None]

@@ -1,4 +1,4 @@
-"""A run says in one line what it does: the layout, its steps, and what counts as right."""
+"""A run says in one line what it does: the layout, its steps, and what counts as correct."""
 
 import pytest
 import trl
@@ -12,17 +12,17 @@ from tests.support.cuts import trainer_for
         (
             dict(batch=4, steps=2),
             "packed, prompts shared | 4 prompts × 4 rollouts per optimizer step, 2 steps per generation | "
-            "right = fixed_reward > 0.5",
+            "correct = fixed_reward > 0.5",
         ),
         (
             dict(batch=16, steps=1, options=dict(pack_rollouts=False, num_iterations=2, label_threshold=0.25)),
             "padded (pack_rollouts is false) | 4 prompts × 4 rollouts per optimizer step, 1 step per generation, "
-            "used 2 times | right = fixed_reward > 0.25",
+            "used 2 times | correct = fixed_reward > 0.25",
         ),
         (
             dict(batch=8, accumulation=4, per_generation=2, max_steps=2, options=dict(share_prompts=False)),
             "packed, prompts not shared (share_prompts is false) | 8 prompts × 4 rollouts per optimizer step, "
-            "2 generations per step | right = fixed_reward > 0.5",
+            "2 generations per step | correct = fixed_reward > 0.5",
         ),
         (
             dict(
@@ -31,7 +31,7 @@ from tests.support.cuts import trainer_for
                 options=dict(label_func="docs.examples.own_objective:quarters", reward_weights=[2.0]),
             ),
             "packed, prompts shared | 4 prompts × 4 rollouts per optimizer step, 4 steps per generation | "
-            "right = docs.examples.own_objective:quarters of 2 × fixed_reward",
+            "correct = docs.examples.own_objective:quarters of 2 × fixed_reward",
         ),
     ],
 )

@@ -41,4 +41,4 @@ def test_the_gradient_has_the_scale_of_one_process(seen: dict[str, list[dict[str
 
 def test_one_process_on_which_rows_see_each_other_makes_all_pad(seen: dict[str, list[dict[str, Any]]]) -> None:
     first, _ = seen["leak_on_one_process"]
-    assert any("a row changes its neighbour" in sentence for sentence in first["said"])
+    assert any("a row changes its neighbor" in sentence for sentence in first["said"])

@@ -9,8 +9,8 @@ from tests.support.cuts import trainer_for
 from tests.zoo.adapters import LORA_VARIANTS, adapter
 from tests.zoo.architectures import ARCHITECTURES, MULTIMODAL, VARIANTS, build
 from tests.zoo.trial import MODEL, Trial, forwards_of, tried
-from trl_real.step.attention import packing_obstacle as obstacle
-from trl_real.trainer.checks.adapters import REFUSED
+from trl_real.step.obstacles import packing_obstacle as obstacle
+from trl_real.validation.arguments import REFUSED_ADAPTERS as REFUSED
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"

@@ -8,8 +8,8 @@ from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE
 from tests.zoo.adapters import COMMON, adapter
 from tests.zoo.page import ADAPTERS, NOT_RUN, documented, try_adapter
-from trl_real.step.attention import BY_TOKEN
-from trl_real.trainer.checks.adapters import REFUSED
+from trl_real.step.obstacles import BY_TOKEN
+from trl_real.validation.arguments import REFUSED_ADAPTERS as REFUSED
 
 
 @pytest.mark.parametrize("name", [name for name in ADAPTERS if name not in REFUSED])

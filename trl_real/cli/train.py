@@ -36,7 +36,7 @@ from ..recipe.options import RecipeArguments
 from ..recipe.progress import ShortProgress, before_and_after
 from ..recipe.reading import build_options, read_method, read_options
 from ..recipe.shipped import recipes_folder
-from ..trainer.checks.arguments import check_trackers, prompts_per_generation
+from ..validation.arguments import check_trackers, prompts_per_generation
 from ..validation.whole_set import check_best_metric
 from .problems import INSTALL, check_architecture, check_chat_template, one_line_errors, silence_deprecations
 from .recipes import DEFAULT_MODEL

@@ -7,6 +7,7 @@ enable checkpointing again at every exit; each time the embedding gets one more 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from torch import nn
 def without_checkpointing(model: nn.Module) -> Iterator[None]:
     """Until the end of the block no layer recomputes; TRL finds nothing to turn off in it, and nothing to enable."""
     # Own attributes alone: a wrapper of PEFT hands on what it is asked for
-    layers = [module for module in model.modules() if vars(module).get("gradient_checkpointing")]
+    layers: list[Any] = [module for module in model.modules() if vars(module).get("gradient_checkpointing")]
     for layer in layers:
         layer.gradient_checkpointing = False
     try:

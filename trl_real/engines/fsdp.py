@@ -9,6 +9,7 @@ that is not accelerate's.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,7 +19,7 @@ from transformers import PreTrainedModel
 
 def keep_float32(accelerator: Accelerator) -> None:
     """Mends the policy that accelerate makes of its `mixed_precision`; without FSDP nothing happens."""
-    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    plugin: Any = getattr(accelerator.state, "fsdp_plugin", None)
     policy = getattr(plugin, "mixed_precision_policy", None)
     if policy is None or policy.param_dtype is None:
         return

@@ -9,7 +9,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -34,7 +34,7 @@ def load_function(field: str, value: str | GroupFunction) -> GroupFunction:
                 f"`{field}`: {name_of(value)} cannot be saved with checkpoints ({error}). Define it at the top level "
                 "of a module."
             ) from error
-        return value
+        return cast(GroupFunction, value)
     module, _, name = value.partition(":")
     if os.getcwd() not in sys.path:  # as for the reward functions of a recipe
         sys.path.insert(0, os.getcwd())
@@ -47,7 +47,7 @@ def load_function(field: str, value: str | GroupFunction) -> GroupFunction:
         ) from error
     if not callable(function):
         raise ValueError(f"`{field}`: {value!r} is a {type(function).__name__}, not a function.")
-    return function
+    return cast(GroupFunction, function)
 
 
 def name_of(value: Any) -> Any:

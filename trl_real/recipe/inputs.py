@@ -26,7 +26,7 @@ from ..data.loading import (
 from ..data.mathematics import CleaningReport, load_math
 from ..evaluation.trained_on import write_note
 from ..rewards.functions import RewardFunc, check_inputs, resolve_reward_func
-from ..trainer.checks.arguments import check_prompts_suffice, check_rewards, reward_names
+from ..validation.arguments import check_prompts_suffice, check_rewards, reward_names
 from .batch import Batch
 from .options import RecipeArguments
 

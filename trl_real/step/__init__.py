@@ -2,10 +2,9 @@
 The update phase: from the rewards of a generation to the loss of each micro-step.
 
 In: models, an accelerator, settings, and for every generation its rollouts and labels. Out: the loss of every
-micro-step, and numbers to log. Left out: TRL's trainer, which nothing in here knows; a script of 30 lines can run it
+micro-step, and metrics. Left out: TRL's trainer, which nothing in here knows; a script of 30 lines can run it
 (docs/guides/update-phase.md).
 
-In reading order: `rollouts`, `plan` (with `sharing`), `planning`, `choice` (with `trial`) and `layouts`, `forwards`
-(with `attention`, `prefix_attention`, `positions`), `loss` (with `regularizers`, `mismatch`), `metrics`; `update` puts
-them together.
+In reading order: `rollouts`, `generation` (with `plan`, `sharing`), `choice` (with `obstacles`, `trial`), `layouts`,
+`forwards` (with `attention`), `loss`, `metrics`; `update` puts them together.
 """

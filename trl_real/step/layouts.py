@@ -1,8 +1,7 @@
 """Rollouts -> what one forward reads: packed one after another, behind prompts computed once, or padded.
 
-In: single rollouts (`rollouts.py`). Out: `PackedBatch`, `SharedBatch` or `PaddedBatch`; what the loss computes with
-them has the shape (B, C) in all three. Left out: which layout a model can run (`choice.py`), and its attention
-(`attention.py`).
+The loss sees the same shape (B, C) in all three. Left out: which layout a model supports (`choice.py`), and its
+attention (`attention.py`).
 
 Legend: B rollouts, C completion tokens of the longest completion, L tokens of the longest rollout, N tokens of all
 rollouts together.
@@ -24,47 +23,45 @@ IGNORED = -100  # label of a position whose next token is not scored
 
 @dataclass
 class MicroBatch:
-    """
-    The rollouts of one forward.
+    """The rollouts of one forward."""
 
-    Args:
-        rollouts (`list[Rollout]`):
-            The B rows.
-        mask (`torch.Tensor` of shape `(B, C)`):
-            1 where a completion token counts.
-        columns (`torch.Tensor` of shape `(B, C)`):
-            Which of the values of a forward, flattened, predicts each completion token; 0 in the padding.
-        input_ids (`torch.Tensor`):
-            Tokens of all rows.
-    """
-
-    rollouts: list[Rollout]
-    mask: torch.Tensor
-    columns: torch.Tensor
-    input_ids: torch.Tensor
+    rollouts: list[Rollout]  # the B rows
+    mask: torch.Tensor  # (B, C), 1 where a completion token counts
+    columns: (
+        torch.Tensor
+    )  # (B, C), index of the value of a flattened forward that predicts the token; 0 in the padding
+    input_ids: torch.Tensor  # tokens of all rows
 
     @property
     def rows(self) -> list[int | None]:
         """Row of every rollout, `None` for a filler."""
         return [rollout.row for rollout in self.rollouts]
 
+    @property
+    def model_inputs(self) -> dict[str, Any]:
+        """What the model reads."""
+        raise NotImplementedError
+
+    def split(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """Each rollout's part of the values of a forward, one for every token."""
+        raise NotImplementedError
+
     def unpack(self, values: torch.Tensor) -> torch.Tensor:
-        """What a forward gives of the next tokens as `(B, C)`, zero where no token counts."""
+        """The values of a forward for the next tokens as `(B, C)`, zero where no token counts."""
         return values.flatten()[self.columns].masked_fill(self.mask == 0, 0.0)
 
     def padded(self, name: str) -> torch.Tensor:
         """Log-probabilities of that name as `(B, C)`, zero in the padding and for fillers."""
-        values = [getattr(rollout, name) for rollout in self.rollouts]
         output = self.mask.new_zeros(self.mask.shape, dtype=torch.float32)
-        for index, value in enumerate(values):
-            if value is not None:
+        for index, rollout in enumerate(self.rollouts):
+            if (value := getattr(rollout, name)) is not None:
                 output[index, : len(value)] = value
-            elif self.rollouts[index].row is not None:
-                raise RuntimeError(f"rollout {self.rollouts[index].row} has no {name}")
+            elif rollout.row is not None:
+                raise RuntimeError(f"rollout {rollout.row} has no {name}")
         return output
 
     def store(self, name: str, values: torch.Tensor) -> None:
-        """Keep each row's part of `(B, C)` log-probabilities on its rollout."""
+        """Store each row's part of `(B, C)` log-probabilities on its rollout."""
         for rollout, row in zip(self.rollouts, values, strict=True):
             setattr(rollout, name, row[: len(rollout.completion_ids)].detach())
 
@@ -72,27 +69,19 @@ class MicroBatch:
 @dataclass
 class PaddedBatch(MicroBatch):
     """
-    Rollouts padded on the right to the longest among them, L tokens.
+    Rollouts padded on the right to the longest among them.
 
-    A row's tokens have the positions that they have alone, which absolute positions, recurrent layers and virtual
-    tokens in front of a row depend on.
-
-    Args:
-        attention_mask (`torch.Tensor` of shape `(B, L)`):
-            0 in the padding.
-        labels (`torch.Tensor` of shape `(B, L)`):
-            The token itself where it is a completion token that counts, else -100.
-        extras (`dict`):
-            Token types and images, as the model takes them.
+    A row begins at the first column, as if alone: absolute positions, recurrent layers and virtual tokens depend on
+    that.
     """
 
-    attention_mask: torch.Tensor
-    labels: torch.Tensor
-    extras: dict[str, Any]
+    attention_mask: torch.Tensor  # (B, L), 0 in the padding
+    labels: torch.Tensor  # (B, L), the token itself where it is a completion token that counts, else -100
+    extras: dict[str, Any]  # token types and images, as the model reads them
 
     @property
     def model_inputs(self) -> dict[str, Any]:
-        """What the model reads. It shifts the labels itself, since prompt learning puts others in front of them."""
+        """The model shifts the labels itself, since prompt learning puts others in front of them."""
         return dict(input_ids=self.input_ids, attention_mask=self.attention_mask, labels=self.labels) | self.extras
 
     def unpack(self, values: torch.Tensor) -> torch.Tensor:
@@ -107,25 +96,15 @@ class PaddedBatch(MicroBatch):
 
 @dataclass
 class PackedBatch(MicroBatch):
-    """
-    Rollouts one after another, without padding.
+    """Rollouts one after another, without padding."""
 
-    Args:
-        position_ids (`torch.Tensor` of shape `(1, N)`):
-            Restart at 0 with every rollout.
-        shift_labels (`torch.Tensor` of shape `(1, N)`):
-            The next token where that is a completion token that counts, else -100.
-        row_lengths (`list[int]`):
-            Tokens of every row.
-    """
-
-    position_ids: torch.Tensor
-    shift_labels: torch.Tensor
-    row_lengths: list[int]
+    position_ids: torch.Tensor  # (1, N), restart at 0 with every rollout
+    shift_labels: torch.Tensor  # (1, N), the next token where that is a completion token that counts, else -100
+    row_lengths: list[int]  # tokens of every row
 
     @property
     def model_inputs(self) -> dict[str, Any]:
-        """What the model reads, but for the ends of the rows, which its attention reads."""
+        """Without the ends of the rows, which the attention reads."""
         return dict(input_ids=self.input_ids, position_ids=self.position_ids, shift_labels=self.shift_labels)
 
     def split(self, values: torch.Tensor) -> list[torch.Tensor]:
@@ -136,19 +115,12 @@ class PackedBatch(MicroBatch):
 @dataclass
 class SharedBatch(PackedBatch):
     """
-    Rollouts without padding, those of one prompt behind it.
-
-    Args:
-        row_lengths (`list[int]`):
-            Tokens of every segment: a prefix, the rest of a rollout, or a whole one.
-        prefix_of (`list[int]`):
-            The segment that each one continues, itself where it continues none.
-        segments (`list[int]`):
-            The last segment of each of the B rollouts.
+    Rollouts without padding, those with a common prompt behind one copy of it. Every row is a segment: a prefix, the
+    rest of a rollout, or an entire one.
     """
 
-    prefix_of: list[int]
-    segments: list[int]
+    prefix_of: list[int]  # the segment that each one continues; itself if it continues none
+    segments: list[int]  # the last segment of each of the B rollouts
 
     def split(self, values: torch.Tensor) -> list[torch.Tensor]:
         """Each rollout's part of `(N, ...)` values, its prefix included."""
@@ -159,18 +131,10 @@ class SharedBatch(PackedBatch):
 
 @dataclass
 class MicroStepBatch:
-    """
-    The forwards that a process runs in one micro-step.
+    """The forwards that a process runs in one micro-step."""
 
-    Args:
-        batches (`list[MicroBatch]`):
-            What they read.
-        one_per_backward (`bool`, *optional*, defaults to `False`):
-            Whether each has a backward of its own.
-    """
-
-    batches: list[MicroBatch]
-    one_per_backward: bool = False
+    batches: list[MicroBatch]  # one per forward
+    one_per_backward: bool = False  # each has its own backward
 
     @property
     def backwards(self) -> list["MicroStepBatch"]:
@@ -184,7 +148,7 @@ class MicroStepBatch:
 
 
 def pack_rollouts(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of: int | None = None) -> PackedBatch:
-    """Put the rollouts one after another; `pad_to_multiple_of` rounds N up with one more row that nothing reads."""
+    """Put the rollouts one after another; `pad_to_multiple_of` rounds N up with an additional row, which is unused."""
     device, lengths = rollouts[0].prompt_ids.device, [rollout.length for rollout in rollouts]
     if rest := -sum(lengths) % (pad_to_multiple_of or 1):
         lengths.append(rest)
@@ -202,9 +166,10 @@ def pack_rollouts(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of
 
 def share_prompts(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of: int | None = None) -> SharedBatch:
     """Put the rollouts behind their prompts, as [`pack_rollouts`] does one after another."""
+    families = by_prompt(rollouts, lambda rollout: rollout.prompt_key)
     pieces: list[Rollout] = []
-    starts, prefix_of, segments, ordered = [], [], [], []
-    for family in by_prompt(rollouts, lambda rollout: rollout.prompt_key):
+    prefix_of, segments = [], []
+    for family in families:
         prompt = family[0].prompt_ids
         cut = len(prompt) - 1 if len(family) > 1 else 0
         prefix = len(pieces)
@@ -212,26 +177,23 @@ def share_prompts(rollouts: list[Rollout], pad_token_id: int, pad_to_multiple_of
             nothing = family[0].completion_ids[:0]
             pieces.append(replace(family[0], prompt_ids=prompt[:cut], completion_ids=nothing, mask=nothing))
             prefix_of.append(prefix)
-            starts.append(0)
         for rollout in family:
             segments.append(len(pieces))
             prefix_of.append(prefix if cut else len(pieces))
-            starts.append(cut)
             pieces.append(replace(rollout, prompt_ids=rollout.prompt_ids[cut:]))
-            ordered.append(rollout)
     packed = pack_rollouts(pieces, pad_token_id, pad_to_multiple_of)
-    for at in range(len(pieces), len(packed.row_lengths)):  # a row that rounds N up
-        prefix_of.append(at)
-        starts.append(0)
-    positions = [torch.arange(start, start + length) for start, length in zip(starts, packed.row_lengths, strict=True)]
+    lengths = packed.row_lengths
+    prefix_of += range(len(pieces), len(lengths))  # a row that rounds N up
+    starts = [lengths[of] if of != at else 0 for at, of in enumerate(prefix_of)]
+    positions = [torch.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     return SharedBatch(
-        rollouts=ordered,
+        rollouts=[rollout for family in families for rollout in family],
         mask=packed.mask[segments],
         columns=packed.columns[segments],
         input_ids=packed.input_ids,
         position_ids=torch.cat(positions)[None].to(packed.input_ids.device),
         shift_labels=packed.shift_labels,
-        row_lengths=packed.row_lengths,
+        row_lengths=lengths,
         prefix_of=prefix_of,
         segments=segments,
     )
@@ -263,17 +225,13 @@ def _ids(rollout: Rollout) -> torch.Tensor:
 
 
 def _labels(rollout: Rollout) -> torch.Tensor:
-    """Every token of a rollout that is in the completion and counts, else -100."""
-    return torch.cat(
-        [
-            torch.full_like(rollout.prompt_ids, IGNORED),
-            rollout.completion_ids.masked_fill(rollout.mask == 0, IGNORED),
-        ]
-    )
+    """The tokens of a rollout, -100 in the prompt and where they do not count."""
+    completion = rollout.completion_ids.masked_fill(rollout.mask == 0, IGNORED)
+    return torch.cat([torch.full_like(rollout.prompt_ids, IGNORED), completion])
 
 
 def _columns(rollouts: list[Rollout], starts: torch.Tensor) -> torch.Tensor:
-    """Where each completion token (B, C) is predicted, if the values of a rollout begin at its start (B,)."""
+    """Index of the value that predicts each completion token (B, C); a rollout's values begin at its start (B,)."""
     before = starts + torch.tensor([len(rollout.prompt_ids) - 1 for rollout in rollouts])
     sizes = torch.tensor([len(rollout.completion_ids) for rollout in rollouts])
     offsets = torch.arange(int(sizes.max()))
@@ -282,7 +240,7 @@ def _columns(rollouts: list[Rollout], starts: torch.Tensor) -> torch.Tensor:
 
 
 def _collate_vision(visions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Images of several rollouts, as the model takes them."""
+    """Images of several rollouts, as the model reads them."""
     if not visions[0] or ("num_images" in visions[0] and not any(vision["num_images"] for vision in visions)):
         return {}
     batch: dict[str, Any] = {key: [vision[key] for vision in visions] for key in visions[0]}

@@ -1,15 +1,17 @@
 """What is logged about an optimizer step: sums over its rollouts on this process -> means over all processes.
 
-Sums stay on the device and cross processes once per optimizer step, so that the metrics, like the gradient, do not
-depend on the batch cut.
+Sums stay on the device and cross processes once per optimizer step. Like the gradient, metrics do not depend on the
+batching. Legend: B rollouts, C completion tokens.
 """
 
+import math
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from ..metrics.histograms import HISTOGRAMS, count_bins
+from .rollouts import gathered
 
 
 # mean -> (sum, count) of the accumulated quantities
@@ -35,7 +37,7 @@ LOSSES = ("loss", "policy_loss")  # shares of a mean already
 
 
 class StepMetrics:
-    """Running sums of one optimizer step (or one evaluation batch)."""
+    """Running sums of one optimizer step (or one evaluation set)."""
 
     def __init__(self):
         self._sums: dict[str, torch.Tensor] = {}
@@ -52,14 +54,10 @@ class StepMetrics:
                 self._sums[name] = self._sums[name] + value
 
     def flush(self, accelerator: Accelerator) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
-        """
-        Means and histograms over all processes; starts the next step at zero.
-
-        One collective and one device synchronization.
-        """
+        """Means and histograms over all processes, with one collective; starts the next step at zero."""
         names = sorted(set(self._sums).difference(HISTOGRAMS))
         parts = [self._sums[name].reshape(-1) for name in (*names, *HISTOGRAMS)]
-        table = accelerator.gather(torch.cat(parts)[None]).cpu()  # (processes, numbers)
+        table = gathered(accelerator, torch.cat(parts)[None]).cpu()  # (processes, numbers)
         scalars, *counts = table.split([len(names), *(part.numel() for part in parts[len(names) :])], dim=1)
         histograms = {name: count.sum(dim=0) for name, count in zip(HISTOGRAMS, counts, strict=True)}
         totals = dict(zip(names, scalars.sum(dim=0).tolist(), strict=True))
@@ -93,19 +91,33 @@ def score_sums(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
     }
 
 
-def mismatch_sums(ratios: torch.Tensor, known: torch.Tensor, sequences: torch.Tensor) -> dict[str, torch.Tensor]:
-    """
-    Sums and maxima of a micro-step, without waiting for the device.
+# ---- how far the engine that sampled is from the model in training --------------------------------------------------
 
-    Args:
-        ratios (`torch.Tensor` of shape `(B, C)`):
-            Log-ratio of every token, 0 where it is not known.
-        known (`torch.Tensor` of shape `(B, C)`):
-            Where it is.
-        sequences (`torch.Tensor` of shape `(B,)`):
-            Mean log-ratio of every rollout.
+
+def token_log_ratios(
+    logps: torch.Tensor, sampling_logps: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    counted = known.any(dim=1)
+    Log of the trainer's probability over the sampler's (B, C), 0 where unknown; and where it is known: if the mask
+    is 1 and the sampler's log-probability is not NaN.
+    """
+    known = (mask != 0) & ~sampling_logps.isnan()
+    return (logps - sampling_logps).masked_fill(~known, 0.0), known
+
+
+def sequence_log_ratios(ratios: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Log (B,) of the geometric mean of each rollout's ratios; 0 if none is known."""
+    return ratios.sum(dim=1) / known.sum(dim=1).clamp(min=1)
+
+
+def beyond(log_ratios: torch.Tensor, limit: float) -> torch.Tensor:
+    """Which ratios are above the limit or below 1/limit."""
+    return ~(log_ratios.abs() <= math.log(limit))
+
+
+def mismatch_sums(ratios: torch.Tensor, known: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Sums and maxima over token log-ratios (B, C), without waiting for the device."""
+    sequences, counted = sequence_log_ratios(ratios, known), known.any(dim=1)
     return {
         "mismatch": ratios.sum(),
         "mismatch_tokens": known.sum(),

@@ -1,12 +1,11 @@
 """Labels and lengths -> the plan of a generation: which rollout runs in which optimizer step, micro-step and process.
 
-Pure integers, the same on every process, no tensors. Groups go to optimizer steps in the order of the data, so that
-neither the number of processes nor the batch cut changes what a step trains on. Within a step only rollouts with a
-gradient are run. A micro-step holds whole groups where that is possible, since their weights depend on each other, and
-as many as fit the memory of `rows_per_process` rollouts of the longest kind. Packed rows go into one forward, or into
-two where their positions ask for it; where they share prompts (`sharing.py`), those of a group stay together if that
-is less work for the slowest process. Padded rows go into forwards of like length, so that little is padded, with one
-backward; into a single forward where a backward may have no more.
+Pure integers, the same on every process, no tensors. Groups go to optimizer steps in data order, so that neither the
+number of processes nor the batching changes what a step trains on. Within a step only rollouts with a gradient are
+run. A micro-step has complete groups if possible, since their weights depend on each other, and as many as fit the
+memory of `rows_per_process` rollouts of the longest kind. Packed rows go into one forward, or into two if their
+positions require it; those that share a prompt stay together if that is less work for the slowest process. Padded rows
+go into forwards of similar length, to pad little.
 
 Legend: P prompts (groups), G rollouts per group, row = index of a rollout in the generation, group = row // G.
 """
@@ -15,44 +14,31 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from heapq import heapreplace
 from itertools import accumulate, islice, pairwise
+from typing import cast
 
-from .sharing import Sharing, deal_families
+from .sharing import Sharing, deal, deal_families
 
 
 Forward = tuple[tuple[int, ...], ...]  # rows of one forward, by process
 MicroStep = tuple[Forward, ...]
 
 SPLIT_RATIO = 0.85  # a row below this share of the longest in its forward starts another forward,
-SPLIT_SHARE = 8  # once that forward has one part in so many of the tokens that fit
+SPLIT_SHARE = 8  # once that forward has one part in this many of the tokens that fit
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """
-    One optimizer step's part of a generation.
+    """One optimizer step's part of a generation."""
 
-    Args:
-        groups (`range`):
-            The groups of the step, kept or not.
-        micro_steps (`tuple` of `MicroStep`):
-            Forwards of every micro-step; one without any is skipped. Those come first.
-        whole_groups (`bool`):
-            Whether the kept rows of each group run before the same backward. If not, a step that is off policy needs
-            a scoring pass before its first micro-step.
-        one_per_backward (`bool`, *optional*, defaults to `False`):
-            Whether every forward has a backward of its own; else a micro-step has one.
-    """
-
-    groups: range
-    micro_steps: tuple[MicroStep, ...]
-    whole_groups: bool
-    one_per_backward: bool = False
+    groups: range  # of the step, kept or not
+    micro_steps: tuple[MicroStep, ...]  # those without forwards, which are skipped, come first
+    whole_groups: bool  # the kept rows of each group share a backward; if not, an off-policy step needs a scoring pass
+    one_per_backward: bool = False  # every forward has its own backward; otherwise those of a micro-step share one
 
     @property
     def trained(self) -> int:
-        """How many rows are run, on all processes."""
+        """Rows that are run, on all processes."""
         return sum(len(rows) for micro_step in self.micro_steps for forward in micro_step for rows in forward)
 
     def rows(self, process: int) -> list[int]:
@@ -62,38 +48,20 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class Capacity:
-    """
-    What fits into a micro-step.
+    """What fits into a micro-step."""
 
-    Args:
-        processes (`int`):
-            Processes that run it together.
-        rows (`int`):
-            Rollouts of the longest kind that a process can hold (`per_device_train_batch_size`).
-        prompts (`Sequence[int]`), completions (`Sequence[int]`):
-            Tokens of every row.
-        packed (`bool`, *optional*, defaults to `False`):
-            Whether rows are packed one after another, so that nothing is padded.
-        position_limit (`int`, *optional*):
-            Rows of more tokens share no forward with others, since that would change the positions of those.
-        sharing ([`Sharing`], *optional*):
-            Of packed rows that have one prompt, which is then computed once in a forward.
-        one_per_backward (`bool`, *optional*, defaults to `False`):
-            Whether every forward needs a backward of its own, so that no micro-step has more of them than it must.
-    """
-
-    processes: int
-    rows: int
-    prompts: Sequence[int]
+    processes: int  # that run it together
+    rows: int  # rollouts of the longest kind that a process can hold (`per_device_train_batch_size`)
+    prompts: Sequence[int]  # tokens of every row's prompt
     completions: Sequence[int]
-    packed: bool = False
-    position_limit: int | None = None
-    sharing: Sharing | None = None
-    one_per_backward: bool = False
+    packed: bool = False  # rows are packed one after another instead of padded
+    position_limit: int | None = None  # longer rows share no forward with others, whose positions they would change
+    sharing: Sharing | None = None  # for packed rows that share prompts
+    one_per_backward: bool = False  # every forward needs its own backward
 
-    @property
+    @cached_property
     def tokens(self) -> int:
-        """Tokens, padding included, that a process can hold: what `rows` of the longest kind take in TRL's layout."""
+        """Tokens, padding included, that a process can hold: those of `rows` of the longest kind in TRL's layout."""
         return self.rows * (max(self.prompts) + max(self.completions))
 
     @cached_property
@@ -103,7 +71,7 @@ class Capacity:
 
     @cached_property
     def ranks(self) -> list[int]:
-        """The longer a row the earlier it is planned; rows that share a prompt as the longest of them."""
+        """The longer a row, the earlier it is planned; rows that share a prompt rank as the longest of them."""
         if self.sharing is None:
             return self.lengths
         longest = {}
@@ -111,47 +79,30 @@ class Capacity:
             longest |= dict.fromkeys(family, max(self.lengths[row] for row in family))
         return [longest[row] for row in range(len(self.lengths))]
 
-    def floors(self, rows: Sequence[int]) -> list[int]:
-        """At least so many tokens does each row add to a forward with those in front of it."""
-        return self.sharing.floors(rows) if self.sharing else [self.lengths[row] for row in rows]
-
-    def forwards(self, rows: Iterable[int], budget: int) -> MicroStep | None:
-        """
-        The forwards of a micro-step with these rows; `None` if they do not fit.
-
-        Args:
-            rows (`Iterable[int]`):
-                Rows of a micro-step.
-            budget (`int`):
-                Tokens that a process can hold.
-        """
+    def forwards(self, rows: Iterable[int], by_length: bool = True) -> MicroStep | None:
+        """The forwards of a micro-step, several for padded rows of different length; `None` if the rows do not fit."""
         rows = sorted(rows, key=self.lengths.__getitem__, reverse=True)
-        return self._packed_forwards(rows, budget) if self.packed else self._padded_forwards(rows, budget)
+        return self._packed_forwards(rows) if self.packed else self._padded_forwards(rows, by_length)
 
     def _is_long(self, row: int) -> bool:
         return self.position_limit is not None and self.lengths[row] > self.position_limit
 
-    def _packed_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
-        """The rows by length alone, or those of a prompt together if that is less for the process with most."""
+    def _packed_forwards(self, rows: list[int]) -> MicroStep | None:
+        """Dealt row by row, or the rows of a prompt together if that costs the process with most less."""
         dealt = self._dealt_by_row(rows)
         if self.sharing:
             families = [family for side in self._sides(rows) for family in self.sharing.families(side)]
             together = deal_families(families, self.sharing.cost, self.processes)
             dealt = min((together, dealt), key=lambda dealt: max(map(self._cost, dealt)))
-        if max(map(self._cost, dealt)) > budget:
+        if max(map(self._cost, dealt)) > self.tokens:
             return None
         sides = zip(*map(self._sides, dealt), strict=True)
         return tuple(tuple(map(tuple, forward)) for forward in sides if any(forward))
 
     def _dealt_by_row(self, rows: list[int]) -> list[list[int]]:
         """Each row, longest first, to the process with the fewest tokens so far."""
-        dealt: list[list[int]] = [[] for _ in range(self.processes)]
-        held = [(0, process) for process in range(self.processes)]
-        for row in rows:
-            tokens, process = held[0]
-            dealt[process].append(row)
-            heapreplace(held, (tokens + self.lengths[row], process))
-        return dealt
+        _, dealt = deal([(self.lengths[row], [row]) for row in rows], self.processes)
+        return [[row for _, [row] in parts] for parts in dealt]
 
     def _sides(self, rows: list[int]) -> tuple[list[int], list[int]]:
         """The rows beyond the limit of positions, and those within."""
@@ -164,13 +115,13 @@ class Capacity:
             return sum(self.lengths[row] for row in rows)
         return sum(map(self.sharing.cost, self._sides(rows)))
 
-    def _padded_forwards(self, rows: list[int], budget: int) -> MicroStep | None:
-        """Forwards of like length, longest first, dealt round the processes; as few as possible if told so."""
+    def _padded_forwards(self, rows: list[int], by_length: bool) -> MicroStep | None:
+        """Longest first, dealt round the processes."""
         starts, processes = [0], range(self.processes)
         for index, row in enumerate(rows):
             longest, count = self.lengths[rows[starts[-1]]], index - starts[-1]
-            enough = count >= self.processes and count * longest * SPLIT_SHARE >= budget * self.processes
-            shorter = enough and self.lengths[row] < SPLIT_RATIO * longest and not self.one_per_backward
+            enough = count >= self.processes and count * longest * SPLIT_SHARE >= self.tokens * self.processes
+            shorter = enough and self.lengths[row] < SPLIT_RATIO * longest and by_length
             if shorter or self._is_long(row) != self._is_long(rows[starts[-1]]):
                 starts.append(index)
         # A row's process depends on its rank among all, so that no process has two rows more than another
@@ -180,11 +131,11 @@ class Capacity:
             )
             for start, end in pairwise([*starts, len(rows)])
         )
-        held = [sum(self._padded(forward[process]) for forward in forwards) for process in processes]
-        return forwards if max(held) <= budget else None
-
-    def _padded(self, rows: Sequence[int]) -> int:
-        return len(rows) * max((self.lengths[row] for row in rows), default=0)
+        # The first row of a process is its longest
+        held = [
+            sum(len(forward[p]) * self.lengths[forward[p][0]] for forward in forwards if forward[p]) for p in processes
+        ]
+        return forwards if max(held) <= self.tokens else None
 
 
 def plan_generation(
@@ -205,35 +156,30 @@ def plan_generation(
             Whether a row has a gradient.
         num_generations (`int`):
             G; rows are in group order.
-        num_steps (`int`):
-            Optimizer steps that share the generation.
-        micro_steps_per_step (`int`):
-            Micro-steps of each.
+        num_steps (`int`), micro_steps_per_step (`int`):
+            Optimizer steps per generation, and micro-steps of each.
         on_policy_step (`int`, *optional*):
             The step whose weights are known without scores, so that its groups may be spread over micro-steps.
 
-    Returns:
-        `list[StepPlan]`: One plan per optimizer step.
-
     Raises:
-        `ValueError`: If the groups cannot be shared out whole between the optimizer steps.
+        `ValueError`: If an optimizer step would have incomplete groups.
     """
     num_groups, rest = divmod(len(keep), num_generations)
     per_step, rest_of_groups = divmod(num_groups, num_steps)
     if rest or rest_of_groups:
         raise ValueError(
-            f"{len(keep)} rollouts in groups of {num_generations} cannot be shared out whole between {num_steps} "
-            "optimizer steps."
+            f"{len(keep)} rollouts in groups of {num_generations} do not make {num_steps} optimizer steps of complete "
+            "groups."
         )
     plans = []
     for step in range(num_steps):
         groups = range(step * per_step, (step + 1) * per_step)
         rows = (range(group * num_generations, (group + 1) * num_generations) for group in groups)
         kept = [members for members in ([row for row in group if keep[row]] for group in rows) if members]
-        packed = None if step == on_policy_step else _pack(kept, capacity)
+        packed = None if step == on_policy_step else _pack(kept, capacity, not capacity.one_per_backward)
         whole = packed is not None and len(packed) <= micro_steps_per_step
-        if not whole:  # single rows always fit: `rows_per_process` of the longest do
-            packed = _pack([[row] for members in kept for row in members], capacity)
+        if packed is None or not whole:  # single rows always fit: `rows_per_process` of the longest do
+            packed = cast(list[MicroStep], _pack([[row] for members in kept for row in members], capacity))
         empty = [()] * (micro_steps_per_step - len(packed))
         whole = whole or len(packed) <= 1
         if capacity.one_per_backward:
@@ -249,19 +195,20 @@ def _in_one_forward_each(micro_steps: list[MicroStep], num_generations: int) -> 
     return sum(map(len, groups)) == len(set().union(*groups))
 
 
-def _pack(units: list[list[int]], capacity: Capacity) -> list[MicroStep] | None:
-    """Micro-steps with whole units, longest first; `None` if a unit does not fit into one."""
-    budget, packed, start = capacity.tokens, [], 0
+def _pack(units: list[list[int]], capacity: Capacity, by_length: bool = True) -> list[MicroStep] | None:
+    """Micro-steps with complete units, longest first; `None` if a unit does not fit into one."""
+    packed, start = [], 0
     units = sorted(units, key=lambda rows: max(capacity.ranks[row] for row in rows), reverse=True)
-    floors = iter(capacity.floors([row for rows in units for row in rows]))
+    ordered = [row for rows in units for row in rows]
+    floors = iter(capacity.sharing.floors(ordered) if capacity.sharing else map(capacity.lengths.__getitem__, ordered))
     tokens = list(accumulate((sum(islice(floors, len(rows))) for rows in units), initial=0))
     while start < len(units):
         # Bisection between one unit and all that would fit without padding
         end, forwards = start, None
-        low, high = start + 1, bisect_right(tokens, tokens[start] + budget * capacity.processes) - 1
+        low, high = start + 1, bisect_right(tokens, tokens[start] + capacity.tokens * capacity.processes) - 1
         while low <= high:
             middle = (low + high + 1) // 2
-            trial = capacity.forwards((row for rows in units[start:middle] for row in rows), budget)
+            trial = capacity.forwards((row for rows in units[start:middle] for row in rows), by_length)
             if trial is None:
                 high = middle - 1
             else:

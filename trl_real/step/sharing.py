@@ -1,7 +1,4 @@
-"""What prompts that are computed once save, and how their rows are dealt to processes.
-
-Pure integers, as `plan.py`, and the same on every process. The layout of such a forward is in `layouts.py`.
-"""
+"""What rows save that compute their common prompt once, and how such rows are dealt to processes. Pure integers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,46 +7,35 @@ from typing import TypeVar
 
 
 Item = TypeVar("Item")
-Part = tuple[int, list[int]]  # cost, rows of one prompt
+Part = tuple[int, list[int]]  # cost, rows with one prompt
 
-LEAST_SHARE = 0.1  # of a forward's tokens: what sharing has to save where nobody asked for it
-# A row still holds and reads the keys and values of a prefix that it does not compute: one part in so many of what the
-# tokens would cost
+LEAST_SHARE = 0.1  # of a forward's tokens: what sharing must save unless the user asks for it
+# A row still holds and reads the keys and values of a shared prefix: one part in so many of what the tokens would cost
 KEYS_SHARE = 5
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """
-    Rows with the same prompt compute it once in a forward, all but its last token, which predicts another one in each.
+    """Rows with the same prompt compute it once in a forward, except its last token, which predicts several."""
 
-    Args:
-        keys (`Sequence[int]`):
-            The same number for rows with the same prompt.
-        prompts, lengths (`Sequence[int]`):
-            Tokens of every row's prompt, and of the whole row.
-        least (`float`, *optional*, defaults to `0.1`):
-            Share of a forward's tokens from which its prompts are shared.
-    """
-
-    keys: Sequence[int]
-    prompts: Sequence[int]
-    lengths: Sequence[int]
-    least: float = LEAST_SHARE
+    keys: Sequence[int]  # the same number for rows with the same prompt
+    prompts: Sequence[int]  # tokens of every row's prompt
+    lengths: Sequence[int]  # tokens of every row
+    least: float = LEAST_SHARE  # share of a forward's tokens that sharing must save
 
     def saved(self, rows: Iterable[int]) -> int:
-        """Tokens that a forward with these rows does not compute; 0 where that is less than the least."""
+        """Tokens that a forward with these rows does not compute; 0 if that is less than the least."""
         rows = list(rows)
         saved = sum((len(family) - 1) * (self.prompts[family[0]] - 1) for family in self.families(rows))
         return saved if saved >= self.least * sum(self.lengths[row] for row in rows) else 0
 
     def cost(self, rows: Iterable[int]) -> int:
-        """What a forward with these rows costs, in tokens."""
+        """Cost of a forward with these rows, in tokens."""
         rows = list(rows)
         return sum(self.lengths[row] for row in rows) - self._gain(self.saved(rows))
 
     def floors(self, rows: Iterable[int]) -> list[int]:
-        """At least so much does each row add to a forward with those in front of it."""
+        """The least that each row adds to the cost of a forward with the rows before it."""
         floors, seen = [], set()
         for row in rows:
             floors.append(self.lengths[row] - (self._gain(self.prompts[row] - 1) if self.keys[row] in seen else 0))
@@ -75,33 +61,23 @@ def by_prompt(items: Iterable[Item], key: Callable[[Item], int]) -> list[list[It
 
 def deal_families(families: list[list[int]], cost: Callable[[list[int]], int], processes: int) -> list[list[int]]:
     """
-    Whole families to processes, and halves of those that make one process much slower than the others.
-
-    Args:
-        families (`list[list[int]]`):
-            Rows with the same prompt.
-        cost (`Callable`):
-            Of some rows of one family.
-        processes (`int`):
-            How many share the rows.
-
-    Returns:
-        `list[list[int]]`: The rows of every process.
+    The rows of every process: families of rows with the same prompt, halved if one makes a process the slowest. `cost`
+    is that of some rows of one family.
     """
     parts = [(cost(family), family) for family in families]
-    loads, dealt = _deal(parts, processes)
+    loads, dealt = deal(parts, processes)
     while halved := _halve_largest(dealt[loads.index(max(loads))], cost):
         whole, halves = halved
         parts = [part for part in parts if part is not whole] + halves
-        new_loads, new_dealt = _deal(parts, processes)
+        new_loads, new_dealt = deal(parts, processes)
         if sorted(new_loads, reverse=True) >= sorted(loads, reverse=True):
             break
         loads, dealt = new_loads, new_dealt
     return [[row for _, rows in parts for row in rows] for parts in dealt]
 
 
-def _deal(parts: list[Part], processes: int) -> tuple[list[int], list[list[Part]]]:
-    """Each part, dearest first, to the process with the least so far."""
+def deal(parts: list[Part], processes: int) -> tuple[list[int], list[list[Part]]]:
+    """Each part, most expensive first, to the process with the least so far."""
     dealt: list[list[Part]] = [[] for _ in range(processes)]
     held = [(0, process) for process in range(processes)]
     for part in sorted(parts, key=lambda part: part[0], reverse=True):
@@ -112,7 +88,7 @@ def _deal(parts: list[Part], processes: int) -> tuple[list[int], list[list[Part]
 
 
 def _halve_largest(parts: list[Part], cost: Callable[[list[int]], int]) -> tuple[Part, list[Part]] | None:
-    """The dearest part that can be cut, and its halves."""
+    """The most expensive part that can be split, and its halves."""
     if not (parts := [part for part in parts if len(part[1]) > 1]):
         return None
     whole = max(parts, key=lambda part: part[0])

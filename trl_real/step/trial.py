@@ -1,9 +1,8 @@
-"""Whether a layout computes every rollout as if it were alone, tried on the first rollouts of a run.
+"""Whether a layout computes every rollout as if it were alone, tested on the first rollouts of a run.
 
-In: log-probabilities of the same rows in two layouts. Out: whether they differ by more than rounding. How much
-rounding changes a log-probability depends on the model, its precision, the temperature and the text: 1e-6 nats in
-float32, 0.1 in bfloat16. So it is measured: the same rows run again with every embedding one rounding step off. A
-correct layout changes log-probabilities about as much as that; a row that sees its neighbor changes far more.
+How much rounding changes a log-probability depends on the model, its precision, the temperature and the text: 1e-6
+nats in float32, 0.1 in bfloat16. So it is measured: the same rows run again with every embedding one rounding step
+off. A correct layout changes log-probabilities about as much as that; a row that sees its neighbor changes far more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,13 +26,13 @@ def compare(
     tried: Sequence[torch.Tensor], reference: Callable[[], torch.Tensor], mask: torch.Tensor, embedding: nn.Module
 ) -> torch.Tensor:
     """
-    How far the tried log-probabilities are from the reference, and how far one rounding step takes the reference.
+    How far log-probabilities in a layout are from the reference, and how far one rounding step moves the reference.
 
     Args:
         tried (`Sequence` of `torch.Tensor` of shape `(B, C)`):
-            Log-probabilities of the rows in the layout that is tried, once for each order of the rows.
+            Log-probabilities in the tested layout, once for each order of the rows.
         reference (`Callable`):
-            Computes them in a layout that is known to be right.
+            Computes them in a layout that is known to be correct.
         mask (`torch.Tensor` of shape `(B, C)`):
             1 for every token of a completion.
         embedding (`nn.Module`):
@@ -42,12 +41,16 @@ def compare(
     Returns:
         `torch.Tensor` of shape `(3,)`: squared changes of the layout, squared changes of rounding, tokens.
     """
+
+    def squared(change: torch.Tensor) -> torch.Tensor:
+        return change.square().where(mask != 0, 0.0).sum()
+
     expected = reference()
     with perturbed(embedding):
         rounding = reference() - expected
-    changes = [logps - expected for logps in tried]
-    worst = max((_squared(change, mask) for change in changes), key=lambda total: total.nan_to_num(torch.inf).item())
-    return torch.stack([worst, _squared(rounding, mask), mask.sum()])
+    changes = [squared(logps - expected) for logps in tried]
+    worst = max(changes, key=lambda total: total.nan_to_num(torch.inf).item())
+    return torch.stack([worst, squared(rounding), mask.sum()])
 
 
 def passes(totals: torch.Tensor) -> bool:
@@ -56,13 +59,9 @@ def passes(totals: torch.Tensor) -> bool:
     return (change / tokens) ** 0.5 <= max(FLOOR, ROUNDINGS * (rounding / tokens) ** 0.5)  # false for NaN
 
 
-def _squared(change: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return change.square().where(mask != 0, 0.0).sum()
-
-
 @contextmanager
 def perturbed(embedding: nn.Module) -> Iterator[None]:
-    """Every value that the embedding gives is one rounding step larger or smaller in turn."""
+    """The values of the embedding are one rounding step larger and smaller in turn."""
 
     def hook(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
         signs = 1 - 2 * (torch.arange(output.numel(), device=output.device).view_as(output) % 2)
@@ -76,31 +75,31 @@ def perturbed(embedding: nn.Module) -> Iterator[None]:
 
 
 def _rounding_step(values: torch.Tensor) -> float:
-    """Relative, in the precision of the matrix products that these values go into."""
+    """Relative, in the precision of the matrix products of these values."""
     kind = values.device.type
     if torch.is_autocast_enabled(kind):
         return torch.finfo(torch.get_autocast_dtype(kind)).eps
-    if values.dtype == torch.float32 and _uses_tf32():
-        return TF32_STEP
-    return torch.finfo(values.dtype).eps
-
-
-def _uses_tf32() -> bool:
     products = torch.backends.cuda.matmul
-    return products.fp32_precision == "tf32" if hasattr(products, "fp32_precision") else products.allow_tf32
+    tf32 = products.fp32_precision == "tf32" if hasattr(products, "fp32_precision") else products.allow_tf32
+    return TF32_STEP if values.dtype == torch.float32 and tf32 else torch.finfo(values.dtype).eps
 
 
 def packing_rows(rollouts: list[Rollout], window: int | None) -> list[Rollout]:
-    """Two rollouts, neither a copy of the other: the shortest, or the longest if only that exceeds the window."""
+    """Two different rollouts: the shortest, or the longest if only that exceeds the window, and another one."""
     counted = _counted(rollouts)
     slides = window is not None and counted[-1].length > window
     probe = counted[-1] if slides else counted[0]
-    others = (row for row in counted if not _equal(row, probe))
+
+    def is_copy(row: Rollout) -> bool:
+        same_prompt = torch.equal(row.prompt_ids, probe.prompt_ids)
+        return same_prompt and torch.equal(row.completion_ids, probe.completion_ids)
+
+    others = (row for row in counted if not is_copy(row))
     return [probe, next(others, replace(probe, completion_ids=probe.completion_ids.flip(0)))]
 
 
 def sharing_rows(rollouts: list[Rollout]) -> list[Rollout]:
-    """Two rollouts of each of two prompts, no row a copy of another; made up where there are too few."""
+    """Two different rollouts of each of two prompts; invented if there are too few."""
     counted = _counted(rollouts)
     families = []
     for family in by_prompt(counted, lambda rollout: rollout.prompt_key):
@@ -124,8 +123,3 @@ def _counted(rollouts: list[Rollout]) -> list[Rollout]:
     """By length, with every token counted."""
     counted = (replace(rollout, mask=torch.ones_like(rollout.mask)) for rollout in rollouts)
     return sorted(counted, key=lambda rollout: rollout.length)
-
-
-def _equal(one: Rollout, other: Rollout) -> bool:
-    same_prompt = torch.equal(one.prompt_ids, other.prompt_ids)
-    return same_prompt and torch.equal(one.completion_ids, other.completion_ids)

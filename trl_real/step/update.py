@@ -1,7 +1,7 @@
 """The update phase put together: what a trainer, or a script without one, calls.
 
-In: once per generation its rollouts and labels. Out: the loss of every micro-step, and what is logged of every
-optimizer step. Left out: generating, rewarding, optimizing, and writing the log.
+In: once per generation its rollouts and labels. Out: the loss of every micro-step, and metrics of every optimizer
+step. Left out: generating, rewarding, optimizing, and writing the log.
 """
 
 from contextlib import AbstractContextManager
@@ -15,29 +15,23 @@ from ..engines.checkpointing import without_checkpointing
 from ..objective import Objective
 from .choice import LayoutChoice
 from .forwards import Forwards
-from .generation import Generation
+from .generation import Generation, GenerationPlanner
 from .layouts import MicroStepBatch
 from .loss import StepLoss
 from .metrics import StepMetrics
-from .planning import GenerationPlanner
 from .rollouts import Rollout
 from .settings import StepSettings
 
 
 class UpdatePhase:
     """
-    The update phase of a run.
+    The update phase of a run. Raises `ValueError` if the model does not support the settings.
 
     Args:
         policy (`nn.Module`), reference (`nn.Module`, *optional*), accelerator ([`~accelerate.Accelerator`]):
-            As [`Forwards`] takes them.
-        objective ([`Objective`]):
-            From `trl_real.objective.make_objective`.
-        settings ([`StepSettings`]):
-            Of the run.
-
-    Raises:
-        `ValueError`: If the model cannot be run as the settings ask.
+            As for [`Forwards`].
+        objective ([`Objective`]), settings ([`StepSettings`]):
+            From `trl_real.objective.make_objective`, and of the run.
     """
 
     def __init__(
@@ -55,10 +49,8 @@ class UpdatePhase:
         """
         Prompt tokens, completion tokens and counted tokens (P * G, 3) of all processes' rollouts.
 
-        The first time, it also decides how forwards are laid out.
-
-        Raises:
-            `ValueError`: If a row is too long for the model's positions, or cannot be run as the settings ask.
+        The first call also decides how forwards are laid out. Raises `ValueError` if a row is too long for the model's
+        positions, or the model does not support the settings.
         """
         counts = self.planner.counts(rollouts)
         if limit := self.choice.position_limit:
@@ -74,8 +66,8 @@ class UpdatePhase:
         policy_version: int = 0,
         first_step: int = 0,
     ) -> Generation:
-        """The generation that the next micro-steps are of; arguments as for [`GenerationPlanner.plan`]."""
-        # Asked before checkpointing is switched off
+        """Plan the generation of the next micro-steps; arguments as for [`GenerationPlanner.plan`]."""
+        # Before checkpointing is switched off
         one_per_backward = one_forward_per_backward(self.forwards.accelerator, self.forwards.policy)
         with without_checkpointing(self.forwards.policy):
             plan = self.planner.plan(rollouts, labels, counts, policy_version, first_step, one_per_backward)
@@ -84,17 +76,19 @@ class UpdatePhase:
 
     def micro_step(self, step: int, index: int, policy_version: int, last: bool) -> MicroStepBatch | None:
         """
-        The forwards of a micro-step on this process; `None` if no process has any and nothing waits for a backward.
+        The forwards of a micro-step on this process; `None` if no process has any and no gradient awaits reduction.
 
         Args:
             step (`int`), index (`int`):
                 Optimizer step of the generation, and its micro-step.
             policy_version (`int`):
-                Optimizer steps taken so far.
+                Optimizer steps done so far.
             last (`bool`):
                 Whether it is the last micro-step before the optimizer's, in which gradients are reduced.
         """
         generation = self.generation
+        if generation is None:
+            raise RuntimeError("`start_generation` has to be called before `micro_step`.")
         if index == 0:
             self.loss.start_step(generation, step, policy_version == generation.policy_version, self._training)
         forwards = generation.micro_step(step, index)
@@ -104,7 +98,7 @@ class UpdatePhase:
         return self.choice.collate_micro_step(forwards, one_per_backward) if forwards else None
 
     def attention(self, batch: MicroStepBatch) -> AbstractContextManager[None]:
-        """Must hold the backward of a micro-step, which may recompute its forwards."""
+        """Must contain the backward of a micro-step, which may recompute its forwards."""
         return self.forwards.attention(batch.batches[0])
 
     def end_step(self) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
@@ -112,16 +106,16 @@ class UpdatePhase:
         return self._training.flush(self.forwards.accelerator)
 
     def start_evaluation(self) -> None:
-        """Forgets what an interrupted evaluation left."""
+        """Discards what an interrupted evaluation left behind."""
         self._evaluation = StepMetrics()
 
     def evaluation_batch(self, rollouts: list[Rollout], labels: torch.Tensor) -> MicroStepBatch:
         """An evaluation batch in one piece: its rollouts on this process, and the labels (P, G) of all."""
         self.loss.start_evaluation_batch(labels, self._evaluation)
-        batch = self.choice.collate_all(rollouts)
-        for part in batch.batches:
-            self.planner.remember_reference(part)
-        return batch
+        micro_step = self.choice.collate_all(rollouts)
+        for batch in micro_step.batches:
+            self.planner.remember_reference(batch)
+        return micro_step
 
     def end_evaluation(self) -> dict[str, float]:
         """Means over the evaluation set."""

@@ -6,9 +6,9 @@ and everything that TRL does: generation, rewards, logging, checkpoints.
 
 What differs from the paper, from its code, or from GRPOTrainer:
 
-1. Groups of one class have no loss but count in the mean, as in the authors' code and unlike Eq. 8 as printed
-   (`degenerate_groups="keep"` for the latter).
-2. Rollouts without gradient are not run; the others are packed without padding if the model supports it. Entropy,
+1. A group in which all rollouts are correct or all incorrect has no loss but counts in the mean, as in the authors'
+   code and unlike Eq. 8 as printed (`degenerate_groups="keep"`).
+2. Rollouts without a gradient are not run; the others are packed without padding if the model supports it. Entropy,
    scores and KL are therefore logged over the trained rollouts.
 3. Groups go to the optimizer steps of a generation in data order. TRL shuffles single sequences, which splits groups.
 4. The KL term, the entropy bonus and the MoE balance loss are means over rollouts of each rollout's own mean. TRL's

@@ -1,24 +1,31 @@
-"""Batch sizes -> what is wrong with them, and the nearest with complete groups in every optimizer step and batch."""
+"""What is wrong with batch sizes, and the nearest ones with complete groups in every optimizer step and batch."""
 
 import math
+from typing import cast
 
 from trl import GRPOConfig
 
 
-def wrong_batches(args: GRPOConfig, generation_batch_size: int | None) -> str | None:
+def batch_numbers(args: GRPOConfig, generation_batch_size: int | None = None) -> tuple[int, int, int, int]:
     """
-    What is wrong with the batch sizes and what to write instead, in fields that pass every check; `None` if nothing.
+    Rollouts per prompt, and per micro-step on all processes; micro-steps per optimizer step, and per generation.
 
     Args:
         args ([`~trl.GRPOConfig`]):
-            Batch sizes. TRL may have refused them, so that not all are derived.
+            Batch sizes. TRL may not have derived all of them yet.
         generation_batch_size (`int`, *optional*):
             As the user wrote it.
     """
-    group, rows = args.num_generations, args.per_device_train_batch_size * args.world_size
+    rows, accumulation = args.per_device_train_batch_size * args.world_size, args.gradient_accumulation_steps
+    steps = max(1, round(generation_batch_size / rows)) if generation_batch_size else args.steps_per_generation
+    return cast(int, args.num_generations), rows, accumulation, steps or accumulation
+
+
+def wrong_batches(args: GRPOConfig, generation_batch_size: int | None) -> str | None:
+    """What is wrong with the batch sizes, and which fields to change; `None` if nothing. Arguments as above."""
+    group, rows, accumulation, steps = batch_numbers(args, generation_batch_size)
     micro_batch = f"per_device_train_batch_size={args.per_device_train_batch_size} x {args.world_size} processes"
-    accumulation, steps = args.gradient_accumulation_steps, _steps_per_generation(args, generation_batch_size)
-    of_eval = args.num_generations_eval or group
+    eval_group = args.num_generations_eval or group
     eval_rows = args.per_device_eval_batch_size * args.world_size
     sentence = None
     if generation_batch_size and generation_batch_size % rows:
@@ -35,9 +42,9 @@ def wrong_batches(args: GRPOConfig, generation_batch_size: int | None) -> str | 
         sentence = f"`gradient_accumulation_steps`: {rows * min(accumulation, steps)} rollouts per optimizer step "
         sentence += f"({micro_batch} x {min(accumulation, steps)} micro-steps) are not a multiple of "
         sentence += f"num_generations={group}, which would split groups."
-    elif args.eval_strategy != "no" and eval_rows % of_eval:
-        sentence = f"`per_device_eval_batch_size`: {eval_rows} rollouts per batch of evaluation are not a multiple of "
-        sentence += f"num_generations_eval={of_eval}."
+    elif args.eval_strategy != "no" and eval_rows % eval_group:
+        sentence = f"`per_device_eval_batch_size`: {eval_rows} rollouts per evaluation batch are not a multiple of "
+        sentence += f"num_generations_eval={eval_group}."
     if sentence is None:
         return None
     proposal = ", ".join(f"{name}={value}" for name, value in nearest_batches(args, generation_batch_size).items())
@@ -46,8 +53,7 @@ def wrong_batches(args: GRPOConfig, generation_batch_size: int | None) -> str | 
 
 def nearest_batches(args: GRPOConfig, generation_batch_size: int | None) -> dict[str, int]:
     """The fields to change, with values near those of the user: as many rollouts per micro-step, or a few more."""
-    group, rows = args.num_generations, args.per_device_train_batch_size * args.world_size
-    accumulation, steps = args.gradient_accumulation_steps, _steps_per_generation(args, generation_batch_size)
+    group, rows, accumulation, steps = batch_numbers(args, generation_batch_size)
     unit = group // math.gcd(group, rows)  # micro-steps that hold complete groups
     fewer = -(-min(accumulation, steps) // unit) * unit
     more = fewer * max(1, round(max(accumulation, steps) / min(accumulation, steps)))
@@ -57,13 +63,7 @@ def nearest_batches(args: GRPOConfig, generation_batch_size: int | None) -> dict
     else:
         changed["steps_per_generation"] = fewer if accumulation > steps else more
     if args.eval_strategy != "no":
-        of_eval = args.num_generations_eval or group
-        unit = of_eval // math.gcd(of_eval, args.world_size)
+        eval_group = args.num_generations_eval or group
+        unit = eval_group // math.gcd(eval_group, args.world_size)
         changed["per_device_eval_batch_size"] = -(-args.per_device_eval_batch_size // unit) * unit
     return {name: value for name, value in changed.items() if getattr(args, name) != value}
-
-
-def _steps_per_generation(args: GRPOConfig, generation_batch_size: int | None) -> int:
-    if generation_batch_size:
-        return max(1, round(generation_batch_size / (args.per_device_train_batch_size * args.world_size)))
-    return args.steps_per_generation or args.gradient_accumulation_steps

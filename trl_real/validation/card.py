@@ -1,8 +1,8 @@
 """
 The model card that TRL writes, completed.
 
-In: the file of the card, and what the trained model was made from. Out: the same file, which also names a base model
-that is a folder, and this package with its version. Left out: everything else in it (TRL).
+In: the file of the card, and the base model. Out: the same file, which also names a base model in a folder, and this
+package with its version. Left out: everything else in it (TRL).
 """
 
 from pathlib import Path
@@ -34,10 +34,10 @@ def complete_card(path: Path, base_model: str) -> None:
         path (`Path`):
             The card, as TRL has just written it.
         base_model (`str`):
-            Hub id or folder of the model that was trained; empty if it was made in Python.
+            Hub id or folder of the model that was trained; empty if it was created in Python.
     """
     card = ModelCard.load(path)
-    named = f"`{base_model}`" if base_model else "a model that was made in Python"
+    named = f"`{base_model}`" if base_model else "a model that was created in Python"
     text = card.text.replace("[None](https://huggingface.co/None)", named).replace('"None"', f'"{path.parent}"')
     versions = "### Framework versions\n\n"
     package = f"- trl-real: {__version__} (REAL, [Rewards as Labels](https://arxiv.org/abs/{PAPER['id']}))\n"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from trl import GRPOConfig
 
+from ..objective import LabelRule
 from ..options import document, option
 from .batches import wrong_batches
 
@@ -22,19 +23,20 @@ class ValidationConfig(GRPOConfig):
 
     eval_temperature: float | None = option(
         None,
-        "Sampling temperature in evaluation, 0 for greedy answers. As in training by default.",
+        "Sampling temperature in evaluation, 0 for greedy answers. Default: as in training.",
         "to evaluate as the model will be used.",
     )
     eval_top_p: float | None = option(
         None,
-        "Nucleus sampling in evaluation. As in training by default.",
+        "Nucleus sampling in evaluation. Default: as in training.",
         "to evaluate as the model will be used.",
     )
 
     def __post_init__(self):
         if self.eval_temperature is not None and not 0 <= self.eval_temperature < math.inf:
             raise ValueError(
-                f"`eval_temperature` must be a number from 0 (greedy answers) on, got {self.eval_temperature!r}."
+                f"`eval_temperature` must be a finite number of at least 0 (greedy answers), got "
+                f"{self.eval_temperature!r}."
             )
         if self.eval_top_p is not None and not 0 < self.eval_top_p <= 1:
             raise ValueError(f"`eval_top_p` must be above 0 and at most 1, got {self.eval_top_p!r}.")
@@ -50,7 +52,7 @@ class ValidationConfig(GRPOConfig):
         try:
             super().__post_init__()
         except ValueError as error:
-            # Where another field was refused, the processes may not be counted yet
+            # If another field was refused, the processes may not be counted yet
             if not both and hasattr(self, "distributed_state") and (wrong := wrong_batches(self, written)):
                 raise ValueError(wrong) from error
             raise
@@ -58,6 +60,10 @@ class ValidationConfig(GRPOConfig):
         for name in ("temperature", "top_p"):
             if getattr(self, f"eval_{name}") is not None and name in (self.generation_kwargs or {}):
                 raise ValueError(
-                    f"`eval_{name}`: `generation_kwargs` has {name} too, and vLLM would take that. Write the field "
+                    f"`eval_{name}`: `generation_kwargs` also has {name}, which vLLM would use. Write the field "
                     f"`{name}` instead."
                 )
+
+    def label_rule(self, reward_names: list[str]) -> LabelRule:
+        """How rewards of functions with these names become labels."""
+        return LabelRule(0.5)

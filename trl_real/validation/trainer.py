@@ -1,23 +1,23 @@
 """
-GRPOTrainer with exact validation and whole checkpoints; `REALTrainer` and the baselines of the recipes share it.
-Training is TRL's.
+GRPOTrainer with exact validation and complete checkpoints, shared by `REALTrainer` and the baselines of the recipes.
 
-In: one evaluation set or several. Out: metrics of each whole set, under its name, in the log and from `evaluate`; with
-`metric_for_best_model`, the best checkpoint by one of them. What reward functions and tools log themselves is a mean
-over batches by prompts, in which prompts that fill up a last batch count too.
+In: one evaluation set or several. Out: metrics of each complete set, under its name, in the log and from `evaluate`;
+with `metric_for_best_model`, the best checkpoint by one of them. Left out: training (TRL), and metrics that reward
+functions and tools log themselves: means over batches, in which prompts that fill up a last batch also count.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.logging import get_logger
 from datasets import IterableDataset
 from torch import nn
 from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..checkpoints.trainer import CheckpointingTrainer
@@ -29,6 +29,7 @@ from ..engines.sharded import settle, settle_before_sending
 from ..objective.labels import LabelRule
 from ..rewards.calling import checked
 from .card import complete_card
+from .config import ValidationConfig
 from .whole_set import StreamRows, Validation, check_best_metric, check_best_metric_logged, deal_batches
 
 
@@ -37,16 +38,20 @@ logger = get_logger(__name__)
 
 class ValidatingTrainer(CheckpointingTrainer):
     """
-    [`~trl.GRPOTrainer`] whose evaluation is exact, has its own sampling and logs avg@k and pass@k.
+    [`~trl.GRPOTrainer`] with exact evaluation, which has its own sampling and logs avg@k and pass@k.
 
-    Arguments as for [`~trl.GRPOTrainer`], with a [`ValidationConfig`]. A rollout is right when the weighted sum of its
-    rewards exceeds 0.5.
+    Arguments as for [`~trl.GRPOTrainer`], with a [`ValidationConfig`]. A rollout is correct when the weighted sum of
+    its rewards exceeds 0.5.
     """
 
+    args: ValidationConfig
+    model: PreTrainedModel
+    num_generations: int
+    num_generations_eval: int
     _label_rule = LabelRule(0.5)
-    validation: Validation | None = None  # while a set is being evaluated
+    validation: Validation | None = None  # while a set is evaluated
     rewards_per_func: torch.Tensor  # of the latest batch (N, F)
-    _lengths: torch.Tensor  # of the latest batch's completions, and whether they were cut off (N, 2)
+    _lengths: torch.Tensor  # of the latest batch's completions, and whether they are truncated (N, 2)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -54,8 +59,8 @@ class ValidatingTrainer(CheckpointingTrainer):
         if self.use_vllm:
             keep_base_exact(self.vllm_generation)
             settle_before_sending(self.vllm_generation)
-            if sentence := other_precision(self.vllm_generation, self.args):
-                logger.warning(sentence)
+            if warning := other_precision(self.vllm_generation, self.args):
+                logger.warning(warning)
 
     def create_accelerator_and_postprocess(self) -> None:
         """As Transformers', with float32 where FSDP would round."""
@@ -64,12 +69,13 @@ class ValidatingTrainer(CheckpointingTrainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """The batches of this process, in the order of the set."""
-        chosen = self.eval_dataset if eval_dataset is None else eval_dataset
-        rows = self.eval_dataset[chosen] if isinstance(chosen, str) else chosen
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(rows, str):
+            rows = cast(dict[str, Any], self.eval_dataset)[rows]
         if rows is None:
             raise ValueError("`eval_dataset` is missing: pass one to the trainer or to `evaluate`.")
         workers = self.args.dataloader_num_workers
-        if isinstance(rows, IterableDataset):  # which is in memory then; the training keeps its workers
+        if isinstance(rows, IterableDataset):  # the rows are then in memory; training keeps its workers
             rows, workers = StreamRows(rows), 0
         processes, samples = self.accelerator.num_processes, self.num_generations_eval
         batches = deal_batches(len(rows), samples, self.args.per_device_eval_batch_size, processes)
@@ -85,9 +91,9 @@ class ValidatingTrainer(CheckpointingTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Evaluates one set, or each of several; the metrics, under the names that are logged."""
+        """Evaluates one set, or each of several. Returns the metrics under the names that are logged."""
         if self.use_vllm and not self.is_in_train:
-            # After a training the weights may be others at the same step: those of the best checkpoint, for example
+            # After training, the same step may have other weights, for example those of the best checkpoint
             self._last_loaded_step = -1
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         if eval_dataset is None and self.is_in_train:
@@ -102,33 +108,36 @@ class ValidatingTrainer(CheckpointingTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """One set; Transformers calls it for each of several."""
-        self.validation = Validation(len(dataloader.dataset), self.num_generations_eval)
+        """Evaluates one set; Transformers calls it for each of several."""
+        validation = self.validation = Validation(len(cast(Sized, dataloader.dataset)), self.num_generations_eval)
         try:
             with eval_sampling(self):
                 output = super().evaluation_loop(
                     dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
                 )
-            metrics = self.validation.batch_means(self._metrics["eval"]) | self._whole_set_metrics()
+            metrics = validation.batch_means(self._metrics["eval"]) | self._set_metrics(validation)
         finally:
             self.validation = None
             self._metrics["eval"].clear()  # TRL would log means over batches, of every set under the same names
-            settle(self.accelerator)  # the next to gather the weights may be who saves them
-        # As TRL's log, which JSON and trackers must be able to take
+            settle(self.accelerator)  # the next to gather the weights may be a save
+        # JSON and trackers do not accept NaN
         known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
-        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in known.items()})
+        cast(dict[str, Any], output.metrics).update(
+            {f"{metric_key_prefix}_{name}": value for name, value in known.items()}
+        )
         return output
 
     def create_model_card(
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
     ) -> None:
-        """TRL's model card, which also names this package, and a base model that is a folder."""
+        """TRL's model card, which also names this package, and a base model in a folder."""
         super().create_model_card(model_name, dataset_name, tags)
         if self.accelerator.is_main_process:
-            complete_card(Path(self.args.output_dir) / "README.md", get_config_model_id(self.model.config))
+            complete_card(Path(cast(str, self.args.output_dir)) / "README.md", get_config_model_id(self.model.config))
 
-    def _whole_set_metrics(self) -> dict[str, float]:
-        return self.validation.metrics(self.reward_func_names, self.reward_weights.to(self.accelerator.device))
+    def _set_metrics(self, validation: Validation) -> dict[str, float]:
+        """Metrics of a complete set."""
+        return validation.metrics(self.reward_func_names, self.reward_weights.to(self.accelerator.device))
 
     def _generate(self, prompts: list) -> tuple:
         output = super()._generate(prompts)
@@ -139,7 +148,7 @@ class ValidatingTrainer(CheckpointingTrainer):
             lengths = map(len, completion_ids) if tool_mask is None else map(sum, tool_mask)
             truncated = [ids[-1] not in end for ids in completion_ids]
             local = torch.tensor([*zip(lengths, truncated, strict=True)], device=self.accelerator.device)
-            self._lengths = self.accelerator.gather(local)
+            self._lengths = cast(torch.Tensor, self.accelerator.gather(local))
         return output
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -147,7 +156,7 @@ class ValidatingTrainer(CheckpointingTrainer):
             self.rewards_per_func = rewards = super()._calculate_rewards(*args, **kwargs)
         if self.validation is not None:
             length, truncated = self._lengths.T
-            # TRL takes the tokens of a truncated completion out of the loss only after this
+            # TRL removes the tokens of a truncated completion from the loss only after this
             counted = length * (1 - truncated) if self.mask_truncated_completions else length
             deciding = self._label_rule.rewards(rewards, self.reward_weights.to(rewards.device))
             label = self._label_rule.labels(deciding, counted)
@@ -157,8 +166,8 @@ class ValidatingTrainer(CheckpointingTrainer):
 
 @contextmanager
 def checked_rewards(trainer: ValidatingTrainer) -> Iterator[None]:
-    """Errors of reward functions name them until the end of the block; reward models are left as they are."""
-    functions = trainer.reward_funcs
+    """Until the end of the block, errors of reward functions name the function; reward models stay as they are."""
+    functions: list[Any] = trainer.reward_funcs
     trainer.reward_funcs = [
         function if isinstance(function, nn.Module) else checked(function, name, is_async_callable(function))
         for function, name in zip(functions, trainer.reward_func_names, strict=True)
@@ -171,12 +180,12 @@ def checked_rewards(trainer: ValidatingTrainer) -> Iterator[None]:
 
 @contextmanager
 def eval_sampling(trainer: ValidatingTrainer) -> Iterator[None]:
-    """Samples with `eval_temperature` and `eval_top_p`, where they are set, until the end of the block."""
+    """Until the end of the block, sampling uses `eval_temperature` and `eval_top_p`, if they are set."""
     # Log-probabilities and entropies stay at the training temperature: TRL built it into the model's head
     backend = trainer.vllm_generation if trainer.use_vllm else trainer.generation_config
     wanted = {"temperature": trainer.args.eval_temperature, "top_p": trainer.args.eval_top_p}
     greedy = wanted["temperature"] == 0 and not trainer.use_vllm
-    # Transformers refuses a temperature of 0, and vLLM raises one that is almost 0
+    # Transformers refuses a temperature of 0; vLLM raises one that is almost 0
     of_backend = {"top_k": 1} if greedy else wanted
     changes = [
         (target, name, value, getattr(target, name))

@@ -2,9 +2,9 @@
 Exact validation: every prompt of a set counts once with all its samples, whatever the batches and processes.
 
 In: the size of a set, and batch by batch the rewards, labels and lengths of its rollouts. Out: the batches of every
-process, and metrics of the whole set. A last batch that the processes cannot share evenly is filled up with prompts
-from the start, which are sampled and then left out of every metric. Left out: how rollouts are sampled and scored
-(TRL), the value of the objective (`trainer`).
+process, and metrics of the complete set. A last batch that the processes cannot share evenly is filled up with prompts
+from the start of the set, which are sampled but excluded from every metric. Left out: how rollouts are sampled and
+scored (TRL), the value of the objective (`trainer`).
 
 Legend: P prompts, k samples of each, N rows of a batch over all processes, F reward functions.
 """
@@ -24,7 +24,7 @@ from ..objective.labels import group_shares
 
 def deal_batches(prompts: int, samples: int, largest: int, processes: int) -> list[list[int]]:
     """
-    The batches of an evaluation set, whose processes always have equally many rows and together whole groups.
+    The batches of an evaluation set: the processes always have equally many rows, and together complete groups.
 
     Args:
         prompts (`int`):
@@ -32,21 +32,21 @@ def deal_batches(prompts: int, samples: int, largest: int, processes: int) -> li
         samples (`int`):
             Rollouts of each.
         largest (`int`):
-            Most rollouts that a process holds at once.
+            Most rollouts that a process samples at once.
         processes (`int`):
             Number of processes.
 
     Returns:
         `list[list[int]]`: a prompt for each row; process p has the batches p, p + processes, ... Prompts after the
-        first P, in this order, fill up.
+        first P, in this order, only fill up the last batch.
     """
     if prompts == 0:
         raise ValueError("`eval_dataset` is empty: give it at least one prompt, or set eval_strategy='no'.")
-    unit = processes // math.gcd(samples, processes)  # fewest prompts whose rollouts can be dealt out evenly
+    unit = processes // math.gcd(samples, processes)  # fewest prompts with rollouts for all processes alike
     at_once = largest * processes // (samples * unit) * unit
     if at_once == 0:
         raise ValueError(
-            f"`per_device_eval_batch_size` is {largest}: {processes} process(es) cannot hold whole groups of "
+            f"`per_device_eval_batch_size` is {largest}: {processes} process(es) cannot hold complete groups of "
             f"num_generations_eval={samples} rollouts. Write per_device_eval_batch_size={samples * unit // processes} "
             "or more."
         )
@@ -60,7 +60,7 @@ def deal_batches(prompts: int, samples: int, largest: int, processes: int) -> li
 
 
 class StreamRows:
-    """The rows of a stream, read once; each access gives a copy, as a data set does, since TRL writes into rows."""
+    """The rows of a stream, read once. Each access returns a copy, as a data set does, since TRL writes into rows."""
 
     def __init__(self, stream: Iterable[dict[str, Any]]):
         self._rows = list(stream)
@@ -75,7 +75,7 @@ class StreamRows:
 @dataclass
 class Validation:
     """
-    What is known so far of one evaluation of one set, the same on every process.
+    The results so far of one evaluation of one set, the same on every process.
 
     Args:
         prompts (`int`):
@@ -90,16 +90,16 @@ class Validation:
 
     @property
     def prompts_in_batch(self) -> int:
-        """How many prompts of the latest batch count."""
+        """Prompts of the latest batch that count."""
         return len(self.batches[-1]["label"]) // self.samples
 
     def add(self, **columns: torch.Tensor) -> None:
-        """Takes a batch of N rows of all processes: `rewards` (N, F), `label`, `length` and `truncated` (N,)."""
+        """Adds a batch of N rows of all processes: `rewards` (N, F), `label`, `length` and `truncated` (N,)."""
         done = sum(len(batch["label"]) for batch in self.batches)
         self.batches.append({name: rows[: self.prompts * self.samples - done] for name, rows in columns.items()})
 
     def batch_means(self, metrics: dict[str, list[float]]) -> dict[str, float]:
-        """Means over prompts of what is known of each batch only; NaN, no value, is in no mean."""
+        """Means over prompts of metrics that have one value per batch; NaN is in no mean."""
         counts = [len(batch["label"]) // self.samples for batch in self.batches]
         means = {}
         for name, values in metrics.items():
@@ -111,14 +111,15 @@ class Validation:
 
     def metrics(self, names: list[str], weights: torch.Tensor) -> dict[str, float]:
         """
-        Metrics of the whole set: avg@k, pass@k, the kinds of groups and, under TRL's names, rewards and lengths.
+        Metrics of the complete set: avg@k, pass@k, shares of the kinds of groups and, under TRL's names, rewards and
+        lengths.
 
         Args:
             names (`list[str]`), weights (`torch.Tensor` of shape `(F,)`):
                 Of the reward functions.
 
         Returns:
-            `dict[str, float]`: NaN where nothing was scored.
+            `dict[str, float]`: NaN if nothing was scored.
         """
         table = {name: torch.cat([batch[name] for batch in self.batches]) for name in self.batches[0]}
         return (
@@ -131,12 +132,12 @@ class Validation:
 
 def accuracy(labels: torch.Tensor) -> dict[str, float]:
     """
-    avg@k, the share of right rollouts, and pass@k, the share of prompts with a right one, from labels (P, k).
+    avg@k, the share of correct rollouts, and pass@k, the share of prompts with a correct one, from labels (P, k).
 
-    A rollout without a label is not right: otherwise an answer that cannot be scored would raise the accuracy.
+    A rollout without a label is not correct: otherwise an answer that cannot be scored would raise the accuracy.
     """
-    right, samples = (labels == 1).float(), labels.size(1)
-    return {f"avg@{samples}": right.mean().item(), f"pass@{samples}": right.amax(dim=1).mean().item()}
+    correct, samples = (labels == 1).float(), labels.size(1)
+    return {f"avg@{samples}": correct.mean().item(), f"pass@{samples}": correct.amax(dim=1).mean().item()}
 
 
 def reward_metrics(
@@ -160,9 +161,9 @@ def reward_metrics(
 
 def standard_error(rewards: torch.Tensor) -> torch.Tensor:
     """
-    Of the mean of rewards (N,) in [0, 1], as far as it comes from sampling answers to these prompts; NaN for others.
+    Standard error of the mean of rewards (N,) in [0, 1] over samples for these prompts; NaN for other rewards.
 
-    It is the largest that it can be: a reward in [0, 1] of mean p has no variance above p(1 - p).
+    It is an upper bound: the variance of a reward in [0, 1] with mean p is at most p(1 - p).
     """
     known = rewards[~rewards.isnan()]
     if known.numel() == 0 or known.min() < 0 or known.max() > 1:
@@ -172,7 +173,7 @@ def standard_error(rewards: torch.Tensor) -> torch.Tensor:
 
 
 def length_metrics(lengths: torch.Tensor, truncated: torch.Tensor) -> dict[str, float]:
-    """TRL's metrics of completion lengths (N,), and of those (N,) that ended by themselves."""
+    """TRL's metrics of completion lengths (N,), of all completions and of those that are not truncated."""
     ended = lengths[~truncated] if not truncated.all() else torch.zeros(1)
     metrics = {"completions/clipped_ratio": truncated.float().mean().item()}
     for name, values in (("length", lengths), ("terminated_length", ended)):
@@ -183,7 +184,7 @@ def length_metrics(lengths: torch.Tensor, truncated: torch.Tensor) -> dict[str, 
 
 def check_best_metric(args: GRPOConfig, sets: Iterable[str] = ()) -> None:
     """
-    Finds a `metric_for_best_model` that evaluation cannot log, as far as this can be known before the first one.
+    Raises `ValueError` for a `metric_for_best_model` that evaluation surely will not log.
 
     Args:
         args ([`~trl.GRPOConfig`]):
@@ -201,7 +202,7 @@ def check_best_metric(args: GRPOConfig, sets: Iterable[str] = ()) -> None:
 
 
 def check_best_metric_logged(wanted: str | None, logged: Iterable[str]) -> None:
-    """Finds a `metric_for_best_model` that the evaluation just done has not logged."""
+    """Raises `ValueError` for a `metric_for_best_model` that the latest evaluation has not logged."""
     if wanted is not None and _full_name(wanted) not in logged:
         raise ValueError(_unknown_metric(wanted, sorted(logged)))
 

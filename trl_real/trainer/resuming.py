@@ -1,21 +1,24 @@
-"""Where a run stands in its generations: at its start, and after resuming from a checkpoint."""
+"""Finds the position in the data and in a generation when a run resumes from a checkpoint."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
-from trl import GRPOConfig
+
+
+if TYPE_CHECKING:
+    from .trainer import REALTrainer
 
 
 class ResumePosition(TrainerCallback):
     """
     Puts the trainer at the right micro-step of the epoch and the sampler at the right permutation of the data.
 
-    TRL starts to count micro-steps at 0 after resuming, and its sampler at the first epoch's permutation. A run
-    resumed between two generations, or in a later epoch, would then see other prompts than the uninterrupted one.
+    After resuming, TRL counts micro-steps from 0 and its sampler starts with the first epoch's permutation. A run
+    resumed between two generations, or in a later epoch, would then train on other prompts than an uninterrupted one.
     """
 
-    def __init__(self, trainer: Any):
+    def __init__(self, trainer: "REALTrainer"):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
@@ -30,12 +33,7 @@ class ResumePosition(TrainerCallback):
 
 
 def skip_permutations(sampler: Any, count: int) -> None:
-    """Draw the permutations of the epochs that are done, as `RepeatSampler` would have."""
+    """Draws the permutations of the completed epochs, as `RepeatSampler` would have."""
     if getattr(sampler, "shuffle", False):
         for _ in range(count):
             torch.randperm(sampler.num_samples, generator=sampler.generator)
-
-
-def micro_steps_per_step(args: GRPOConfig) -> int:
-    """Micro-steps that one generation gives to one optimizer step."""
-    return min(args.gradient_accumulation_steps, args.steps_per_generation)
