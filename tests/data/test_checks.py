@@ -28,8 +28,11 @@ def lines(*prompts: Any) -> str:
     [
         ([*map(str, range(41)), None, "b"], "the prompt of row 41 .* is null; write a text"),
         ([None, *map(str, range(9))], "the prompt of row 0 .* is null"),
-        (["a"] * 7 + [MESSAGES] + ["a", "b"], "row 7 .* is a list of messages and that of row 0 is a text; write all"),
-        ([MESSAGES] * 8 + ["a", "b"], "row 8 .* is a text and that of row 0 is a list of messages; write all"),
+        (
+            ["a"] * 7 + [MESSAGES] + ["a", "b"],
+            "row 7 .* is a list of messages, but that of row 0 is a text; write all",
+        ),
+        ([MESSAGES] * 8 + ["a", "b"], "row 8 .* is a text, but that of row 0 is a list of messages; write all"),
         ([MESSAGES] * 8 + [[]], "row 8 .* is .*, not a list of messages; write"),
         ([MESSAGES, [{"role": "user", "content": None}]], "row 1 .* not a list of messages; write"),
         ([["a", "b"]] * 8, "row 0 .* not a list of messages; write"),

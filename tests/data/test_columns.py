@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_said_with_the_field(file: str, options: dict, mess
 def test_a_second_system_message_is_an_error(tmp_path: Path) -> None:
     prompt = [{"role": "system", "content": "Be long."}, {"role": "user", "content": "1 + 1?"}]
     Dataset.from_list([{"prompt": prompt}]).to_json(tmp_path / "rows.jsonl")
-    with pytest.raises(ValueError, match="system_prompt: a prompt has one already .'Be long.'"):
+    with pytest.raises(ValueError, match="system_prompt: a prompt already has one .'Be long.'"):
         load_prompts(str(tmp_path / "rows.jsonl"), test_split=None, system_prompt="Be brief.")
 
 

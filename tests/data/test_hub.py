@@ -53,7 +53,7 @@ def test_without_a_hub_what_could_not_be_had_is_named_at_once(hub: str) -> None:
     start = time.monotonic()
     for fields, field in ((loading.TRAIN_FIELDS, "dataset_name"), (loading.EVAL_FIELDS, "eval_dataset_name")):
         with pytest.raises(
-            ValueError, match=f"^{field}: no/where is no local file .*{hub}. does not answer, and the cac"
+            ValueError, match=f"^{field}: no/where is not a local file .*{hub}. does not answer, and the cac"
         ):
             load_prompts("no/where", fields=fields)
     with pytest.raises(ValueError, match=f"^models: there is no folder no/where .*{hub}. does not answer"):
@@ -82,5 +82,5 @@ def test_a_hub_that_answers_is_asked_whatever_it_says(hub: str) -> None:
 @pytest.mark.parametrize("hub", ["empty"], indirect=True)
 def test_where_the_hub_is_forbidden_it_is_not_asked(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match="no/where is no local file .*HF_HUB_OFFLINE is set, and the cache"):
+    with pytest.raises(ValueError, match="no/where is not a local file .*HF_HUB_OFFLINE is set, and the cache"):
         load_prompts("no/where")

@@ -94,7 +94,7 @@ def test_prompts_become_messages_or_texts_as_asked(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"name": "nothing.jsonl"}, "dataset_name: there is no file or folder nothing.jsonl"),
-        ({"name": "no-such-name/anywhere"}, "dataset_name: no-such-name/anywhere is no local file"),
+        ({"name": "no-such-name/anywhere"}, "dataset_name: no-such-name/anywhere is not a local file"),
         ({"name": "{text}"}, "dataset_name: .*notes.txt is not one of .parquet"),
         ({"name": "{empty}", "test_split": None}, "dataset_name: cannot read .*empty.csv"),
         ({"name": "{unnamed}", "test_split": None}, "no column `prompt`, only question, answer"),

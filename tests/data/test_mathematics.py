@@ -391,14 +391,14 @@ def test_answers_are_verified_once_until_the_verifier_changes(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"text": "1+1?", "label": "2"}], "has the columns text, label, and none of the pairs"),
+        ([{"text": "1+1?", "label": "2"}], "has the columns text, label, but no pair of columns"),
         ([{"prompt": "1+1?", "reward_model": "2"}], r"`prompt` and `reward_model.ground_truth`"),
-        ([{"problem": 5, "answer": "5"}], "prompt: row 0 holds 5. Write a text"),
+        ([{"problem": 5, "answer": "5"}], "prompt: row 0 contains 5. Write a text"),
         (
             [{"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}], "answer": "5"}],
-            "prompt: row 0 holds .*one message of the user",
+            "prompt: row 0 contains .*one user message",
         ),
-        ([{"problem": "1+1?", "answer": ""}], "no row is left of .*empty +-1"),
+        ([{"problem": "1+1?", "answer": ""}], r"no row is left\. .*empty +-1"),
     ],
 )
 def test_rows_that_cannot_be_used_say_what_to_write(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:

@@ -53,7 +53,7 @@ def test_a_revision_of_the_hub_is_known_by_its_commit(tmp_path: Path, monkeypatc
     newest, second = find_model("somebody/tiny"), find_model("somebody/tiny@v2")
     assert (newest.identity, second.identity) == ("a" * 40, "b" * 40)
     assert second.load_tokenizer().eos_token == "<eos>"
-    with pytest.raises(ValueError, match="models: there is no folder somebody/tiny@v3 .*the cache does not hold it"):
+    with pytest.raises(ValueError, match="models: there is no folder somebody/tiny@v3 .*the cache does not contain"):
         find_model("somebody/tiny@v3")
 
 

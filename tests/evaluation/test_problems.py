@@ -64,7 +64,7 @@ def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:
         f"{tmp_path}/empty.jsonl": "benchmarks: .*empty.jsonl is an empty file",
         f"{tmp_path}/none.parquet": "benchmarks: .*cannot read .*none.parquet: it has no data rows",
         f"{tmp_path}/open.parquet": "benchmarks: .*row 1 of .*open.parquet has no problem or no answer",
-        f"{tmp_path}/other.parquet": "benchmarks: .*has the columns text, and none of the pairs",
+        f"{tmp_path}/other.parquet": "benchmarks: .*has the columns text, but no pair of columns",
     }
     for name, message in messages.items():
         with pytest.raises(ValueError, match=message):

@@ -67,7 +67,7 @@ def test_the_held_out_set_of_a_recipe_is_not_compared_with_itself(tmp_path: Path
     ("own", "message"),
     [
         ({"eval_dataset_name": "nowhere.jsonl"}, "eval_dataset_name: there is no file or folder nowhere.jsonl"),
-        ({"eval_dataset_name": "no-such-name/anywhere"}, "eval_dataset_name: no-such-name/anywhere is no local file"),
+        ({"eval_dataset_name": "no-such-name/anywhere"}, "eval_dataset_name: no-such-name/anywhere is not a local"),
         ({"eval_dataset_split": "exam"}, "eval_dataset_split: there is no split 'exam', only train"),
     ],
 )

@@ -1,22 +1,15 @@
-"""
-The paper's six benchmarks, and others in one of their layouts, by name.
+"""The paper's six benchmarks, and other data sets in one of their layouts, by name. No row is removed."""
 
-In: a name: one of `BENCHMARKS`, a local file or folder, or a hub id. Out: its title and all of its rows, none of them
-removed, in the paper's prompt format. Left out: reading the layouts (`trl_real.data.layouts`).
-"""
-
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from ..spelling import nearest
-from .layouts import read_math
+from .layouts import MathRow, read_math
 from .loading import FILE_FORMATS, Fields
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """Where one of the paper's benchmarks is, and what the table calls it."""
+class Benchmark(NamedTuple):
+    """A benchmark of the paper: its name in tables, where it is, and its size."""
 
     title: str
     hub: str
@@ -35,22 +28,21 @@ BENCHMARKS = {
 }
 
 
-def read_benchmark(
-    name: str, folder: Path | None = None, field: str = "benchmarks"
-) -> tuple[str, list[dict[str, Any]]]:
+def read_benchmark(name: str, folder: Path | None = None, field: str = "benchmarks") -> tuple[str, list[MathRow]]:
     """
-    Reads a benchmark whole.
+    Reads all rows of a benchmark.
 
     Args:
         name (`str`):
-            A key of `BENCHMARKS`, a local file or folder, or a hub id with `:split` if the split is not `test`.
+            A key of `BENCHMARKS`, a local file or folder, or a hub id, followed by `:split` if the split is not
+            `test`.
         folder (`Path`, *optional*):
-            Where the files of `BENCHMARKS` lie. Default: they come from the hub.
+            Folder with the files of `BENCHMARKS`. Default: they come from the hub.
         field (`str`, *optional*, defaults to `"benchmarks"`):
             The option that errors name.
 
     Returns:
-        `tuple`: its title, and its rows with the columns of `trl_real.data.layouts.FEATURES`.
+        `tuple`: its title, and its rows.
     """
     known = BENCHMARKS.get(name)
     if known is not None and folder is not None:
@@ -62,24 +54,16 @@ def read_benchmark(
     else:
         source, _, split = name.partition(":")
         if "/" not in source or source.startswith((".", "/", "~")) or Path(source).suffix in FILE_FORMATS:
-            raise ValueError(f"{field}: {_unknown(name)}")
+            raise ValueError(
+                f"{field}: {name} is none of {', '.join(BENCHMARKS)}, and there is no file or folder of that name "
+                f"(looked from {Path.cwd()}).{nearest(name, BENCHMARKS)}"
+            )
         split, title = split or "test", source.rpartition("/")[2]
-    rows = _read_rows(source, split, f"{field}: {name}")
-    if known is not None and len(rows) != known.rows:
-        raise ValueError(f"{field}: {name} has {len(rows)} rows in {source}, not the {known.rows} of the paper.")
-    return title, rows
-
-
-def _read_rows(source: str, split: str, prefix: str) -> list[dict[str, Any]]:
-    rows = read_math(source, split, fields=Fields(prefix, prefix))
+    prefix = f"{field}: {name}"
+    rows: list[MathRow] = read_math(source, split, fields=Fields(prefix, prefix)).to_list()
     for row in rows:
         if not row["problem"] or not row["answer"]:
             raise ValueError(f"{prefix}: row {row['row']} of {source} has no problem or no answer.")
-    return list(rows)
-
-
-def _unknown(name: str) -> str:
-    return (
-        f"{name} is none of {', '.join(BENCHMARKS)}, and there is no file or folder of that name (looked from "
-        f"{Path.cwd()}).{nearest(name, BENCHMARKS)}"
-    )
+    if known is not None and len(rows) != known.rows:
+        raise ValueError(f"{prefix} has {len(rows)} rows in {source}; the paper's has {known.rows}.")
+    return title, rows

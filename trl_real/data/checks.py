@@ -1,9 +1,4 @@
-"""
-What every row of a data set must have, and the cause that an error of reading hides.
-
-In: a data set, or an error of `datasets`. Out: nothing, or a text that names the row and says what to write. Left out:
-reading (`trl_real.data.loading`), and which rows are worth training on (`trl_real.data.cleaning`).
-"""
+"""Checks of data sets: every prompt, the encoding of files, and the column types of CSV files."""
 
 import csv
 import re
@@ -14,25 +9,23 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 
-from .columns import likely_column
 
+USUAL = ("question", "problem", "query", "instruction", "input")  # common names for a column of prompts
 
-# of 15 digits at most: a float does not hold every number of more
+# At most 15 digits: a float cannot represent every longer number
 _NUMBER = re.compile(r"\s*[+-]?(?=[\d.]{1,16}\s*$)(?:0|[1-9]\d{0,14})(?:\.\d+)?\s*")
 _BOOLEAN = re.compile(r"true|false", re.IGNORECASE)
 
 
-def check_prompts(dataset: Dataset | IterableDataset, name: str, field: str = "dataset_name") -> Any:
+def check_prompts(dataset: Dataset | IterableDataset, name: str, field: str = "dataset_name") -> str | list:
     """
-    Raises `ValueError` if there is no prompt, or if one is neither a text nor messages, or is not of the others' kind.
+    Raises `ValueError` if a prompt is missing, is neither a text nor messages, or is not of the first one's kind.
 
     Args:
         dataset (`Dataset` or `IterableDataset`):
-            The data set; of one that is streamed only the first row is looked at, since it may have no end.
-        name (`str`):
-            What errors call it.
-        field (`str`, *optional*, defaults to `"dataset_name"`):
-            The option that errors name.
+            The data set. If it is streamed, only the first row is checked: it may have no end.
+        name (`str`), field (`str`, *optional*, defaults to `"dataset_name"`):
+            The data set and the option that errors name.
 
     Returns:
         `str` or `list`: the first prompt.
@@ -41,42 +34,45 @@ def check_prompts(dataset: Dataset | IterableDataset, name: str, field: str = "d
     if row is None:
         raise ValueError(f"{field}: {name} has no rows.")
     if "prompt" not in row:
-        raise ValueError(f"{field}: {name} has no column `prompt`, only {', '.join(row)}. {likely_column(row)}")
+        likely = next((f"Write prompt_column: {column}." for column in USUAL if column in row), None)
+        raise ValueError(
+            f"{field}: {name} has no column `prompt`, only {', '.join(row)}. {likely or 'Name it with prompt_column.'}"
+        )
     prompts = [row["prompt"]] if isinstance(dataset, IterableDataset) else dataset["prompt"]
     for number, prompt in enumerate(prompts):
-        if wrong := _fault(prompt, row["prompt"]):
-            raise ValueError(f"{field}: the prompt of row {number} (from 0) of {name} {wrong}.")
+        if problem := _prompt_problem(prompt, row["prompt"]):
+            raise ValueError(f"{field}: the prompt of row {number} (from 0) of {name} {problem}.")
     return row["prompt"]
 
 
-def _fault(prompt: Any, first: Any) -> str | None:
+def _prompt_problem(prompt: Any, first: Any) -> str | None:
     if prompt is None:
-        return "is null; write a text or a list of messages, or take the row out"
+        return "is null; write a text or a list of messages, or remove the row"
     if not isinstance(prompt, (str, list)):
         return f"is {str(prompt)[:100]!r}, not a text or a list of messages"
-    if isinstance(prompt, list) and not (prompt and all(_is_message(message) for message in prompt)):
+    if isinstance(prompt, list) and not (prompt and all(map(_is_message, prompt))):
         return f'is {str(prompt)[:100]}, not a list of messages; write {{"role": "user", "content": "..."}} for each'
     if isinstance(prompt, str) is not isinstance(first, str):
         kinds = ("a text", "a list of messages") if isinstance(prompt, str) else ("a list of messages", "a text")
-        return f"is {kinds[0]} and that of row 0 is {kinds[1]}; write all of them in one way"
+        return f"is {kinds[0]}, but that of row 0 is {kinds[1]}; write all of them in one way"
     return None
 
 
 def _is_message(message: Any) -> bool:
     if not isinstance(message, dict) or message.get("role") is None:
         return False
-    return message.get("content") is not None or bool(message.get("tool_calls"))  # a call of tools may say nothing
+    return message.get("content") is not None or bool(message.get("tool_calls"))  # tool calls need no content
 
 
-def reading_fault(error: BaseException) -> str:
-    """What went wrong in a file that `datasets` could not read, from the error behind its own."""
+def read_error(error: BaseException) -> str:
+    """Why `datasets` could not read a file: the error behind its own."""
     if "corresponds to no data" in str(error):
         return "it has no data rows"
     return str(error.__cause__ or error.__context__ or error)
 
 
-def check_text_file(path: Path, field: str) -> None:
-    """Raises `ValueError` if a file is not in UTF-8, which `datasets` says late and without the line."""
+def check_encoding(path: Path, field: str) -> None:
+    """Raises `ValueError` with the line if a file is not in UTF-8; `datasets` reports it late and without the line."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -90,17 +86,10 @@ def check_text_file(path: Path, field: str) -> None:
 
 def csv_options(paths: Sequence[Path]) -> dict[str, Any]:
     """
-    What `datasets` must be told of CSV files so that their values stay what is written.
+    Options of `load_dataset` that keep the values of CSV files, which share their columns, as they are written.
 
-    By itself it makes nothing of `None` and `NA`, 7 of `007`, and other numbers of integers that no float holds. A
-    column is text that does not hold plain numbers alone, or `true` and `false` alone; a missing value is nothing.
-
-    Args:
-        paths (`list[Path]`):
-            The files, which share their columns.
-
-    Returns:
-        `dict[str, Any]`: options of `load_dataset`; none without files.
+    By default it reads `None` and `NA` as missing, `007` as 7, and rounds large integers. Here a column is text unless
+    it holds only plain numbers, or only `true` and `false`; only empty values are missing.
     """
     if not paths:
         return {}

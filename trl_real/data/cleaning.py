@@ -1,8 +1,7 @@
 """
-What makes a row of a mathematical data set useless for training, and the report of what was removed.
+Which rows of a mathematical data set are useless for training, and the report of the removed rows.
 
-In: rows as `trl_real.data.layouts` writes them. Out: for each reason the rows it holds for, and what shows it. Every
-row that is removed is in the report, with its number in the source. Left out: loading (`trl_real.data.mathematics`).
+The `find_*` functions return the position and the reason of each such row, with its evidence.
 """
 
 import json
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -25,17 +24,17 @@ from ..verifier.judging import BATCH_TIMEOUT, judge_answers, verifiable
 REASONS = {
     "empty": "no problem, or no answer",
     "duplicate": "the problem and its answer are in an earlier row",
-    "unverifiable": "the verifier cannot read the answer, or does not take it for right",
-    "conflict": "the problem is in another row with another answer",
+    "unverifiable": "the verifier cannot read the answer, or does not accept it as right",
+    "conflict": "another row has the same problem with another answer",
     "contaminated": "the problem is in a benchmark",
     "too_long": "the prompt has too many tokens",
 }
-# generous, so that a busy machine removes no row that an idle one keeps
+# Generous, so that a busy machine removes the same rows as an idle one
 ANSWER_TIMEOUT = 30.0
-# `datasets` takes a function for the same when only its body changed: its cache must see the code
+# Passed to `map`: the cache of `datasets` does not notice changes in functions that the mapped one calls
 VERIFIER_CODE = sorted(Path(answers.__file__).parent.glob("*.py"))
 
-# what Python writes for bytes, dictionaries and floats that are no number: the parser finds an answer in each of them
+# Python's bytes, dictionaries, inf and nan as texts, in which the parser would find an answer
 _NO_ANSWER = re.compile(r"""b(["']).*\1|\{\s*["'].*:.*\}|[+-]?(inf|nan)""", re.DOTALL | re.IGNORECASE)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
@@ -49,16 +48,14 @@ class CleaningReport:
     What cleaning removed.
 
     Args:
-        name (`str`):
-            The data set.
-        rows (`int`):
-            Rows before cleaning.
+        name (`str`), rows (`int`):
+            The data set, and its number of rows before cleaning.
         removed (`list[dict[str, Any]]`, *optional*, defaults to `[]`):
-            For each removed row its number in the source (`row`), the `reason` and what shows it.
+            For each removed row its number in the source (`row`), the `reason` and the evidence.
         benchmarks (`list[str]`, *optional*, defaults to `[]`):
-            What the rows were compared with.
+            Benchmarks that the rows were compared with.
         option (`str`, *optional*, defaults to `"dataset_name"`):
-            What named the data set; an error names it.
+            The option that errors name.
     """
 
     name: str
@@ -94,18 +91,18 @@ class CleaningReport:
 
 
 def remove(rows: Dataset, found: Findings, report: CleaningReport) -> Dataset:
-    """The other rows; what was found goes to the report."""
+    """The rows without those found, which are added to the report."""
     if not found:
         return rows
     numbers = rows["row"][:]
     report.removed += [{"row": numbers[position], **finding} for position, finding in found.items()]
     if not report.kept:
-        raise ValueError(f"{report.option}: no row is left of {report.summary()}")
+        raise ValueError(f"{report.option}: no row is left. {report.summary()}")
     return rows.select([position for position in range(len(rows)) if position not in found])
 
 
 def content(row: dict[str, Any]) -> dict[str, Any]:
-    """What a report says of a row."""
+    """The fields of a row in the report."""
     return {"prompt": row["prompt"][0]["content"], "answer": row["answer"]}
 
 
@@ -127,7 +124,7 @@ def _groups(rows: Dataset) -> list[list[int]]:
 
 
 def find_repeats(rows: Dataset) -> Findings:
-    """Rows whose problem and literal answer came before: what the raw DAPO-Math-17K has a hundred of."""
+    """Rows that repeat an earlier problem with the same text as its answer: 99 % of the raw DAPO-Math-17K."""
     answers, numbers, found = rows["answer"][:], rows["row"][:], {}
     for group in _groups(rows):
         first: dict[tuple[str, ...], int] = {}
@@ -139,7 +136,7 @@ def find_repeats(rows: Dataset) -> Findings:
 
 
 def find_unverifiable(rows: Dataset) -> Findings:
-    """Rows with an accepted answer that the verifier cannot read or does not take for right."""
+    """Rows with an accepted answer that the verifier cannot read or does not accept as right."""
     code = version("math-verify") + "".join(path.read_text("utf-8") for path in VERIFIER_CODE)
     checked = rows.select_columns(["answer"]).map(
         _check_answers,
@@ -152,12 +149,12 @@ def find_unverifiable(rows: Dataset) -> Findings:
     return {
         position: {"reason": "unverifiable", **content(rows[position])}
         for position, verified in enumerate(checked["verified"][:])
-        if not verified or not all(map(is_whole, rows[position]["answer"]))
+        if not verified or not all(map(_is_complete, rows[position]["answer"]))
     }
 
 
-def is_whole(answer: str) -> bool:
-    r"""Whether an answer could be meant: no `\frac{1}{`, and nothing that Python wrote for what is no answer."""
+def _is_complete(answer: str) -> bool:
+    r"""Whether an answer has balanced braces, unlike `\frac{1}{`, and is not the text of a Python object."""
     depth = sum({"{": 1, "}": -1}.get(brace, 0) for brace in _BRACE.findall(answer))
     return depth == 0 and not _NO_ANSWER.fullmatch(answer)
 
@@ -167,13 +164,13 @@ def _check_answers(batch: dict[str, list], code: str) -> dict[str, list[bool]]:
 
 
 def right_pairs(pairs: Sequence[Pair], verify: bool) -> set[Pair]:
-    """The pairs (accepted answers, answer) that are right; without the verifier as far as texts and integers tell."""
+    """The pairs whose answer is right; without `verify`, only texts and integers are compared."""
     verdicts = judge_answers(pairs, ANSWER_TIMEOUT, BATCH_TIMEOUT) if verify else [quick_verdict(*p) for p in pairs]
     return {pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict == "right"}
 
 
 def find_conflicts(rows: Dataset, verify: bool) -> Findings:
-    """Of rows with the same problem: all if their answers differ, else all but the first."""
+    """Of rows with the same problem: all if their answers differ, else all except the first."""
     answers, numbers, found = list(map(tuple, rows["answer"])), rows["row"][:], {}
     groups = [group for group in _groups(rows) if len(group) > 1]
     pairs = [(answers[group[0]], answer) for group in groups for row in group[1:] for answer in answers[row]]
@@ -189,12 +186,12 @@ def find_conflicts(rows: Dataset, verify: bool) -> Findings:
 
 
 def find_too_long(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_prompt_tokens: int) -> Findings:
-    """Rows whose prompt, written with the chat template, has too many tokens."""
-    found = {}
+    """Rows whose prompt, rendered with the chat template, has too many tokens."""
+    found: Findings = {}
     for start in range(0, len(rows), 1000):
         prompts = rows[start : start + 1000]["prompt"]
         tokenized = tokenizer.apply_chat_template(prompts, add_generation_prompt=True, return_dict=False)
-        for position, tokens in enumerate(map(len, tokenized), start):
+        for position, tokens in enumerate(map(len, cast(list[list[int]], tokenized)), start):
             if tokens > max_prompt_tokens:
                 found[position] = {"reason": "too_long", "tokens": tokens, **content(rows[position])}
     return found

@@ -1,22 +1,17 @@
 r"""
-Problems of a benchmark among the rows of a training set.
+Finds problems of benchmarks in a training set. Reworded or translated problems are not found.
 
-In: rows as `trl_real.data.layouts` reads them, and the names of benchmarks. Out: every pair of a row and a benchmark's
-problem that are alike, with their score and whether their answers agree. Left out: removing rows
-(`trl_real.data.mathematics`), and problems that were put into other words or translated, which no comparison of texts
-finds.
-
-Two problems are alike if nothing but spaces and forms of a letter tells them apart (score 1), or if the share of the
-runs of five words that they have in common (the Jaccard index) is 0.8 or more. A word is a run of letters, a run of
-digits, or a sign that changes what is asked; the rest (`{`, `$`, `\left`, `\ldots`) is a matter of spelling.
+Two problems are alike if they differ only in spaces and letter forms (score 1), or if the share of their runs of five
+words that they have in common (the Jaccard index) is at least 0.8. A word is a run of letters, a run of digits, or a
+sign that changes the question; `{`, `$`, `\left`, `\ldots` and the like are ignored as spelling.
 """
 
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets import Dataset
 
@@ -27,13 +22,13 @@ from .layouts import INSTRUCTION
 
 RUN = 5
 THRESHOLD = 0.8
-# what `check` finds in the training sets that were at hand, by a part of their names: docs/contamination.md
+# What `trl-real data check` finds in training sets, by a part of their names: docs/contamination.md
 KNOWN = {
     "dapo-math-17k": {"math500": 12, "amc23": 24, "olympiad": 38},
     "deepscaler": {"math500": 11, "olympiad": 2},
 }
 
-# commands that one author writes and another leaves out or calls by another name: fonts, sizes, spaces, dots, signs
+# Commands that only some authors write, or write differently: fonts, sizes, spaces, dots, signs
 _SPELLING = re.compile(
     r"\\(?:left|right|big+[lr]?|text(?:bf|it|rm)?|math(?:rm|bf|it|cal|bb)|boldsymbol|displaystyle|[dt]?frac|quad|qquad"
     r"|[clv]?dots[bcm]?|[cl]dot|le|leq|leqslant|ge|geq|geqslant|begin|end)(?![a-z])"
@@ -43,25 +38,8 @@ _WORD = re.compile(r"[^\W\d_]+|\d+|[-+*/=<>^!|]")
 Runs = frozenset[tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """
-    A problem of a benchmark.
-
-    Args:
-        benchmark (`str`):
-            The benchmark's name.
-        row (`int`):
-            Its number there.
-        key (`str`):
-            As in `trl_real.data.layouts.problem_key`.
-        prompt (`str`):
-            Its text.
-        answer (`tuple[str, ...]`):
-            Accepted answers.
-        runs (`frozenset`):
-            Its runs of words.
-    """
+class Problem(NamedTuple):
+    """A problem of a benchmark: its number there (`row`), its text, accepted answers and runs of words."""
 
     benchmark: str
     row: int
@@ -71,21 +49,8 @@ class Problem:
     runs: Runs
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """
-    A row that is a problem of a benchmark.
-
-    Args:
-        position (`int`):
-            Position of the row.
-        problem (`Problem`):
-            The problem.
-        score (`float`):
-            Share of the runs that they have in common.
-        agree (`bool`):
-            Whether the answer of the row is right for the problem.
-    """
+class Overlap(NamedTuple):
+    """A row like a problem, at a position of the data set; `agree`: whether its answer is right for the problem."""
 
     position: int
     problem: Problem
@@ -106,7 +71,7 @@ def read_problems(names: Sequence[str], folder: Path | None = None, field: str =
 
 
 def word_runs(prompt: str) -> Runs:
-    """All runs of five words of a prompt; of a shorter one, all its words as a single run; none without words."""
+    """All runs of five words of a prompt; of a shorter prompt, its words as one run, if there are any."""
     text = unicodedata.normalize("NFKC", prompt.rstrip().removesuffix(INSTRUCTION))
     words = _WORD.findall(_SPELLING.sub(" ", text.casefold()))
     starts = range(max(1, len(words) - RUN + 1)) if words else ()
@@ -119,14 +84,14 @@ def find_overlaps(rows: Dataset, problems: Sequence[Problem], verify: bool = Tru
 
     Args:
         rows (`Dataset`):
-            Rows with the columns of `trl_real.data.layouts.FEATURES`.
+            Rows from [`~trl_real.data.layouts.read_math`].
         problems (`list[Problem]`):
             From [`read_problems`].
         verify (`bool`, *optional*, defaults to `True`):
             Whether the verifier compares the answers. Otherwise only texts and integers are compared.
 
     Returns:
-        `list[Overlap]`: in the order of the rows; of each row the likest problem first.
+        `list[Overlap]`: in the order of the rows; for each row the most similar problem first.
     """
     pairs = list(_alike(rows, problems))
     answers = rows["answer"][:]
@@ -158,7 +123,7 @@ def _alike(rows: Dataset, problems: Sequence[Problem]) -> Iterator[tuple[int, Pr
 
 
 def find_contaminated(rows: Dataset, problems: Sequence[Problem], verify: bool) -> Findings:
-    """Rows that are a problem of a benchmark, each with the likest. Arguments as in [`find_overlaps`]."""
+    """Rows like a problem, each with the most similar one. Arguments as in [`find_overlaps`]."""
     found: Findings = {}
     for overlap in find_overlaps(rows, problems, verify):
         found.setdefault(overlap.position, {"reason": "contaminated", **describe(rows, overlap)})
@@ -166,7 +131,7 @@ def find_contaminated(rows: Dataset, problems: Sequence[Problem], verify: bool) 
 
 
 def describe(rows: Dataset, overlap: Overlap) -> dict[str, object]:
-    """What a report says of an overlap, beside the number of the row."""
+    """The fields of an overlap in a report, besides the row number."""
     problem = overlap.problem
     return {
         "benchmark": problem.benchmark,

@@ -1,8 +1,7 @@
 """
-Questions that Reasoning Gym generates, as rows that TRL trains on.
+Questions that Reasoning Gym generates, without a download.
 
-In: the name of a task, its options and a seed. Out: training and held-out questions with the columns `prompt` (text),
-`answer` and `metadata` (JSON), which [`~trl_real.rewards.reasoning_gym_reward`] reads. Nothing is downloaded.
+The columns are `prompt` (text), `answer` and `metadata` (JSON); [`~trl_real.rewards.reasoning_gym_reward`] reads them.
 """
 
 import difflib
@@ -17,8 +16,8 @@ from datasets import Dataset, IterableDataset
 
 
 ANSWER_INSTRUCTION = "\nGive the final answer between <answer> and </answer>."
-CHUNK = 200  # some tasks build their questions from the size they are asked for, so the size is always the same
-STALE_DRAWS = 1000  # after so many draws without a new question, the task has no more
+CHUNK = 200  # always the same: some tasks derive their questions from the requested size
+STALE_DRAWS = 1000  # this many draws without a new question: the task has no more
 
 
 def generate_questions(
@@ -31,26 +30,20 @@ def generate_questions(
     field: str = "dataset_name",
 ) -> tuple[Dataset | IterableDataset, Dataset | None]:
     """
-    Generates different questions; those held out never occur in training.
+    Generates different questions for training, and held-out ones that never occur in training.
 
     Args:
-        task (`str`):
-            Name of a Reasoning Gym task, such as `"chain_sum"`.
-        options (`dict`):
-            The task's own options, such as `{"max_terms": 3}`.
-        seed (`int`):
-            The same seed gives the same questions.
+        task (`str`), options (`dict`), seed (`int`):
+            A Reasoning Gym task, such as `"chain_sum"`, and its own options, such as `{"max_terms": 3}`. The same seed
+            gives the same questions.
         size (`int`):
             Number of training questions.
         test_size (`float`, *optional*):
             Number of held-out questions, or their share of `size`.
         streaming (`bool`):
-            Train on an endless stream instead of `size` questions; there, a question may come again.
+            Train on an endless stream, which may repeat questions, instead of `size` questions.
         field (`str`, *optional*, defaults to `"dataset_name"`):
             The option that errors name.
-
-    Returns:
-        `tuple`: the training questions, and the held-out ones or `None`.
     """
     _check_task(task, options, field)
     draws = questions(task, options, seed)
@@ -68,10 +61,10 @@ def generate_questions(
 def questions(
     task: str, options: dict[str, Any], seed: int, held_out: frozenset[str] | set[str] = frozenset()
 ) -> Iterator[dict[str, Any]]:
-    """The task's endless series of rows for this seed, without the prompts in `held_out`."""
+    """An endless series of rows, without the prompts in `held_out`."""
     import reasoning_gym
 
-    # Reasoning Gym seeds row i with seed + i: chunk after chunk continues one series, and near seeds would share it.
+    # Reasoning Gym seeds row i with seed + i: the chunks form one series, which adjacent seeds would share
     for start in count(random.Random(seed).randrange(2**31), CHUNK):
         for entry in reasoning_gym.create_dataset(task, seed=start, size=CHUNK, **options):
             prompt = entry["question"] + ANSWER_INSTRUCTION
@@ -97,12 +90,11 @@ def _take_different(draws: Iterator[dict], number: int, seen: set[str], task: st
 
 
 def _check_task(task: str, options: dict[str, Any], field: str) -> None:
-    """Says what is wrong with the task's name or options, before anything else is done."""
     try:
         import reasoning_gym
         from reasoning_gym.factory import DATASETS
     except ImportError as error:
-        raise ValueError(f"{field}: for Reasoning Gym, first run: pip install reasoning-gym") from error
+        raise ValueError(f"{field}: Reasoning Gym is not installed; run `pip install reasoning-gym`.") from error
     if task not in DATASETS:
         close = ", ".join(difflib.get_close_matches(task, DATASETS, n=3)) or ", ".join(sorted(DATASETS))
         raise ValueError(f"{field}: Reasoning Gym has no task {task!r}. Nearest: {close}.")

@@ -1,29 +1,29 @@
 r"""
-The layouts in which mathematical data sets come, and the one in which the training takes them.
+Reads mathematical data sets in their various layouts into one: the paper's prompt as one user message, a list of
+accepted answers, and a source.
 
-In: the name of a data set with rows as DeepScaleR, DAPO-Math-17K (raw, processed, or as verl reads it), AIME, AMC,
-MATH-500, Minerva and OlympiadBench have them; the columns tell which, never the name. Out: rows with `prompt` (one
-user message in the paper's words), `answer` (accepted answers as texts) and `source`. Left out: judging the rows
-(`trl_real.data.cleaning`).
+The columns determine the layout: DeepScaleR, DAPO-Math-17K (raw, processed, or prepared for verl), AIME, AMC,
+MATH-500, Minerva and OlympiadBench.
 """
 
 import hashlib
-import math
 import re
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from datasets import Dataset, Features, List, Value
 
+from ..verifier import answers as answers_module
+from ..verifier.answers import accepted_answers
 from .loading import CALL_FIELDS, Fields, load_splits, pick_split
 
 
 INSTRUCTION = r"Let's think step by step and output the final answer within \boxed{}."
 
-# question and answer, the surest pair first: the processed DAPO has an `answer`-like `solution` beside `reward_model`
+# Columns of the question and of the answer, the least ambiguous pair first
 LAYOUTS = (
-    ("prompt", "reward_model"),  # DAPO-Math-17K, and everything that was prepared for verl
+    ("prompt", "reward_model"),  # DAPO-Math-17K, and whatever was prepared for verl
     ("problem", "answer"),  # DeepScaleR, AIME, AMC, MATH-500, lkevinzc/math-eval
     ("question", "final_answer"),  # OlympiadBench
     ("question", "answer"),  # Minerva
@@ -35,12 +35,14 @@ FEATURES = Features(
         "prompt": List({"role": Value("string"), "content": Value("string")}),
         "answer": List(Value("string")),
         "source": Value("string"),
-        # for the cleaning
+        # For cleaning
         "problem": Value("string"),
         "row": Value("int64"),
     }
 )
 
+# Cached results must depend on the code that made them
+_CODE = "".join(Path(path).read_text("utf-8") for path in (__file__, answers_module.__file__))
 _DAPO_WRAPPER = re.compile(
     r"Solve the following math problem step by step\. The last line of your response should be of the form Answer:"
     r"[^\n]*\n\n(.*)\n\nRemember to put your answer on its own line after \"Answer:\"\.",
@@ -48,47 +50,35 @@ _DAPO_WRAPPER = re.compile(
 )
 
 
+class MathRow(TypedDict):
+    """A row with the columns of `FEATURES`: `problem` is a key of the problem, `row` its number in the source."""
+
+    prompt: list[dict[str, Any]]
+    answer: list[str]
+    source: str
+    problem: str
+    row: int
+
+
 def read_math(name: str, split: str = "train", config: str | None = None, fields: Fields = CALL_FIELDS) -> Dataset:
-    """
-    All rows in the paper's prompt format, with the columns of `FEATURES`.
-
-    Args:
-        name (`str`), split (`str`, *optional*, defaults to `"train"`), config (`str`, *optional*), fields:
-            As in [`~trl_real.data.mathematics.load_math`].
-
-    Returns:
-        `Dataset`: the rows.
-    """
+    """All rows, as in [`MathRow`]. Arguments as in [`~trl_real.data.mathematics.load_math`]."""
     path = Path(name).expanduser()
     source = path.stem if path.exists() else name
-    raw = pick_split(load_splits(name, config, streaming=False, field=fields.name), split, fields.split)
-    code = Path(__file__).read_text("utf-8")  # the cache would not see that it changed
+    splits = load_splits(name, config, streaming=False, field=fields.name)
+    raw = cast(Dataset, pick_split(splits, split, fields.split))  # it is not streamed
     return raw.map(
-        standard_rows,
+        _standard_rows,
         batched=True,
         with_indices=True,
         remove_columns=raw.column_names,
         features=FEATURES,
-        fn_kwargs={"layout": find_layout(raw, name, fields.name), "name": source, "code": code},
+        fn_kwargs={"layout": _find_layout(raw, name, fields.name), "name": source, "code": _CODE},
         desc="Reading the problems",
     )
 
 
-def find_layout(dataset: Dataset, name: str, field: str = "dataset_name") -> tuple[str, str]:
-    """
-    The columns of the question and of the answer.
-
-    Args:
-        dataset (`Dataset`):
-            Rows as they come.
-        name (`str`):
-            What the error message calls them.
-        field (`str`, *optional*, defaults to `"dataset_name"`):
-            The option that it names.
-
-    Returns:
-        `tuple[str, str]`: one of `LAYOUTS`.
-    """
+def _find_layout(dataset: Dataset, name: str, field: str) -> tuple[str, str]:
+    """The one of `LAYOUTS` that the data set has."""
     for question, answer in LAYOUTS:
         if question not in dataset.column_names or answer not in dataset.column_names:
             continue
@@ -97,32 +87,15 @@ def find_layout(dataset: Dataset, name: str, field: str = "dataset_name") -> tup
             return question, answer
     known = "; ".join(f"`{question}` and `{answer}`" for question, answer in LAYOUTS)
     raise ValueError(
-        f"{field}: {name} has the columns {', '.join(dataset.column_names)}, and none of the pairs that hold a "
+        f"{field}: {name} has the columns {', '.join(dataset.column_names)}, but no pair of columns with a "
         f"question and its answer: {known.replace('reward_model', 'reward_model.ground_truth')}. Rename its columns."
     )
 
 
-def standard_rows(
+def _standard_rows(
     batch: dict[str, list], numbers: list[int], layout: tuple[str, str], name: str, code: str
 ) -> dict[str, list[Any]]:
-    """
-    A batch of rows in the schema of the training, plus the number of each row and the key of its problem.
-
-    Args:
-        batch (`dict[str, list]`):
-            Columns as they come.
-        numbers (`list[int]`):
-            Numbers of the rows.
-        layout (`tuple[str, str]`):
-            From [`find_layout`].
-        name (`str`):
-            Source of rows that name none.
-        code (`str`):
-            Unused; makes the cache forget what other code has made.
-
-    Returns:
-        `dict[str, list]`: columns as in `FEATURES`.
-    """
+    """A batch of rows with the columns of `FEATURES`; `name` is the source of rows that name none."""
     questions, answers = (batch[column] for column in layout)
     if layout[1] == "reward_model":
         answers = [(rule or {}).get("ground_truth") for rule in answers]
@@ -135,7 +108,7 @@ def standard_rows(
     ]
     return {
         "prompt": [[{"role": "user", "content": prompt}] for prompt in prompts],
-        "answer": [list(dict.fromkeys(answer_texts(answer))) for answer in answers],
+        "answer": [list(dict.fromkeys(accepted_answers(answer))) for answer in answers],
         "source": [source or name for source in sources],
         "problem": [problem_key(prompt) for prompt in prompts],
         "row": numbers,
@@ -143,7 +116,7 @@ def standard_rows(
 
 
 def write_prompt(problem: str, from_dapo: bool = False) -> str:
-    """The paper's prompt for a problem; empty without one, unchanged if it ends with the instruction already."""
+    """The paper's prompt for a problem; empty for an empty problem, unchanged if it ends with the instruction."""
     if problem.rstrip().endswith(INSTRUCTION):
         return problem
     problem = problem.strip()
@@ -155,21 +128,9 @@ def write_prompt(problem: str, from_dapo: bool = False) -> str:
 
 
 def problem_key(prompt: str) -> str:
-    """Equal for prompts that differ in spaces or in forms of a letter; empty if there is no problem."""
+    """A key that is equal for prompts that differ only in spaces or letter forms; empty for an empty problem."""
     problem = "".join(unicodedata.normalize("NFKC", prompt.rstrip().removesuffix(INSTRUCTION)).split())
     return hashlib.blake2b(problem.encode(), digest_size=16).hexdigest() if problem else ""
-
-
-def answer_texts(answer: Any) -> list[str]:
-    """Accepted answers as texts, from a text, a number or a list of them; none for what is missing."""
-    if isinstance(answer, list):
-        return [text for one in answer for text in answer_texts(one)]
-    if answer is None or (isinstance(answer, float) and math.isnan(answer)):
-        return []
-    if isinstance(answer, float) and answer.is_integer():
-        answer = int(answer)
-    text = str(answer).strip()
-    return [text] if text else []
 
 
 def _question_text(question: Any, number: int) -> str:
@@ -177,7 +138,7 @@ def _question_text(question: Any, number: int) -> str:
         question = question[0]["content"]
     if not isinstance(question, str | None):
         raise ValueError(
-            f"prompt: row {number} holds {str(question)[:200]}. Write a text, or a list of one message of the user; "
-            "the paper's prompt has no other."
+            f"prompt: row {number} contains {str(question)[:200]}. Write a text, or a list with one user message: the "
+            "paper's prompt has no other."
         )
     return question or ""

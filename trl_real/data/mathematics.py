@@ -1,10 +1,8 @@
 """
-The paper's training sets and benchmarks, cleaned.
+The paper's training sets and benchmarks, cleaned: DeepScaleR-Preview, DAPO-Math-17K in any of its forms, and others in
+one of their layouts.
 
-In: the hub id or the local file of DeepScaleR-Preview, of DAPO-Math-17K in any of its forms, or of one of the six
-benchmarks. Out: rows with `prompt` (one user message), `answer` (list of accepted answers) and `source`, in the order
-of the source, and a report that names every row that was removed, and why. The same file gives the same rows; what is
-slow is kept in the cache of `datasets`. Left out: other data sets (`trl_real.data.loading`), shuffling, streaming.
+Rows keep their order, and the same file gives the same rows. Slow results are kept in the cache of `datasets`.
 """
 
 from collections.abc import Sequence
@@ -37,17 +35,17 @@ def load_math(
     fields: Fields = CALL_FIELDS,
 ) -> tuple[Dataset, CleaningReport]:
     r"""
-    Loads a mathematical data set in the paper's prompt format and removes the rows that cannot be trained on.
+    Loads a mathematical data set in the paper's prompt format, without the rows that are useless for training.
 
     Args:
         name (`str`):
             A local file or folder, or a hub id.
         split (`str`, *optional*, defaults to `"train"`):
-            Split of it; a single file has only `"train"`.
+            Its split; a single file has only `"train"`.
         config (`str`, *optional*):
             Configuration of a hub data set.
         tokenizer (`PreTrainedTokenizerBase`, *optional*):
-            Counts the tokens of a prompt, with its chat template. Default: no prompt is too long.
+            Counts the tokens of a prompt, with the chat template. Default: no prompt is too long.
         max_prompt_tokens (`int`, *optional*, defaults to `1024`):
             Longer prompts are removed.
         verify (`bool`, *optional*, defaults to `True`):
@@ -59,7 +57,8 @@ def load_math(
             The options that errors name.
 
     Returns:
-        `tuple[Dataset, CleaningReport]`: the rows, and what was removed.
+        `tuple[Dataset, CleaningReport]`: rows with `prompt` (one user message), `answer` (accepted answers) and
+        `source`, and a report that lists every removed row.
 
     Example:
     ```python

@@ -47,17 +47,14 @@ def accepted_answers(answer: Any) -> tuple[str, ...]:
     """The accepted answers of one row as texts, from a text, a number, or a list or array of them."""
     if hasattr(answer, "tolist"):
         answer = answer.tolist()
-    answers = answer if isinstance(answer, (list, tuple)) else [answer]
-    return tuple(text for one in answers if (text := _answer_text(one)))
-
-
-def _answer_text(answer: Any) -> str:
-    """A number as a mathematician writes it (142.0 is 142), nothing for what is no answer."""
+    if isinstance(answer, (list, tuple)):
+        return tuple(text for one in answer for text in accepted_answers(one))
     if answer is None or (isinstance(answer, float) and not math.isfinite(answer)):
-        return ""
-    if isinstance(answer, float) and answer.is_integer():
-        return str(int(answer))
-    return str(answer).strip()
+        return ()
+    if isinstance(answer, float) and answer.is_integer():  # 142.0 is 142
+        answer = int(answer)
+    text = str(answer).strip()
+    return (text,) if text else ()
 
 
 def last_box(text: str, adjacent: bool = False) -> str | None:
