@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "spelling": set(),
     "verifier": set(),
     "metrics": set(),
-    "rewards": {"verifier"},
+    "rewards": {"spelling", "verifier"},
     "data": {"spelling", "verifier"},
     "step": {"compat", "objective", "engines", "metrics"},
     "checkpoints": {"compat"},

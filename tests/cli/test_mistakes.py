@@ -78,7 +78,7 @@ MISTAKES = {
     "train R --max_prompt_tokens 10": "max_prompt_tokens: only `dataset_format: math` reads it; omit it",
     "train R --decontaminate aime24": "decontaminate: only mathematical sets .* write dataset_format: math",
     # the rewards
-    "train R --reward_funcs acuracy_reward": "reward_funcs: .*did you mean `accuracy_reward`",
+    "train R --reward_funcs acuracy_reward": "reward_funcs: .*Did you mean `accuracy_reward`",
     "train R --reward_funcs nowhere.reward": "reward_funcs: cannot import `nowhere.reward`.* Write module.function",
     "train R --reward_funcs raises.reward": "reward_funcs: cannot import .*SyntaxError: .*raises.py, line 1",
     "train R --reward_funcs number.reward": "reward_funcs: `number.reward` is a int, not a function",

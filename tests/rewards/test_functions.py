@@ -84,8 +84,8 @@ def test_a_dotted_path_imports_from_the_current_folder(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("acuracy_reward", "did you mean `accuracy_reward`"),
-        ("zzz", "known are accuracy_reward"),
+        ("acuracy_reward", "Did you mean `accuracy_reward`"),
+        ("zzz", "Write one of accuracy_reward"),
         ("no_such_module.reward", "cannot import `no_such_module.reward`"),
         ("math.no_such_function", "cannot import `math.no_such_function`"),
         ("math.pi", "is a float, not a function"),

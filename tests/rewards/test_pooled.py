@@ -94,7 +94,7 @@ def shadowed(completions: list) -> list[float]:  # noqa: F811
     [
         (lambda completions: [0.0], "<lambda> has no name that can be imported; write it with `def` at the top"),
         (closure(), "closure.<locals>.inner has no name that can be imported"),
-        (GIVEN, "shadowed is another function than the one that was given"),
+        (GIVEN, "shadowed is another function than the given one"),
         (judges.needs_state, "needs_state needs `trainer_state`, which stays in the training process"),
     ],
 )

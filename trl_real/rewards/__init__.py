@@ -1,8 +1,8 @@
 """
-Reward functions: how right an answer is, as TRL calls them.
+Reward functions, as TRL calls them.
 
-In: completions and the columns of a data set. Out: one reward per completion, `None` for "no label". Left out: how a
-mathematical answer is judged (`verifier`), and what a reward means for a rollout (`objective.labels`).
+In: completions and the columns of a data set. Out: one reward per completion, `None` for no label. Left out: judging
+mathematical answers (`verifier`), and the labels that follow from rewards (`objective.labels`).
 """
 
 from .calling import RewardError

@@ -1,72 +1,60 @@
-"""
-Calls a reward function, and says what is wrong with it by its name.
+"""Calls reward functions, with errors that name them and propose what to write."""
 
-In: a reward function, and what TRL hands it. Out: a list with a number or `None` for each completion, or a
-[`RewardError`] in one sentence. Left out: which functions there are (`functions`).
-"""
-
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from ..verifier.tasks import finished
+from ..verifier.tasks import result_of
 
 
 class RewardError(ValueError):
-    """A reward function that cannot be used as it is; the message names it, and says what to write."""
+    """A reward function cannot be used as it is."""
 
 
 def checked(function: Callable, name: str, is_async: bool) -> Callable:
     """
-    The same reward function, which raises [`RewardError`] where TRL would fail without its name.
+    The same reward function with checked rewards and errors that contain its name.
 
     Args:
         function (`Callable`):
             A reward function.
         name (`str`):
-            What errors call it.
+            Its name in errors.
         is_async (`bool`):
-            Whether it returns a coroutine; then the result does too.
+            Whether it returns a coroutine; the result then does too.
     """
-    if is_async:
 
-        async def call(**given: Any) -> list[float | None]:
-            try:
-                returned = await function(**given)
-            except Exception as error:
-                raise _explained(error, name, given["completions"]) from error
-            return check_returned(returned, name, len(given["completions"]))
+    def call(**given: Any) -> list[float | None]:
+        with _naming_errors(name, given["completions"]):
+            returned = function(**given)
+        return check_returned(returned, name, len(given["completions"]))
 
-    else:
+    async def call_async(**given: Any) -> list[float | None]:
+        with _naming_errors(name, given["completions"]):
+            returned = await function(**given)
+        return check_returned(returned, name, len(given["completions"]))
 
-        def call(**given: Any) -> list[float | None]:
-            try:
-                returned = function(**given)
-            except Exception as error:
-                raise _explained(error, name, given["completions"]) from error
-            return check_returned(returned, name, len(given["completions"]))
-
-    return call
+    return call_async if is_async else call
 
 
 def call_reward(function: Callable, name: str, given: dict[str, list]) -> list[float | None]:
-    """The rewards of a function of either kind. Arguments as in [`checked`]."""
-
-    return checked(lambda **given: finished(function(**given)), name, is_async=False)(**given)
+    """The rewards of a synchronous or asynchronous function. Arguments as in [`checked`]."""
+    return checked(lambda **given: result_of(function(**given)), name, is_async=False)(**given)
 
 
 def check_returned(returned: Any, name: str, completions: int) -> list[float | None]:
     """The rewards as a list; [`RewardError`] if they are not one number, or `None`, for each completion."""
-    wanted = f"return a list with one number, or None, for each of the {completions} completions."
+    proposal = f"return a list with one number, or None, for each of the {completions} completions."
     if isinstance(returned, str) or not isinstance(returned, Iterable):
-        raise RewardError(f"reward_funcs: {name} returned {_shown(returned)}; {wanted}")
+        raise RewardError(f"reward_funcs: {name} returned {_shown(returned)}; {proposal}")
     rewards = list(returned)
     for position, reward in enumerate(rewards):
         if reward is not None and (isinstance(reward, str) or not hasattr(reward, "__float__")):
             raise RewardError(
-                f"reward_funcs: {name} returned {_shown(reward)} for completion {position} (from 0); {wanted}"
+                f"reward_funcs: {name} returned {_shown(reward)} for completion {position} (from 0); {proposal}"
             )
     if len(rewards) != completions:
-        raise RewardError(f"reward_funcs: {name} returned {len(rewards)} rewards, {_shown(rewards)}; {wanted}")
+        raise RewardError(f"reward_funcs: {name} returned {len(rewards)} rewards, {_shown(rewards)}; {proposal}")
     return rewards
 
 
@@ -75,21 +63,29 @@ def _shown(value: Any) -> str:
     return f"{text if len(text) <= 60 else text[:60] + '...'} ({type(value).__name__})"
 
 
-def _explained(error: Exception, name: str, completions: list) -> Exception:
-    """An error of a function that takes texts for messages, or messages for texts, says so; others get the name."""
+@contextmanager
+def _naming_errors(name: str, completions: list) -> Iterator[None]:
+    """Explains errors of functions that expect messages but get texts, or the reverse; adds the name to others."""
+    try:
+        yield
+    except Exception as error:
+        explanation = _explain_kind(error, completions)
+        if explanation is None:
+            error.add_note(f"This was in the reward function {name}.")
+            raise
+        raise RewardError(
+            f"reward_funcs: {name} failed with {type(error).__name__}: {error}. {explanation}"
+        ) from error
+
+
+def _explain_kind(error: Exception, completions: list) -> str | None:
     kind = str if completions and isinstance(completions[0], str) else list
-    mistaken = isinstance(error, (TypeError, AttributeError)) and (
-        f"'{kind.__name__}'" in str(error) or "string indices" in str(error)
-    )
-    if not mistaken:
-        error.add_note(f"This was in the reward function {name}.")
-        return error
-    said = f"reward_funcs: {name} failed with {type(error).__name__}: {error}."
+    is_mistaken = f"'{kind.__name__}'" in str(error) or "string indices" in str(error)
+    if not isinstance(error, (TypeError, AttributeError)) or not is_mistaken:
+        return None
     if kind is str:
-        return RewardError(
-            f"{said} The completions are texts: if it reads messages, set prompt_format: chat (in a script, make each "
-            "prompt a list of messages)."
+        return (
+            "The completions are texts: if it reads messages, set prompt_format: chat (in a script, make each prompt "
+            "a list of messages)."
         )
-    return RewardError(
-        f"{said} The completions are lists of messages: read completion[0]['content'], or set prompt_format: plain."
-    )
+    return "The completions are lists of messages: read completion[0]['content'], or set prompt_format: plain."

@@ -1,23 +1,16 @@
 """
-Reward functions, and the way a recipe names them.
+Reward functions, and how a recipe names them: by a short name (`REWARD_FUNCS`) or a dotted path to an importable one.
 
-In: what TRL hands every reward function: `prompts`, `completions` (texts, or lists of messages) and the data set's
-columns as keyword arguments. Out: one `float` per completion, or `None` where nothing can be judged.
-
-A recipe names a function by its short name (`REWARD_FUNCS`) or by a dotted path to any importable function. Left out:
-reward models; build the trainer in Python for those.
+Reward models have no name here: build the trainer in Python for them.
 """
 
-import difflib
 import importlib
 import inspect
-import json
 import os
 import re
 import sys
-from collections.abc import Callable
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, cast
 
 from trl.rewards import (
     accuracy_reward,
@@ -26,70 +19,40 @@ from trl.rewards import (
     think_format_reward,
 )
 
+from ..spelling import nearest
 from ..verifier.answers import message_text
+from ..verifier.gym import reasoning_gym_reward
 from .mathematics import make_math_reward, math_reward
+from .pooled import pooled
 
 
-RewardFunc = Callable[..., list[float | None]]
+RewardFunc = Callable[..., Sequence[float | None]]
 
 
 def first_integer_reward(completions: list, answer: list, **kwargs: Any) -> list[float | None]:
     """
-    1.0 where the first integer in the completion equals the column `answer`, else 0.0.
+    1.0 if the first integer in the completion equals the column `answer`, else 0.0.
 
     Args:
         completions (`list`):
             Completions, plain or conversational.
         answer (`list[int | str]`):
-            The right integer of each completion's prompt; `None` gives the completion no reward.
+            The right integer for each completion; `None` gives the completion no reward.
         **kwargs:
             Other columns, unused.
     """
     rewards: list[float | None] = []
     for completion, expected in zip(completions, answer, strict=True):
+        if expected is None:
+            rewards.append(None)
+            continue
         found = re.search(r"-?\d+", message_text(completion))
-        # Python does not read a number of thousands of digits, and no answer is one
-        readable = found is not None and len(found[0]) <= 1000
-        rewards.append(None if expected is None else float(readable and int(found[0]) == int(expected)))
+        # Python does not convert thousands of digits to an integer
+        rewards.append(float(found is not None and len(found[0]) <= 1000 and int(found[0]) == int(expected)))
     return rewards
 
 
-@cache
-def _reasoning_gym_scorer(task: str) -> Callable[[str, dict], float]:
-    import reasoning_gym
-
-    return reasoning_gym.get_score_answer_fn(task)
-
-
-def reasoning_gym_reward(completions: list, answer: list[str], metadata: list[str], **kwargs: Any) -> list[float]:
-    """
-    The score, in [0, 1], that the Reasoning Gym task itself gives: to the text in the last `<answer>` tag of the
-    completion, or to the whole completion where it has no such tag. Some scorers call `eval()` on it: see SECURITY.md.
-
-    Args:
-        completions (`list`):
-            Completions, plain or conversational.
-        answer (`list[str]`):
-            The task's own answer, as [`~trl_real.data.loading.load_prompts`] puts it into the column.
-        metadata (`list[str]`):
-            The task's entry as JSON, as [`~trl_real.data.loading.load_prompts`] puts it into the column.
-        **kwargs:
-            Other columns, unused.
-    """
-    rewards = []
-    for completion, expected, entry in zip(completions, answer, metadata, strict=True):
-        text = message_text(completion)
-        tagged = re.findall(r"<answer>(.*?)</answer>", text, flags=re.DOTALL)
-        entry = {"answer": expected, "metadata": json.loads(entry)}
-        scorer = _reasoning_gym_scorer(entry["metadata"]["source_dataset"])
-        try:
-            rewards.append(float(scorer((tagged[-1] if tagged else text).strip(), entry)))
-        except Exception:  # some tasks' scorers raise whatever int() or eval() raises on an answer they cannot read
-            rewards.append(0.0)
-    return rewards
-
-
-# Of each name for the verifier, what it sets
+# Options of `math_reward` under each name
 MATH_REWARDS = {
     "math_reward": {"require_think": False},
     "math_reward_think": {"require_think": True},
@@ -104,12 +67,12 @@ REWARD_FUNCS: dict[str, RewardFunc] = {
     **{name: make_math_reward(**options) for name, options in MATH_REWARDS.items()},
     "math_reward": math_reward,
     "first_integer_reward": first_integer_reward,
-    "reasoning_gym_reward": reasoning_gym_reward,
+    "reasoning_gym_reward": pooled(reasoning_gym_reward),
 }
 
 
-# What TRL hands to every reward function beside the data set's columns
-GIVEN = {"self", "prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"}
+# What TRL passes to every reward function besides the columns of the data set
+ALWAYS_GIVEN = {"self", "prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric"}
 READS_MESSAGES = (accuracy_reward, reasoning_accuracy_reward, think_format_reward)
 
 
@@ -119,14 +82,11 @@ def resolve_reward_func(name: str, max_completion_length: int | None = None) -> 
 
     Args:
         name (`str`):
-            A key of `REWARD_FUNCS`, `"get_soft_overlong_punishment"`, or a dotted path (`"my_module.my_reward"`) that
-            is looked up from the current folder and the installed packages.
+            A key of `REWARD_FUNCS`, `"get_soft_overlong_punishment"`, or a dotted path (`"my_module.my_reward"`) to a
+            module in the current folder or an installed package.
         max_completion_length (`int`, *optional*):
-            Length for `"get_soft_overlong_punishment"`, which fades in over the last fifth of it (TRL's own script has
+            Length for `"get_soft_overlong_punishment"`, which increases over the last fifth of it (TRL's script has
             the same shape, fixed at 1280 and 256 tokens).
-
-    Returns:
-        `Callable`: the reward function.
     """
     if name in REWARD_FUNCS:
         return REWARD_FUNCS[name]
@@ -137,36 +97,32 @@ def resolve_reward_func(name: str, max_completion_length: int | None = None) -> 
     if "." in name:
         return _import_reward_func(name)
     names = [*REWARD_FUNCS, "get_soft_overlong_punishment"]
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(names)}."
-    raise ValueError(f"reward_funcs: there is no reward function `{name}`; {hint} Others need a dotted path.")
+    hint = nearest(name, names) or f" Write one of {', '.join(names)}."
+    raise ValueError(f"reward_funcs: there is no reward function `{name}`.{hint} Others need a dotted path.")
 
 
 def check_inputs(name: str, function: RewardFunc, row: dict[str, Any]) -> None:
-    """
-    Raises `ValueError` if a reward function could not be called on the rows of a data set.
-
-    Args:
-        name (`str`):
-            Name of the function in the recipe.
-        function (`Callable`):
-            The reward function.
-        row (`dict`):
-            A row of the data set.
-    """
+    """Raises `ValueError` if the reward function with this name cannot be called on rows like this one."""
     if function in READS_MESSAGES and isinstance(row["prompt"], str):
         raise ValueError(f"reward_funcs: {name} reads messages, but the prompts are texts; set prompt_format: chat.")
+    column = missing_column(function, row)
+    if column is not None:
+        hint = " Name it with answer_column." if column == "answer" else ""
+        raise ValueError(
+            f"reward_funcs: {name} needs a column `{column}`, but the data set has only {', '.join(row)}.{hint}"
+        )
+
+
+def missing_column(function: RewardFunc, columns: Collection[str]) -> str | None:
+    """The first column that a reward function requires and a data set does not have."""
     for parameter in inspect.signature(function).parameters.values():
-        needed = parameter.default is parameter.empty and parameter.kind in (
+        is_required = parameter.default is parameter.empty and parameter.kind in (
             parameter.POSITIONAL_OR_KEYWORD,
             parameter.KEYWORD_ONLY,
         )
-        if needed and parameter.name not in GIVEN | set(row):
-            hint = " Name it with answer_column." if parameter.name == "answer" else ""
-            raise ValueError(
-                f"reward_funcs: {name} needs a column `{parameter.name}`, but the data set has only {', '.join(row)}."
-                f"{hint}"
-            )
+        if is_required and parameter.name not in ALWAYS_GIVEN and parameter.name not in columns:
+            return parameter.name
+    return None
 
 
 def _import_reward_func(path: str) -> RewardFunc:
@@ -175,11 +131,11 @@ def _import_reward_func(path: str) -> RewardFunc:
         sys.path.insert(0, os.getcwd())
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # whatever the module raises while it is read
+    except Exception as error:  # modules may raise anything when they are imported
         raise ValueError(
             f"reward_funcs: cannot import `{path}` ({type(error).__name__}: {error}). Write module.function, with the "
             "module in the current folder or installed."
         ) from error
     if not callable(function):
         raise ValueError(f"reward_funcs: `{path}` is a {type(function).__name__}, not a function.")
-    return function
+    return cast(RewardFunc, function)

@@ -1,16 +1,11 @@
 r"""
-The reward of the paper's runs: 1 for a right final answer, 0 for anything else.
+The reward of the paper's runs: 1 for a right final answer, the last `\boxed{...}` after the first `</think>`, else 0.
 
-In: completions and, in the column `answer`, the accepted answers. Out: 1.0 or 0.0 per completion, `None` only where no
-accepted answer can be read or the time for the batch was over before the answer's turn. The final answer is the last
-`\boxed{...}` after the first `</think>`; math-verify compares it in processes that are killed when they take too long,
-so that no answer can stop the training.
-
-Left out: rewards for format or length, which are functions of their own.
+math-verify compares answers in processes that are killed when they take too long, so no answer can stop the training.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any
 
 from ..verifier.answers import accepted_answers, final_answer, is_readable, message_text
@@ -34,11 +29,11 @@ def math_reward(
     **kwargs: Any,
 ) -> list[float | None]:
     r"""
-    Reward function that checks the final answer of each completion against the accepted ones.
+    Reward function that compares the final answer of each completion with the accepted ones.
 
-    Logs the metrics `math_reward/timeouts` (share of the completions whose answer was killed and so counts as wrong),
-    `math_reward/unjudged` (share whose answer had no turn and so has no reward) and `math_reward/no_answer`
-    (share without a final answer), and the column `final_answer` of the completions table.
+    Logs the metrics `math_reward/timeouts` (share of completions whose answer took too long, which counts as wrong),
+    `math_reward/unjudged` (share for which the time of the batch did not suffice, without a reward) and
+    `math_reward/no_answer` (share without a final answer), and the column `final_answer` of the completions table.
 
     Args:
         prompts (`list`):
@@ -48,23 +43,21 @@ def math_reward(
         answer (`list`):
             Accepted answers of each completion: a list of texts, or one text.
         require_think (`bool`, *optional*, defaults to `False`):
-            Whether a completion without `</think>` is wrong. Otherwise its whole text is searched.
+            Whether a completion without `</think>` is wrong. Otherwise its entire text is searched.
         adjacent_boxes (`bool`, *optional*, defaults to `False`):
-            Whether `\boxed{1}, \boxed{2}` is the one answer `1, 2`, as [`~trl_real.verifier.answers.last_box`] says.
+            Whether `\boxed{1}, \boxed{2}` is the answer `1, 2`, as in [`~trl_real.verifier.answers.last_box`].
         answer_timeout (`float`, *optional*, defaults to `5.0`):
-            Seconds for one answer.
+            Seconds for each answer.
         batch_timeout (`float`, *optional*, defaults to `60.0`):
-            Seconds for all of them. Every answer first gets a short slice of them, and the slow ones share the rest.
-        log_metric (`Callable`, *optional*):
-            The trainer's function to log a metric.
-        log_extra (`Callable`, *optional*):
-            The trainer's function to log a column of the completions table.
+            Seconds for all of them. Every answer gets a short slice of them first, and the slow ones share the rest.
+        log_metric (`Callable`, *optional*), log_extra (`Callable`, *optional*):
+            The trainer's functions to log a metric and a column of the completions table.
         **kwargs:
             Other columns, unused.
 
     Returns:
-        `list[float | None]`: 1.0 for right, 0.0 for wrong, `None` where no accepted answer can be read or the answer
-        had no turn.
+        `list[float | None]`: 1.0 for right, 0.0 for wrong, `None` if no accepted answer can be read or the time for
+        all answers did not suffice.
 
     Example:
     ```python
@@ -86,16 +79,6 @@ def math_reward(
 
 
 def make_math_reward(**options: Any) -> Callable[..., list[float | None]]:
-    """
-    [`math_reward`] with other options.
-
-    Args:
-        **options:
-            `require_think`, `adjacent_boxes`, `answer_timeout`, `batch_timeout`.
-
-    Returns:
-        `Callable`: a reward function; it can be pickled.
-    """
+    """[`math_reward`] with other options: `require_think`, `adjacent_boxes`, `answer_timeout`, `batch_timeout`."""
     reward = partial(math_reward, **options)
-    reward.__name__ = "math_reward"  # the trainer names its metrics after it
-    return reward
+    return update_wrapper(reward, math_reward, ("__name__",), ())  # the trainer names its metrics after it

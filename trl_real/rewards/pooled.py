@@ -1,25 +1,20 @@
-"""
-Any reward function in processes that can be killed: judges that run code, solvers, whatever may not come back.
-
-In: a reward function that can be imported by name. Out: a reward function with the same columns, which calls it on
-one completion at a time, several at once, and ends every call that takes too long. Left out: the processes
-(`trl_real.verifier.pool`).
-"""
+"""Runs any reward function in processes that can be killed: judges that run code, solvers, anything that may hang."""
 
 import inspect
 import json
 import logging
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from ..verifier.pool import VerifierPool, close_at_exit
-from ..verifier.tasks import encode, find
+from ..verifier.tasks import encode, import_function
 from .calling import RewardError
 
 
 logger = logging.getLogger(__name__)
 
-HERE_ONLY = ("trainer_state", "log_metric", "log_extra", "environments")  # mean nothing in another process
+TRAINER_ONLY = ("trainer_state", "log_metric", "log_extra", "environments")  # cannot be passed to other processes
 
 
 def pooled(
@@ -33,30 +28,29 @@ def pooled(
     """
     A reward function whose calls can be killed.
 
-    Logs, under the function's name, the metrics `NAME/killed` (share of the completions whose call took too long or
-    crashed), `NAME/errors` (share whose call raised) and `NAME/unjudged` (share that had no turn, and so no reward).
+    Logs, under the function's name, the metrics `NAME/killed` (share of completions whose call took too long or
+    crashed), `NAME/errors` (share whose call raised) and `NAME/unjudged` (share for which `batch_timeout` did not
+    suffice, without a reward).
 
     Args:
         function (`Callable`):
-            A reward function as TRL calls them, also an asynchronous one, at the top of a module: the processes import
-            it. It is called with one completion at a time, in lists of one, and with the columns that it names, or all
-            of them where it takes `**kwargs`.
+            A synchronous or asynchronous reward function at the top of a module, from which the processes import it.
+            It is called with one completion at a time, in lists of one, and with the columns that it names, or all of
+            them if it has `**kwargs`.
         timeout (`float`, *optional*, defaults to `10.0`):
-            Seconds for one completion, by the clock.
+            Seconds for each completion, by the clock.
         workers (`int`, *optional*):
-            How many run at once. Default: this process's share of the CPUs, at most 4.
+            Number of processes. Default: this process's share of the CPUs, at most 4.
         batch_timeout (`float`, *optional*):
-            Seconds for all completions of a call together. Default: no bound but that of each.
+            Seconds for all completions of a call. Default: no limit besides that of each.
         failed (`float`, *optional*, defaults to `0.0`):
             Reward of a completion whose call was killed or raised; `None` for no label.
         memory_mb (`int`, *optional*, defaults to `8192`):
             Address space of each process.
 
-    Returns:
-        `Callable`: the reward function.
-
     Raises:
-        `ValueError`: If the function cannot be imported by its name, or needs what another process cannot have.
+        `ValueError`: If the function cannot be imported by its name, or needs `trainer_state`, `log_metric` and the
+        like, which stay in the training process.
 
     Example:
     ```python
@@ -67,51 +61,48 @@ def pooled(
     passes_in_time = pooled(passes, timeout=5, workers=8)
     ```
     """
-    name = importable_name(function)
+    name = _importable_name(function)
     wanted = _wanted_columns(function, name)
     pool = close_at_exit(VerifierPool(workers, memory_mb, function=name))
 
     def reward(completions: list, log_metric: Callable[[str, float], None] | None = None, **given: Any) -> list:
-        columns = {"completions": completions, **{key: given[key] for key in given if key not in HERE_ONLY}}
+        columns = {"completions": completions, **{key: given[key] for key in given if key not in TRAINER_ONLY}}
         if wanted is not None:
             columns = {key: values for key, values in columns.items() if key in wanted}
-        rows = [{key: [values[row]] for key, values in columns.items()} for row in range(len(completions))]
-        calls = [encode(row) for row in rows]
+        calls = [encode({key: [values[row]] for key, values in columns.items()}) for row in range(len(completions))]
         verdicts = pool.judge(calls, timeout, batch_timeout or timeout * max(1, len(calls)))
         return _rewards(verdicts, function.__name__, failed, log_metric)
 
-    reward.__name__ = function.__name__  # the trainer names its metrics after it
-    reward.__doc__ = function.__doc__
-    reward.__signature__ = inspect.signature(function)  # which columns it needs
-    return reward
+    # Its name is that of the trainer's metrics, its signature has the columns that it needs
+    return wraps(function)(reward)
 
 
-def importable_name(function: Callable[..., Any]) -> str:
-    """`"module:name"` of a function; `ValueError` if another process could not find it under that."""
+def _importable_name(function: Callable[..., Any]) -> str:
+    """`"module:name"` of a function; `ValueError` if another process cannot import it."""
     module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    where = "write it with `def` at the top of a module of its own, say judges.py, and import it from there"
+    where = "write it with `def` at the top of a separate module, such as judges.py, and import it from there"
     if module == "__main__":
         raise ValueError(f"pooled: {path} is in the script that is run, or in a notebook; {where}.")
     if not path or "<" in path:
         raise ValueError(f"pooled: {path or repr(function)} has no name that can be imported; {where}.")
     try:
-        found = find(f"{module}:{path}")
+        found = import_function(f"{module}:{path}")
     except (ImportError, AttributeError) as error:
         raise ValueError(f"pooled: {module}.{path} cannot be imported ({error}); {where}.") from error
     if found is not function:
         raise ValueError(
-            f"pooled: {module}.{path} is another function than the one that was given, as under a decorator or where "
-            "pooled(...) has its name; give the two different names."
+            f"pooled: {module}.{path} is another function than the given one: a decorator or pooled(...) has its "
+            "name. Use different names."
         )
     return f"{module}:{path}"
 
 
 def _wanted_columns(function: Callable[..., Any], name: str) -> set[str] | None:
-    """Columns that a function names; `None` if it takes all."""
+    """Columns that a function names; `None` if it accepts all."""
     parameters = inspect.signature(function).parameters.values()
-    lacking = [each.name for each in parameters if each.name in HERE_ONLY and each.default is each.empty]
+    lacking = [each.name for each in parameters if each.name in TRAINER_ONLY and each.default is each.empty]
     if lacking:
-        raise ValueError(f"pooled: {name} needs `{lacking[0]}`, which stays in the training process; do without.")
+        raise ValueError(f"pooled: {name} needs `{lacking[0]}`, which stays in the training process; remove it.")
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
     return None if takes_all else {each.name for each in parameters}
 
@@ -119,7 +110,7 @@ def _wanted_columns(function: Callable[..., Any], name: str) -> set[str] | None:
 def _rewards(
     verdicts: list[str], name: str, failed: float | None, log_metric: Callable[[str, float], None] | None
 ) -> list[float | None]:
-    """Rewards from verdicts; a call that raised is logged, and an error if all of them did."""
+    """Rewards from verdicts. An error in some calls is logged, in all calls it is raised."""
     answers = [{} if verdict in ("killed", "unjudged") else json.loads(verdict) for verdict in verdicts]
     wrong = next((answer["returned"] for answer in answers if "returned" in answer), None)
     if wrong is not None:

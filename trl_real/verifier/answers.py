@@ -1,9 +1,4 @@
-"""
-Finding the answer in a completion, and what can be said of it without a computer algebra system.
-
-In: texts. Out: the content of the last box or boxes, the accepted answers as texts, and for an answer either a verdict
-or the word that it needs the verifier. Left out: mathematics (`trl_real/verifier/server.py`).
-"""
+"""Finds the final answer in a completion, and decides what needs no computer algebra system."""
 
 import math
 import re
@@ -16,7 +11,7 @@ MAX_DEPTH = 30
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+(?P<bare>[^\s${}\\]+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-# what joins two boxes to one answer: a comma, a semicolon or a word, amid signs that are seen as space or not at all
+# What joins two boxes into one answer: a comma, a semicolon or a word, with invisible signs around it
 _GAP = r"(?:[\s$~&]|\\[()\[\],;:! ]|\\q?quad(?![a-zA-Z]))*"
 _AND = r"(?:\\(?:text|mathrm|mbox)\s*\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z]))"
 _JOINT = re.compile(rf"{_GAP}(?:[,;]{_GAP}(?:{_AND}{_GAP})?|{_AND}{_GAP})")
@@ -24,7 +19,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
 _SUBSCRIPTED = re.compile(r".*_\s*\{?([0-9]+)\}?")
 _BASED = re.compile(r"[+-]?[0-9A-F.]+_\s*\{?\s*([0-9]{1,3})\s*\}?")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")
-# towers of four numbers from 3 on, exponents and factorials that no computer writes out
+# Towers of four numbers >= 3, exponents and factorials too large to compute
 _EXPLOSION = re.compile(
     r"(?:[3-9]|[0-9]{2,})(?:\s*\^[\s{(]*(?:[3-9]|[0-9]{2,})){3}"
     r"|(?:[2-9]|[0-9]{2,})[\s)}]*\^[\s{(]*[0-9]{7,}"
@@ -63,27 +58,27 @@ def last_box(text: str, adjacent: bool = False) -> str | None:
 
     Args:
         text (`str`):
-            Where it is looked for.
+            Text to search.
         adjacent (`bool`, *optional*, defaults to `False`):
-            Whether boxes with nothing but a comma, a semicolon, "and" or "or" between them are one list, so that
+            Whether boxes separated only by a comma, a semicolon, "and" or "or" are one list, so that
             `\boxed{1}, \boxed{2}` is `1, 2`.
 
     Returns:
-        `str` or `None`: the content; `None` if there is no box or the last one is empty or never closed.
+        `str` or `None`: the content; `None` if there is no box, or the last one is empty or not closed.
     """
     boxes = list(_BOX.finditer(text))
     content = _content(text, boxes[-1])[0] if boxes else None
     while adjacent and content and len(boxes) > 1:
         following = boxes.pop().start()
         another, end = _content(text, boxes[-1])
-        if not another or not _JOINT.fullmatch(text, end, max(end, following)):  # max: a box in a box
+        if not another or not _JOINT.fullmatch(text, end, max(end, following)):  # max: nested boxes
             break
         content = f"{another}, {content}"
     return content
 
 
 def _content(text: str, box: re.Match) -> tuple[str | None, int]:
-    """What is in a box, and where the box ends; `None` if it is empty or never closed."""
+    """The content of a box and its end; `None` if it is empty or not closed."""
     if box["bare"]:
         bare = box["bare"].rstrip(".,;:")
         return bare or None, box.start("bare") + len(bare)
@@ -96,7 +91,7 @@ def _content(text: str, box: re.Match) -> tuple[str | None, int]:
 
 
 def strip_braces(answer: str) -> str:
-    """The answer without braces around the whole of it, which the parser would take for a set."""
+    """The answer without enclosing braces, which the parser would read as a set."""
     if not answer.startswith("{") or len(answer) > MAX_CHARS:  # longer ones are no answer
         return answer
     opened, partner = [], {}
@@ -113,7 +108,7 @@ def strip_braces(answer: str) -> str:
 
 
 def final_answer(text: str, require_think: bool = False, adjacent_boxes: bool = False) -> str | None:
-    """Content of the last box after the first `</think>`; without that tag, and unless it is required, of the text."""
+    """Content of the last box after the first `</think>`; without that tag, of the text, unless it is required."""
     thought, tag, rest = text.partition("</think>")
     if not tag and require_think:
         return None
@@ -122,12 +117,12 @@ def final_answer(text: str, require_think: bool = False, adjacent_boxes: bool = 
 
 
 def is_readable(text: str) -> bool:
-    """Whether a text could be an answer at all: neither endless nor binary nor nothing but signs of LaTeX."""
+    """Whether a text can be an answer: not too long, not binary, and more than LaTeX commands."""
     return len(text) <= MAX_CHARS and not _UNPRINTABLE.search(text) and normalize(text).strip("{} ") != ""
 
 
 def is_nonsense(answer: str) -> bool:
-    """Whether an answer that is not literally an accepted one is sure to be wrong or to exhaust the verifier."""
+    """Whether an answer that differs from the accepted texts is surely wrong or would exhaust the verifier."""
     if not is_readable(answer) or _EXPLOSION.search(answer):
         return True
     depth = deepest = 0
@@ -138,19 +133,19 @@ def is_nonsense(answer: str) -> bool:
 
 
 def subscript(answer: str) -> str | None:
-    """The number that an answer ends with as a subscript: the base that it is written in. The verifier ignores it."""
+    """The subscript at the end of an answer: the base of its number, which math-verify ignores."""
     found = _SUBSCRIPTED.fullmatch(answer)
     return found and found[1]
 
 
 def _in_base(text: str) -> bool:
-    """Whether a text is a number with a base other than ten."""
+    """Whether a text is a number in a base other than ten."""
     found = _BASED.fullmatch(normalize(text))
     return bool(found) and int(found[1]) != 10
 
 
 def quick_verdict(golds: tuple[str, ...], answer: str | None) -> str | None:
-    """`"right"`, `"wrong"` or `"no_gold"` where texts and integers tell, `None` where it takes the verifier."""
+    """`"right"`, `"wrong"` or `"no_gold"` if texts and integers decide it, `None` if the verifier has to."""
     if not golds:
         return "no_gold"
     integers = all(map(_INTEGER.fullmatch, golds))

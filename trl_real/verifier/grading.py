@@ -1,8 +1,7 @@
 """
-The mathematics of a verdict: math-verify on one answer, with a thin guard after its "right".
+Judges one answer with math-verify, and checks its "right".
 
-In: accepted answers and an answer, as texts. Out: `"right"`, `"wrong"` or `"no_gold"` (no accepted answer can be
-read). It may hang or exhaust the memory: only `trl_real.verifier.workers` calls it, in processes that can be killed.
+It may hang or exhaust the memory: call it only in processes that can be killed (`trl_real.verifier.workers`).
 """
 
 import re
@@ -15,13 +14,11 @@ from math_verify.parser import parse_latex_cached
 from sympy import Expr
 
 from .answers import strip_braces
-from .guard import chain, is_rounding, is_sound
+from .guard import is_rounding, is_sound, split_chain
 from .normal import lone_letters, normalize
-from .units import PERCENT, agree, split_unit
-from .values import is_number, same_number, same_where_positive, with_imaginary_unit
+from .units import PERCENT, split_unit, units_agree
+from .values import is_number, same_at_positive_points, same_number, with_imaginary_unit
 
-
-Pair = tuple[tuple[str, ...], str | None]
 
 WARM_UP = (
     r"x = -\frac{3}{2}",
@@ -53,45 +50,45 @@ COMPARED = (
     ("5", r"x = 2 + 3 = 5 \text{ cm}"),
 )
 
-# `malformed_operators` reads \\frac43 and 11\\sqrt2, which models write and MATH has as answers; units are ours
+# `malformed_operators` reads \\frac43 and 11\\sqrt2, which occur in MATH; units are split off here
 SPELLING = LatexNormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
 _REMARK = re.compile(r"[0-9})\]]\s*\\text(?![a-zA-Z])")
 _SPACE = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")  # 4 2 is not 42
 
 
 @lru_cache(maxsize=4096)
-def read(text: str) -> Any | None:
-    """What math-verify makes of a normalized value: a SymPy object, `None` where it reads nothing."""
+def parse(text: str) -> Any | None:
+    """A normalized value as a SymPy object; `None` if math-verify cannot read it."""
     try:
-        # math-verify's own timeouts need the main thread and do not stop a computation in C: the kernel does
+        # Without math-verify's own timeouts, which need the main thread and do not stop a computation in C
         latex = normalize_latex(lone_letters(text), SPELLING)
-        # a text behind a value that is no unit takes it back; to SymPy it is a factor
+        # A text behind a value that is no unit revokes it; SymPy would multiply by it
         return None if _REMARK.search(latex) else with_imaginary_unit(parse_latex_cached(latex))
     except MemoryError:
         raise
-    except Exception:  # whatever the parser raises on what it cannot read
+    except Exception:  # the parser raises anything on what it cannot read
         return None
 
 
 @lru_cache(maxsize=4096)
 def readings(answer: str, trusted: bool) -> tuple[tuple[str, str | None], ...]:
-    """The values and units that an answer can be read as."""
+    """The pairs of value and unit that an answer may mean."""
     text = strip_braces(normalize(answer))
     value, unit = split_unit(text, trusted)
-    # a written-out unit is one and no factor; of an accepted answer that is a guess
+    # In a model's answer `\text{...}` is surely a unit; otherwise the unit may be a factor
     if unit is None or unit == PERCENT or (r"\text" in text and not trusted):
         return ((value, unit),)
     return (value, unit), (text, None)
 
 
 def is_right(gold: tuple[str, str | None], answer: tuple[str, str | None]) -> bool:
-    """Whether a value with its unit is an accepted one."""
-    if not agree(gold[1], answer[1]):
+    """Whether a value with its unit equals an accepted one."""
+    if not units_agree(gold[1], answer[1]):
         return False
     if _SPACE.sub("", gold[0]) == _SPACE.sub("", answer[0]):
         return True
     equation = "=" in gold[0]
-    accepted, found = read(gold[0]), read_chain(answer[0], equation)
+    accepted, found = parse(gold[0]), parse_chain(answer[0], equation)
     if accepted is None or found is None:
         return False
     if is_number(accepted) and is_number(found):
@@ -103,24 +100,24 @@ def is_right(gold: tuple[str, str | None], answer: tuple[str, str | None]) -> bo
             return same
     if verify(accepted, found, timeout_seconds=None, allow_set_relation_comp=True):
         return is_sound(accepted, found)
-    return isinstance(accepted, Expr) and isinstance(found, Expr) and same_where_positive(accepted, found)
+    return isinstance(accepted, Expr) and isinstance(found, Expr) and same_at_positive_points(accepted, found)
 
 
 @lru_cache(maxsize=4096)
-def read_chain(text: str, whole: bool) -> Any | None:
-    """The last member of `a = b = c`, or the whole; `None` where two members are different numbers."""
-    members, rounded = chain(text)
-    values = [read(member) for member in members]
+def parse_chain(text: str, as_equation: bool) -> Any | None:
+    """The last member of `a = b = c`, or the equation; `None` if two members are different numbers."""
+    members, rounded = split_chain(text)
+    values = [parse(member) for member in members]
     numbers = [value for value in values if is_number(value)]
     if any(same_number(numbers[0], number) is False for number in numbers[1:]):
         return None
     if not all(is_rounding(decimal, values[-1]) for decimal in rounded):
         return None
-    return read(" = ".join(members)) if whole else values[-1]
+    return parse(" = ".join(members)) if as_equation else values[-1]
 
 
 def judge(golds: tuple[str, ...], answer: str | None) -> str:
-    """Verdict on one answer; an answer of `None` only asks whether the accepted answers can be read."""
+    """`"right"`, `"wrong"`, or `"no_gold"` if no accepted answer can be read; `answer=None` only checks the latter."""
     accepted = [reading for gold in golds for reading in readings(gold, True) if reading[0]]
     if not accepted:
         return "no_gold"
@@ -129,8 +126,8 @@ def judge(golds: tuple[str, ...], answer: str | None) -> str:
 
 
 def warm_up() -> None:
-    """Fills the parser's and SymPy's tables once, for every worker that is forked later."""
+    """Fills the tables of the parser and SymPy once, before workers are forked."""
     for answer in WARM_UP:
-        read(normalize(answer))
-    for gold, answer in COMPARED:  # different ones: of equal texts nothing is computed
+        parse(normalize(answer))
+    for gold, answer in COMPARED:  # pairs that differ: equal texts need no computation
         judge((gold,), answer)

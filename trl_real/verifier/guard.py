@@ -1,18 +1,13 @@
-"""
-What math-verify calls right and is not: a thin guard after its verdict.
-
-In: accepted and found answers as SymPy objects, after math-verify said "right". Out: whether that stands. Left out:
-numbers, which `trl_real.verifier.values` compares without math-verify.
-"""
+"""Rejects answers that math-verify calls right although they are wrong."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from sympy import Expr, FiniteSet, Interval, MatrixBase, Rational, Symbol, Tuple, simplify, solve
 from sympy.core.relational import Eq, Relational
 from sympy.logic.boolalg import BooleanAtom
 
-from .values import DIGITS, exact, is_number, same_number, same_where_tried
+from .values import DIGITS, exact, is_number, same_at_a_point, same_number
 
 
 _EQUALS = re.compile(r"(?<![<>!:\\])=")
@@ -25,14 +20,14 @@ _SEVERAL = re.compile(
 _LIST = re.compile(r"\\text\s*\{[^{}]*(?<![a-zA-Z])(?:or|and)(?![a-zA-Z])[^{}]*\}")
 
 
-def chain(text: str) -> tuple[list[str], list[str]]:
-    """The members of `a = b = c`, and the roundings behind them; the text alone where it is no chain."""
+def split_chain(text: str) -> tuple[list[str], list[str]]:
+    """The members of `a = b = c`, and the roundings that follow; the text itself if it is not a chain."""
     exact, *rounded = (part.strip() for part in _APPROXIMATELY.split(text))
-    if rounded and _UNKNOWN.fullmatch(exact):  # of `x \approx 5` all that is said is 5
+    if rounded and _UNKNOWN.fullmatch(exact):  # `x \approx 5` means 5
         exact, *rounded = rounded
-    outside, shorter = exact, _hide(exact)
+    outside, shorter = exact, _mask_brackets(exact)
     while shorter != outside:
-        outside, shorter = shorter, _hide(shorter)
+        outside, shorter = shorter, _mask_brackets(shorter)
     if _SEVERAL.search(outside) or _LIST.search(exact):
         return [exact], rounded
     cuts = [(cut.start(), cut.end()) for cut in _EQUALS.finditer(outside)]
@@ -41,12 +36,12 @@ def chain(text: str) -> tuple[list[str], list[str]]:
     return (members if all(members) else [exact]), rounded
 
 
-def _hide(text: str) -> str:
+def _mask_brackets(text: str) -> str:
     return _BRACKETS.sub(lambda found: "#" * len(found[0]), text)
 
 
 def is_rounding(text: str, value: Any) -> bool:
-    """Whether a decimal is a number to the digits that it shows."""
+    """Whether a decimal is a number rounded to the decimal's digits."""
     found = re.fullmatch(r"-?[0-9]*(?:\.([0-9]{1,50}))?", text.replace(",", ""))
     if not found or not is_number(value):
         return False
@@ -54,8 +49,8 @@ def is_rounding(text: str, value: Any) -> bool:
     return bool(abs(exact(value).evalf(DIGITS) - Rational(text.replace(",", ""))) <= half * Rational(1001, 1000))
 
 
-def parts(expression: Any) -> list | None:
-    """The elements of a set, tuple, matrix or interval; `None` of anything else."""
+def _elements(expression: Any) -> list | None:
+    """The elements of a set, tuple, matrix or interval; `None` for anything else."""
     if isinstance(expression, MatrixBase):
         return list(expression.flat())
     if isinstance(expression, Interval):
@@ -64,32 +59,32 @@ def parts(expression: Any) -> list | None:
 
 
 def is_sound(gold: Any, answer: Any) -> bool:
-    """Whether a "right" of math-verify stands."""
-    elements = parts(gold), parts(answer)
-    if None not in elements:
-        return all(_has_twin(one, elements[1]) for one in elements[0] if is_number(one)) and all(
-            _has_twin(one, elements[0]) for one in elements[1] if is_number(one)
-        )
-    if isinstance(gold, Symbol) or isinstance(answer, Symbol):  # a word, as letters or as text
+    """Whether an answer that math-verify calls right is right."""
+    expected, found = _elements(gold), _elements(answer)
+    if expected is not None and found is not None:
+        return all(_has_equal(one, found) for one in expected) and all(_has_equal(one, expected) for one in found)
+    if isinstance(gold, Symbol) or isinstance(answer, Symbol):  # a word
         return True
     if isinstance(gold, Expr) and isinstance(answer, Expr):
-        return same_where_tried(gold, answer)
+        return same_at_a_point(gold, answer)
     if isinstance(gold, (Eq, BooleanAtom)) and isinstance(answer, (Eq, BooleanAtom)):
         return _same_equation(gold, answer)
     return True
 
 
-def _has_twin(number: Expr, numbers: list) -> bool:
-    return any(not is_number(other) or same_number(number, other) is not False for other in numbers)
+def _has_equal(element: Any, others: list) -> bool:
+    return not is_number(element) or any(
+        not is_number(other) or same_number(element, other) is not False for other in others
+    )
 
 
 def _same_equation(gold: Any, answer: Any) -> bool:
-    """Two equations without a solution are the same to math-verify; they are if one is a multiple of the other."""
+    """To math-verify, equations without solutions are all the same; here one must be a multiple of the other."""
     if gold == answer:
         return not (isinstance(gold, Eq) and gold.lhs == gold.rhs)
     if not (isinstance(gold, Relational) and isinstance(answer, Relational)):
         return False
-    left, right = gold.lhs - gold.rhs, answer.lhs - answer.rhs
+    left, right = (cast(Any, equation.lhs) - equation.rhs for equation in (gold, answer))
     if left == 0 or right == 0:
         return bool(left == right)
     try:

@@ -1,9 +1,4 @@
-"""
-One spelling for what means the same: of accepted answers and of a model's alike.
-
-In: an answer as it was written, in LaTeX, Unicode or plain. Out: LaTeX that math-verify reads. Only spellings change
-here; what a value is, is left to `trl_real.verifier.grading`, units to `trl_real.verifier.units`.
-"""
+"""One spelling for answers that mean the same in LaTeX, Unicode or plain text. Values and units are not changed."""
 
 import re
 from collections.abc import Callable
@@ -22,13 +17,13 @@ _UNICODE = {
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
 _WORD = r"(?![a-zA-Z])"
-_STEPS: list[tuple[re.Pattern, str | Callable[[re.Match], str]]] = [
+_STEPS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
         (r"\\(?:textcolor|color|colorbox)\s*\{[^{}]*\}", ""),
         (rf"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits){_WORD}\s*\.?(?![0-9])", ""),
         (r"(?<=[0-9])\s*,\s*\\!\s*(?=[0-9]{3}(?![0-9]))", ","),
-        (r"(?<!\\)\\!|\\\$|\$", ""),  # not of the `\\` that ends a row
+        (r"(?<!\\)\\!|\\\$|\$", ""),  # not in the `\\` that ends a row
         (r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))", ""),
         (r"(?<=[0-9])\s*\{\s*,\s*\}\s*(?=[0-9])", ","),
         (r"(?<!\\)\\[,;: ]|~|\\q?quad(?![a-zA-Z])|\s+", " "),
@@ -66,10 +61,10 @@ _MIXED = re.compile(r"(-?\s*[0-9]+)\s+([0-9]+)\s*/\s*([0-9]+)")
 _LONE_LETTER = re.compile(r"\\text\s*\{\s*([a-zA-Z])\s*\}")
 
 
-@lru_cache(maxsize=1024)  # a verdict asks for the same texts again and again, and a group has the same accepted answer
+@lru_cache(maxsize=1024)  # all rollouts of a group have the same accepted answers
 def normalize(text: str) -> str:
-    """One spelling of an answer; of a text that is too long for one, the text."""
-    if len(text) > MAX_CHARS:  # here no time limit holds
+    """One spelling of an answer; a text that is too long for an answer is only stripped."""
+    if len(text) > MAX_CHARS:  # no time limit applies here
         return text.strip()
     text = _INVISIBLE.sub("", text)
     for sign, latex in _UNICODE.items():
@@ -86,12 +81,12 @@ def normalize(text: str) -> str:
 
 
 def _radians(found: re.Match) -> str:
-    """Of an angle in a trigonometric function; elsewhere the sign for degrees is a unit."""
+    """An angle in a trigonometric function; elsewhere the degree sign is a unit."""
     return rf"(\frac{{{found[1]} \pi}}{{180}})"
 
 
 def lone_letters(text: str) -> str:
-    r"""The value without units: a letter in `\text` is a variable."""
+    r"""The value with each single letter in `\text` as a variable."""
     return _LONE_LETTER.sub(r" \1 ", text)
 
 

@@ -1,12 +1,9 @@
 """
-The caller's side of the verifier: one small pool of killable processes per process.
+The caller's side of the verifier: one small pool of killable processes for each process.
 
-In: (accepted answers, answer) pairs with a bound per answer and one for all. Out: one verdict per pair, in order; what
-the verdicts mean is written in `trl_real/verifier/server.py`, the program that this module starts and speaks to.
-
-A program with an interpreter of its own, not `multiprocessing` from here, because here are torch, CUDA and threads
-(which fork does not survive) and a script that spawn would import again in every worker. Left out: systems without
-POSIX signals (Windows).
+The pool is a program with its own interpreter (`trl_real/verifier/server.py`). `multiprocessing` cannot be used here:
+fork does not survive torch, CUDA and threads, and spawn would import the caller's script in every worker. It does not
+run on Windows, which lacks POSIX signals.
 """
 
 import atexit
@@ -19,21 +16,20 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+from .tasks import Pair
 
-Pair = tuple[tuple[str, ...], str | None]
 
-# This very package, whatever else is installed; its __init__ imports nothing
+# This package, whatever else is installed; its __init__ imports nothing
 START = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
     "import trl_real.verifier.server as server; server.main()"
 )
-START_TIMEOUT = 300.0  # SymPy from a network disk that all processes read at once
-SILENCE = 15.0  # a server that gives no sign of life for so long is frozen; it gives two a second
+START_TIMEOUT = 300.0  # SymPy may come from a network disk that all processes read at once
+SILENCE = 15.0  # after so many seconds without a sign of life, of which it gives two a second, a server is frozen
 ATTEMPTS = 3
 MEMORY_MB = 1024
 
@@ -54,7 +50,7 @@ class VerifierPool:
         memory_mb (`int`, *optional*, defaults to `1024`):
             Address space of each worker.
         function (`str`, *optional*):
-            `"module:name"` of what judges in place of the verifier, as in `trl_real.verifier.tasks`.
+            `"module:name"` of a function that judges in place of the verifier (`trl_real.verifier.tasks`).
     """
 
     def __init__(self, workers: int | None = None, memory_mb: int = MEMORY_MB, function: str | None = None) -> None:
@@ -72,14 +68,12 @@ class VerifierPool:
 
         Args:
             pairs (`Sequence`):
-                Accepted answers and the answer to judge (`None`: only asks whether an accepted answer can be read).
-            answer_timeout (`float`):
-                Seconds for one answer.
-            batch_timeout (`float`):
-                Seconds for all of them, counted from when the pool is ready.
+                Accepted answers, and the answer to judge (`None` only asks whether an accepted answer can be read).
+            answer_timeout (`float`), batch_timeout (`float`):
+                Seconds for each answer, and for all of them from when the pool is ready.
 
         Returns:
-            `list[str]`: `"right"`, `"wrong"`, `"no_gold"`, `"killed"` or `"unjudged"` for each pair.
+            `list[str]`: a verdict for each pair, as in `trl_real.verifier.judging`.
         """
         if not pairs:
             return []
@@ -87,7 +81,7 @@ class VerifierPool:
         with self._lock:
             try:
                 self._judge(verdicts, list(pairs), answer_timeout, batch_timeout)
-            except BaseException:  # such as Ctrl-C: a reply that is on its way belongs to no later batch
+            except BaseException:  # such as Ctrl-C: the reply must not reach a later batch
                 self.close()
                 raise
         return [verdicts.get(index, "unjudged") for index in range(len(pairs))]
@@ -97,7 +91,7 @@ class VerifierPool:
         connection, server = self._connection, self._server
         self._connection = self._server = None
         if connection is not None:
-            connection.close()  # the server takes it as the end
+            connection.close()  # which ends the server
         if server is not None:
             try:
                 server.wait(5)
@@ -106,7 +100,7 @@ class VerifierPool:
                 server.wait()
 
     def _judge(self, verdicts: dict[int, str], pairs: list[Pair], answer_timeout: float, batch_timeout: float) -> None:
-        """Fills in verdicts; a server that dies is replaced, and keeps those that it had sent."""
+        """Fills in verdicts; a server that dies is replaced, and its verdicts so far are kept."""
         deadline = None
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -118,25 +112,20 @@ class VerifierPool:
                 return
             except (EOFError, OSError) as error:
                 if self._server is not None:
-                    self._server.kill()  # it may be frozen, not dead
+                    self._server.kill()  # it may be frozen
                 self.close()
-                # so many in a row are no answer's fault, and rewards without a verdict would hide it
+                # So many failures in a row are no answer's fault; missing rewards would hide them
                 if attempt == ATTEMPTS:
                     raise RuntimeError(
                         f"The verifier (`python -P -c {START!r}`) stopped {ATTEMPTS} times; its message is above."
                     ) from error
 
     def _ask(
-        self,
-        connection: Connection,
-        verdicts: dict[int, str],
-        pairs: list[Pair],
-        answer_timeout: float,
-        batch_timeout: float,
+        self, connection: Connection, verdicts: dict[int, str], pairs: list[Pair], timeout: float, seconds: float
     ) -> None:
         number = next(self._numbers)
         positions = [index for index in range(len(pairs)) if index not in verdicts]
-        connection.send((number, [pairs[index] for index in positions], answer_timeout, batch_timeout))
+        connection.send((number, [pairs[index] for index in positions], timeout, seconds))
         done = False
         while not done:
             replied, part, done = self._receive(connection, SILENCE)
@@ -145,11 +134,12 @@ class VerifierPool:
             verdicts |= {positions[index]: verdict for index, verdict in part.items()}
 
     def _start(self) -> Connection:
-        self._connection, theirs = Pipe()
+        connection, theirs = Pipe()
+        self._connection = connection
         options = [theirs.fileno(), os.getpid(), self.workers or default_workers(), self.memory_mb]
-        if self.function is not None:  # which is looked up where this process would find it
+        if self.function is not None:  # the server imports it from where this process would
             options += [self.function, json.dumps([path or os.getcwd() for path in sys.path])]
-        # -P: the current folder may hold modules that other packages' names would find first
+        # -P: modules in the current folder must not hide packages
         command = [sys.executable, "-P", "-W", "ignore", "-c", START, *map(str, options)]
         try:
             self._server = subprocess.Popen(
@@ -157,12 +147,12 @@ class VerifierPool:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the caller, whose end is the server's
+                start_new_session=True,  # Ctrl-C ends the caller, and that the server
             )
         finally:
             theirs.close()
-        self._receive(self._connection, START_TIMEOUT)
-        return self._connection
+        self._receive(connection, START_TIMEOUT)
+        return connection
 
     def _receive(self, connection: Connection, seconds: float) -> Any:
         if not connection.poll(seconds):
@@ -170,7 +160,7 @@ class VerifierPool:
         return connection.recv()
 
     def _forget(self) -> None:
-        """In a forked child: the lock may be held by a thread that is not here, and the server is the parent's."""
+        """In a forked child: the lock may be held by a thread of the parent, whose server it is."""
         self._lock = threading.Lock()
         if self._connection is not None:
             with contextlib.suppress(OSError):
@@ -179,7 +169,7 @@ class VerifierPool:
 
 
 def close_at_exit(pool: VerifierPool) -> VerifierPool:
-    """The same pool; its processes end with this one, and a fork of this one does not take them for its own."""
+    """The same pool, whose processes end with this process; forks of this process start their own."""
     atexit.register(pool.close)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=pool._forget)

@@ -1,10 +1,8 @@
 """
-What a worker does with a pair: the verifier's own judging, or a reward function of the user's on one completion.
+What a worker does with a pair: judge an answer, or call a user's reward function on one completion.
 
-In: the words with which the server was started. Out: a function from a pair to a verdict, and the clock that bounds
-it. Of a user's function the pair holds the pickled arguments as text, and the verdict is JSON: `{"reward": 1.0}`,
-`{"error": "..."}` or `{"returned": "..."}` for what is no reward. Left out: who runs it (`workers`), and what a reward
-function gets (`trl_real.rewards.pooled`).
+For a reward function, the pair is the pickled arguments as text, and the verdict is JSON: `{"reward": 1.0}`,
+`{"error": "..."}`, or `{"returned": "..."}` for a value that is not a reward.
 """
 
 import asyncio
@@ -22,10 +20,10 @@ from functools import partial, reduce
 from typing import Any
 
 
-Pair = tuple[tuple[str, ...], str | None]
+Pair = tuple[tuple[str, ...], str | None]  # accepted answers, and the answer to judge
 
 FIRST_SLICE = 0.3  # seconds; a typical answer takes a thousandth
-SHOWN = 300  # characters of an error or of a value that is no reward
+SHOWN = 300  # characters of an error or a wrong value
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,10 @@ class Task:
         judge (`Callable`):
             From a pair to a verdict.
         timer (`int`, *optional*, defaults to `signal.ITIMER_PROF`):
-            The clock: processor time, since on a busy machine an honest answer takes longer, but not more; or
-            `signal.ITIMER_REAL`, for a function that waits for something else.
+            The clock: processor time, so that a busy machine kills no answer; or `signal.ITIMER_REAL`, for a function
+            that waits for something else.
         first_slice (`float`, *optional*, defaults to `0.3`):
-            Seconds that a pair gets at first; more only when all have had theirs.
+            Seconds for each pair at first; it gets more when all have had theirs.
     """
 
     judge: Callable[[tuple[str, ...], str | None], str]
@@ -49,13 +47,7 @@ class Task:
 
 
 def load_task(words: list[str]) -> Task:
-    """
-    The task of a server.
-
-    Args:
-        words (`list[str]`):
-            None, for the verifier; else `"module:name"` of a reward function, and as JSON the folders to look in.
-    """
+    """The verifier's task without words; else that of a function, `"module:name"` and the search path as JSON."""
     if not words:
         from .grading import judge, warm_up
 
@@ -63,10 +55,12 @@ def load_task(words: list[str]) -> Task:
         return Task(judge)
     name, folders = words
     sys.path[:] = json.loads(folders)
-    return Task(partial(call, find(name)), signal.ITIMER_REAL, math.inf)
+    if name.startswith("trl_real.verifier.gym:"):
+        import reasoning_gym  # noqa: F401  once, before workers are forked
+    return Task(partial(call, import_function(name)), signal.ITIMER_REAL, math.inf)
 
 
-def find(name: str) -> Callable[..., Any]:
+def import_function(name: str) -> Callable[..., Any]:
     """The function with this `"module:name"`; `ImportError` or `AttributeError` if there is none."""
     module, _, path = name.partition(":")
     return reduce(getattr, path.split("."), importlib.import_module(module))
@@ -77,10 +71,10 @@ def encode(given: dict[str, Any]) -> Pair:
     return (base64.b85encode(pickle.dumps(given)).decode("ascii"),), None
 
 
-def call(function: Callable[..., Any], arguments: tuple[str, ...], _: None) -> str:
+def call(function: Callable[..., Any], arguments: tuple[str, ...], _: str | None) -> str:
     """Calls a reward function on one completion."""
     try:
-        returned = finished(function(**pickle.loads(base64.b85decode(arguments[0]))))
+        returned = result_of(function(**pickle.loads(base64.b85decode(arguments[0]))))
         rewards = [returned] if isinstance(returned, str) else list(returned)
     except Exception as error:
         return json.dumps({"error": f"{type(error).__name__}: {error}"[:SHOWN]})
@@ -89,8 +83,8 @@ def call(function: Callable[..., Any], arguments: tuple[str, ...], _: None) -> s
     return json.dumps({"returned": repr(returned)[:SHOWN]})
 
 
-def finished(returned: Any) -> Any:
-    """What a function returned, or what its coroutine returns in the end."""
+def result_of(returned: Any) -> Any:
+    """What a function returned, or the result of the coroutine that it returned."""
 
     async def awaited() -> Any:
         return await returned

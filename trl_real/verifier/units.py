@@ -1,64 +1,25 @@
 """
-Units behind a value: what may stand there, and when two of them agree.
+Splits units off values, and decides when two of them agree. 100 cm is not converted to 1 m.
 
-In: texts. Out: value and unit apart. A text that is no unit, such as `7\\text{ (wrong)}`, stays where it is. Left out:
-conversion; 100 cm is not 1 m here.
+A text that is no unit, such as `7\\text{ (wrong)}`, is not split off.
 """
 
 import re
 
 
 PERCENT = "%"
-NO_UNIT = {"unit", "square unit", "sq unit", "cubic unit", "degree", "deg"}  # say nothing that could disagree
+NO_UNIT = {"unit", "square unit", "sq unit", "cubic unit", "degree", "deg"}  # agree with any
 _LONG = {
-    "m": "meter metre",
-    "cm": "centimeter centimetre",
-    "mm": "millimeter millimetre",
-    "km": "kilometer kilometre",
-    "s": "sec second",
-    "min": "minute",
-    "h": "hr hour",
-    "day": "",
-    "week": "",
-    "month": "",
-    "yr": "year",
-    "g": "gram gm",
-    "kg": "kilogram",
-    "mg": "milligram",
-    "l": "liter litre L",
-    "ml": "milliliter millilitre mL",
-    "in": "inch inche",
-    "ft": "foot feet",
-    "yd": "yard",
-    "mi": "mile",
-    "mph": "",
-    "kmh": "kmph kph",
-    "lb": "pound lbs",
-    "oz": "ounce",
-    "gal": "gallon",
-    "dollar": "usd USD",
-    "cent": "",
-    "euro": "EUR",
-    "rupee": "Rs",
-    "rad": "radian",
-    "deg": "degree",
-    "unit": "",
-    "square": "sq",
-    "cubic": "cu",
-    "per": "",
-    "acre": "",
-    "hectare": "ha",
-    "people": "person",
-    "men": "man",
-    "women": "woman",
-    "children": "child",
-    "time": "",
-    "way": "",
-    "digit": "",
-    "point": "",
-    "percent": "",
-}
-# symbols of physics, as they are: here M and m differ
+    "m": "meter metre", "cm": "centimeter centimetre", "mm": "millimeter millimetre", "km": "kilometer kilometre",
+    "s": "sec second", "min": "minute", "h": "hr hour", "day": "", "week": "", "month": "", "yr": "year",
+    "g": "gram gm", "kg": "kilogram", "mg": "milligram", "l": "liter litre L", "ml": "milliliter millilitre mL",
+    "in": "inch inche", "ft": "foot feet", "yd": "yard", "mi": "mile", "mph": "", "kmh": "kmph kph",
+    "lb": "pound lbs", "oz": "ounce", "gal": "gallon", "acre": "", "hectare": "ha", "rad": "radian", "deg": "degree",
+    "dollar": "usd USD", "cent": "", "euro": "EUR", "rupee": "Rs", "percent": "", "point": "", "digit": "",
+    "unit": "", "square": "sq", "cubic": "cu", "per": "", "time": "", "way": "",
+    "people": "person", "men": "man", "women": "woman", "children": "child",
+}  # fmt: skip
+# Symbols of physics, in which M and m differ
 _SYMBOLS = (
     "kohm Mohm uA uC uF uJ uK uN us uV uW ug ul umol "
     "A C F H J K N P Pa S T V W Hz eV keV MeV GeV erg dyn cal kcal mol amu au AU pc kpc Mpc ly nm pm um fs ps ns ms "
@@ -67,7 +28,7 @@ _SYMBOLS = (
 ).split()
 _CANONICAL = {word: short for short, words in _LONG.items() for word in (short, *words.split())}
 _CANONICAL |= {symbol: symbol for symbol in _SYMBOLS}
-_COUNTED = {"different", "distinct", "possible", "total", "prime", "real", "whole"}  # before a noun in the plural
+_COUNTED = {"different", "distinct", "possible", "total", "prime", "real", "whole"}  # before a plural noun
 _NO_NOUN = {
     "is", "was", "as", "this", "its", "has", "does", "us", "yes", "less", "perhaps", "sometimes", "always", "guess",
     "plus", "minus", "times", "equals", "solutions or", "others", "digits or", "various",
@@ -84,8 +45,8 @@ _COMMAND = re.compile(r"\\(?:times|cdot|frac|sqrt|pi)(?![a-zA-Z])")
 _WORDS = re.compile(r"[A-Za-zµμΩ]+")
 
 
-def _word(word: str) -> str | None:
-    """One name for one unit: `meters`, `metre` and `m` are `m`; `None` for what is no unit."""
+def _canonical(word: str) -> str | None:
+    """One name for each unit, such as `m` for `meters` and `metre`; `None` if the word is no unit."""
     for form in (word, word.lower(), word.lower().removesuffix("s"), word.lower().removesuffix("es")):
         if form in _CANONICAL:
             return _CANONICAL[form]
@@ -94,15 +55,16 @@ def _word(word: str) -> str | None:
 
 
 def unit_name(tail: str, trusted: bool) -> str | None:
-    """The unit in a canonical spelling; `None` where the text is none. A trusted text is one in any case."""
+    """The canonical spelling of a unit; `None` if it is none, unless it is trusted to be one."""
     flat = re.sub(r"\\text|\\cdot|[{}~.]", " ", tail)
     if not trusted and re.search(r"[^A-Za-zµμΩ0-9\s/^-]", flat):
         return None
-    words = [_word(word) for word in _WORDS.findall(flat)]
-    if None in words:
+    words = _WORDS.findall(flat)
+    names = [name for word in words if (name := _canonical(word)) is not None]
+    if len(names) < len(words):
         return " ".join(flat.split()) if trusted else None
-    names = iter(words)
-    name = "".join(_WORDS.sub(lambda _: next(names), flat).split())
+    following = iter(names)
+    name = "".join(_WORDS.sub(lambda _: next(following), flat).split())
     return name.replace("square", "2").replace("cubic", "3").replace("per", "/") if words else None
 
 
@@ -112,12 +74,12 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str | None]:
 
     Args:
         text (`str`):
-            As of [`~trl_real.verifier.normal.normalize`], for example `5\text{ cm}^2`.
+            From [`~trl_real.verifier.normal.normalize`], for example `5\text{ cm}^2`.
         trusted (`bool`, *optional*, defaults to `False`):
             Whether any text behind a number is its unit, as in an accepted answer.
 
     Returns:
-        `tuple[str, str | None]`: the value and the unit; the whole text and `None` where there is no unit.
+        `tuple[str, str | None]`: the value and the unit; the text and `None` if there is no unit.
     """
     if (found := _PERCENT.fullmatch(text)) and found["value"]:
         return found["value"], PERCENT
@@ -128,7 +90,7 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str | None]:
     found = _BARE.fullmatch(text)
     if found:
         shortest = min(map(len, _WORDS.findall(found["tail"])))
-        # 5m and 5 xy are products; 5 m is a length where nothing else is a letter
+        # 5m and 5 xy are products; 5 m is a length if there is no other letter
         plain = not re.search(r"[A-Za-z]", _COMMAND.sub("", found["value"]))
         name = unit_name(found["tail"], False) if shortest > 1 or (found["space"] and plain) else None
         if name is not None:
@@ -136,15 +98,16 @@ def split_unit(text: str, trusted: bool = False) -> tuple[str, str | None]:
     return text, None
 
 
-def agree(gold: str | None, answer: str | None) -> bool:
-    """Whether an answer may have this unit: the same, or one of the two is left out."""
+def units_agree(gold: str | None, answer: str | None) -> bool:
+    """Whether an answer may have this unit: it is the same, or one of the two has none."""
     if PERCENT in (gold, answer):
         return {gold, answer} <= {PERCENT, None}
-    silent = {None, *NO_UNIT, "2unit", "3unit"}
-    return gold in silent or answer in silent or _power(gold) == _power(answer)
+    if gold is None or answer is None or not {gold, answer}.isdisjoint({*NO_UNIT, "2unit", "3unit"}):
+        return True
+    return _spell_power(gold) == _spell_power(answer)
 
 
-def _power(unit: str) -> str:
-    """Square metres and m^2 alike."""
+def _spell_power(unit: str) -> str:
+    """One spelling for square meters and m^2."""
     unit = re.sub(r"^([23])([A-Za-z]+)", r"\2^\1", unit)
     return unit.replace("^", "")

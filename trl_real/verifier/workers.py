@@ -1,10 +1,8 @@
 """
 The verifier's worker processes, and how they share a batch.
 
-In: (accepted answers, answer) pairs, a bound for one and a deadline for all. Out: verdicts, as they come. One pipe for
-each worker and no lock between them, so that a worker that is killed or frozen holds up nobody else. Every answer
-first gets a short slice of time; only then do the slow ones share what is left. Left out: what is done with a pair
-(`trl_real.verifier.tasks`) and the caller (`trl_real.verifier.server`).
+Each worker has its own pipe and there is no lock, so that a killed or frozen worker delays no other. Every answer gets
+a short slice of time first; only then do the slow ones share the rest.
 """
 
 import ctypes
@@ -16,8 +14,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import Pipe, get_context
-from multiprocessing.connection import Connection
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, Pipe
 
 from .tasks import Pair, Task
 
@@ -25,20 +23,19 @@ from .tasks import Pair, Task
 PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = 77  # exit status
 TASKS_PER_WORKER = 500  # a fresh worker costs little, and SymPy's caches only grow
-CHUNK, CHUNK_CHARS = 8, 16_000  # what a worker is sent at once: a stopped one must not fill its pipe
+CHUNK, CHUNK_CHARS = 8, 16_000  # sent to a worker at once: its pipe must not fill up when it is stopped
 SHORTEST_SLICE = 0.1
-STARVED = 4  # times its processor time that an answer may take by the clock; then its worker is frozen
-BACKSTOP = 2.0  # seconds more
-CRASHES = 3  # of the worker, until its answer is to blame
+STARVED, BACKSTOP = 4, 2.0  # a worker is frozen after STARVED x its time limit + BACKSTOP seconds by the clock
+CRASHES = 3  # of workers on an answer before it is given up
 
 
-def make_poor_and_silent(server: int, memory_mb: int) -> None:
-    """Makes this process easy to kill, limits its memory and takes its voice."""
+def restrict_process(server: int, memory_mb: int) -> None:
+    """Makes this process easy to kill, limits its memory and discards its output."""
     for number in (signal.SIGPROF, signal.SIGALRM, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # a Python handler would wait for the computation to end
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20,) * 2)
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20, memory_mb * 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if os.getppid() != server:  # it died before prctl
         os._exit(1)
@@ -47,8 +44,8 @@ def make_poor_and_silent(server: int, memory_mb: int) -> None:
     os.dup2(null, 2)
 
 
-def leave_on_memory_error() -> None:
-    """Ends the process at a `MemoryError`, which math-verify would swallow and call wrong (Python 3.12 on)."""
+def exit_on_memory_error() -> None:
+    """Ends the process at a `MemoryError`, for which math-verify would call the answer wrong (from Python 3.12)."""
     if sys.version_info < (3, 12):
         return
 
@@ -62,13 +59,13 @@ def leave_on_memory_error() -> None:
     monitoring.set_events(monitoring.DEBUGGER_ID, monitoring.events.RAISE)
 
 
-def work(connection: Connection, strangers: Sequence[int], memory_mb: int, server: int, task: Task) -> None:
-    """Judges what comes over the connection; the kernel ends the process where an answer takes too long."""
-    for descriptor in strangers:
+def work(connection: Connection, inherited: Sequence[int], memory_mb: int, server: int, task: Task) -> None:
+    """Judges pairs from the connection; the kernel ends the process if one takes too long."""
+    for descriptor in inherited:
         os.close(descriptor)
     os.setpgid(0, 0)  # what a task starts ends with it
-    make_poor_and_silent(server, memory_mb)
-    leave_on_memory_error()
+    restrict_process(server, memory_mb)
+    exit_on_memory_error()
     with suppress(EOFError, OSError):
         while os.getppid() == server:
             if not connection.poll(1.0):
@@ -82,11 +79,11 @@ def work(connection: Connection, strangers: Sequence[int], memory_mb: int, serve
 
 
 class Worker:
-    """One process and what it was given to do: of its tasks it is busy with the first."""
+    """One process and its tasks, of which it is busy with the first."""
 
-    def __init__(self, strangers: Sequence[int], memory_mb: int, task: Task) -> None:
+    def __init__(self, inherited: Sequence[int], memory_mb: int, task: Task) -> None:
         self.connection, theirs = Pipe()
-        args = (theirs, [*strangers, self.connection.fileno()], memory_mb, os.getpid(), task)
+        args = (theirs, [*inherited, self.connection.fileno()], memory_mb, os.getpid(), task)
         self.process = get_context("fork").Process(target=work, args=args, daemon=True)
         self.process.start()
         theirs.close()
@@ -94,48 +91,48 @@ class Worker:
         self.done = 0
         self.bound = self.last_sign = 0.0
 
-    def give(self, tasks: Sequence[tuple[int, Pair, float]]) -> None:
+    def assign(self, tasks: Sequence[tuple[int, Pair, float]]) -> None:
         self.tasks.extend(index for index, _, _ in tasks)
         self.bound, self.last_sign = tasks[0][2], time.monotonic()
-        with suppress(OSError):  # it is gone: the batch will find the connection closed
+        with suppress(OSError):  # it died: the server will find the connection closed
             self.connection.send(tasks)
 
-    def take(self) -> tuple[int, str]:
-        """The next verdict; `EOFError` or `OSError` from a dead worker."""
+    def receive(self) -> tuple[int, str]:
+        """The next verdict; raises `EOFError` or `OSError` if the worker is dead."""
         index, verdict = self.connection.recv()
         self.tasks.popleft()
         self.done += 1
         self.last_sign = time.monotonic()
         return index, verdict
 
-    def frozen(self) -> bool:
+    def is_frozen(self) -> bool:
         return bool(self.tasks) and time.monotonic() > self.last_sign + STARVED * self.bound + BACKSTOP
 
     def end(self) -> int:
-        """Kills the process and what it has started; what it had died of, or of this."""
+        """Kills the process and what it has started; returns its exit code."""
+        pid = self.process.pid
+        assert pid is not None  # it was started
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.connection.close()
-        return self.process.exitcode
+        return self.process.exitcode or 0
 
 
 class Batch:
     """
-    What is open of one batch, and the verdicts.
+    The open tasks and the verdicts of one batch.
 
     Args:
         pairs (`Sequence`):
             Accepted answers and answer.
-        answer_timeout (`float`):
-            Seconds for one answer.
-        batch_timeout (`float`):
-            Seconds for all, from now.
+        answer_timeout (`float`), batch_timeout (`float`):
+            Seconds for each answer, and for all of them from now.
         workers (`int`):
-            How many share them.
+            Number of workers that share them.
         first_slice (`float`):
-            Seconds that an answer gets at first.
+            Seconds for each answer at first.
     """
 
     def __init__(
@@ -145,8 +142,8 @@ class Batch:
         self.first_slice = first_slice
         self.deadline = time.monotonic() + batch_timeout
         self.fresh, self.slow = deque(range(len(pairs))), deque[int]()
-        self.second: set[int] = set()  # had their second chance
-        self.judged_in_vain: set[int] = set()
+        self.retried: set[int] = set()
+        self.timed_out: set[int] = set()
         self.crashes: Counter[int] = Counter()
         self.verdicts: dict[int, str] = {}
 
@@ -155,13 +152,13 @@ class Batch:
         return len(self.verdicts) == len(self.pairs) or time.monotonic() >= self.deadline
 
     def next_tasks(self) -> list[tuple[int, Pair, float]]:
-        """What a free worker does next: several new answers, or one slow one."""
+        """The next tasks of a free worker: several new answers, or one slow one."""
         queue = self.fresh or self.slow
         if not queue:
             return []
         share = (self.deadline - time.monotonic()) * self.workers / len(queue)
         if queue is self.slow:
-            self.second.add(self.slow[0])
+            self.retried.add(self.slow[0])
             return [self._task(self.slow.popleft(), max(share, SHORTEST_SLICE))]
         seconds = min(self.first_slice, max(share, SHORTEST_SLICE))
         tasks, chars = [self._task(self.fresh.popleft(), seconds)], 0
@@ -175,15 +172,15 @@ class Batch:
     def _task(self, index: int, seconds: float) -> tuple[int, Pair, float]:
         return index, self.pairs[index], min(seconds, self.answer_timeout)
 
-    def lost(self, worker: Worker, status: int) -> None:
-        """Puts back what a dead worker had; the answer that it was busy with may be to blame."""
+    def take_back(self, worker: Worker, status: int) -> None:
+        """Puts the tasks of a dead worker back, unless the one that it was busy with is to blame."""
         if not worker.tasks:
             return
         busy, *untouched = worker.tasks
         self.fresh.extendleft(reversed(untouched))
         if status in (-signal.SIGPROF, -signal.SIGALRM):
-            self.judged_in_vain.add(busy)
-            if busy in self.second or worker.bound >= self.answer_timeout:
+            self.timed_out.add(busy)
+            if busy in self.retried or worker.bound >= self.answer_timeout:
                 self.verdicts[busy] = "killed"
             else:
                 self.slow.append(busy)
@@ -195,6 +192,6 @@ class Batch:
             self.fresh.appendleft(busy)
 
     def close(self) -> None:
-        """Says of what has no verdict whether it had its time."""
+        """Gives the rest a verdict: killed if it had time, else unjudged."""
         for index in range(len(self.pairs)):
-            self.verdicts.setdefault(index, "killed" if index in self.judged_in_vain else "unjudged")
+            self.verdicts.setdefault(index, "killed" if index in self.timed_out else "unjudged")
