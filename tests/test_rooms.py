@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "trainer": {"compat", "objective", "engines", "options", "metrics", "step", "validation"},
     "figures": {"objective", "metrics"},
     "evaluation": {"objective", "verifier", "rewards", "data"},
-    "recipe": {"objective", "spelling", "rewards", "data", "validation", "trainer", "evaluation"},
+    "recipe": {"objective", "options", "spelling", "rewards", "data", "validation", "trainer", "evaluation"},
     "cli": {
         *(
             "contract",

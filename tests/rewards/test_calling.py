@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 
 from tests.support.trainers import config, even_start, logged, trainer
 from trl_real.rewards import RewardError
@@ -102,3 +103,35 @@ def test_asynchronous_functions_train(tmp_path: Path) -> None:
     made = trainer(tmp_path, reward_funcs=judge, args=config(tmp_path, max_steps=1))
     made.train()
     assert logged(made, "rewards/judge/mean")
+
+
+def needs_tests(completions: list, tests: list) -> list[float]:
+    return [1.0 for _ in completions]
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        (
+            {"question": ["w1"]},
+            {},
+            "train_dataset: it has no column `prompt`, only question. Rename one with",
+        ),
+        (
+            {"prompt": ["w1"], "answer": ["w2"]},
+            {"reward_funcs": [even_start, needs_tests], "label_reward_func": "needs_tests"},
+            "reward_funcs: needs_tests needs a column `tests`, but the data set has only prompt, answer. Rename one",
+        ),
+    ],
+)
+def test_a_script_without_a_column_is_told_before_anything_is_loaded(
+    tmp_path: Path, columns: dict[str, list[str]], options: dict[str, Any], message: str
+) -> None:
+    functions = options.pop("reward_funcs", even_start)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        trainer(
+            tmp_path,
+            train_dataset=Dataset.from_dict(columns),
+            reward_funcs=functions,
+            args=config(tmp_path, **options),
+        )

@@ -51,6 +51,14 @@ def test_reasoning_gym_scores_the_last_answer_tag_or_the_whole_text() -> None:
     assert rewards == [1.0, 1.0, 1.0, 0.0, 0.0]
 
 
+def test_recipes_score_reasoning_gym_in_processes_that_can_be_killed() -> None:
+    metrics: dict[str, float] = {}
+    metadata = ['{"source_dataset": "chain_sum", "source_index": 0}'] * 2
+    score = resolve_reward_func("reasoning_gym_reward")
+    assert score(completions=["7", "8"], answer=["7"] * 2, metadata=metadata, log_metric=metrics.__setitem__) == [1, 0]
+    assert metrics["reasoning_gym_reward/killed"] == 0
+
+
 def test_an_answer_that_breaks_a_tasks_scorer_is_wrong() -> None:
     # The scorer of prime_factorization calls int() on what it is given
     metadata = ['{"source_dataset": "prime_factorization", "source_index": 0, "number": 6, "factors": [2, 3]}']

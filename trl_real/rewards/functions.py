@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
+from torch import nn
 from trl.rewards import (
     accuracy_reward,
     get_soft_overlong_punishment,
@@ -113,7 +114,26 @@ def check_inputs(name: str, function: RewardFunc, row: dict[str, Any]) -> None:
         )
 
 
-def missing_column(function: RewardFunc, columns: Collection[str]) -> str | None:
+def check_columns(train_dataset: Any, reward_funcs: Any) -> None:
+    """Raises `ValueError` if the training set of a script has no prompts, or lacks a column of a reward function."""
+    columns = getattr(train_dataset, "column_names", None)
+    if not isinstance(columns, list) or not columns:  # an unknown stream, or no rows
+        return
+    proposal = "Rename one with train_dataset.rename_column(...)."
+    if "prompt" not in columns:
+        raise ValueError(f"train_dataset: it has no column `prompt`, only {', '.join(columns)}. {proposal}")
+    for function in reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]:
+        is_function = callable(function) and not isinstance(function, nn.Module)  # reward models read no columns
+        column = missing_column(function, columns) if is_function else None
+        if column is not None:
+            name = getattr(function, "__name__", type(function).__name__)
+            raise ValueError(
+                f"reward_funcs: {name} needs a column `{column}`, but the data set has only {', '.join(columns)}. "
+                f"{proposal}"
+            )
+
+
+def missing_column(function: Callable[..., Any], columns: Collection[str]) -> str | None:
     """The first column that a reward function requires and a data set does not have."""
     for parameter in inspect.signature(function).parameters.values():
         is_required = parameter.default is parameter.empty and parameter.kind in (

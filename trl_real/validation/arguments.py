@@ -16,6 +16,7 @@ from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_rep
 from trl import GRPOConfig
 
 from ..compat import get_callable_name, get_config_model_id
+from ..rewards.functions import check_columns
 from ..spelling import nearest
 from .batches import batch_numbers
 from .config import ValidationConfig
@@ -56,6 +57,8 @@ def check_arguments(args: Any, reward_funcs: Any, train_dataset: Any, rollout_fu
             "`mismatch_limit` compares the model with the engine that samples, and here the model itself samples. "
             "Omit it, or write use_vllm=True."
         )
+    # A `rollout_func` may return more columns
+    check_columns(train_dataset, reward_funcs if rollout_func is None else None)
     if reward_funcs is not None:
         check_rewards(args, reward_names(reward_funcs))
     if isinstance(train_dataset, Sized):
@@ -74,8 +77,8 @@ def check_trackers(report_to: Iterable[str]) -> None:
             )
         if name not in installed and name != "flyte":  # Transformers does not check whether Flyte is installed
             raise ValueError(
-                f"report_to: {name} is not installed. Run `pip install {PACKAGES.get(name, name)}`, or write "
-                f"--report_to {' '.join(set(report_to).intersection(installed)) or 'none'}."
+                f"report_to: {name} is not installed. Run `pip install {PACKAGES.get(name, name)}`, or set "
+                f"`report_to` to {' '.join(set(report_to).intersection(installed)) or 'none'}."
             )
 
 
