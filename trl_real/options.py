@@ -4,7 +4,7 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable
-from dataclasses import Field, field, fields
+from dataclasses import MISSING, Field, field, fields
 from typing import Any
 
 
@@ -17,18 +17,24 @@ class Help(str):
     when: str  # when to set it, or who does
     must: Check | None  # what its value must be
 
+    when: str
+    must: Check | None
+
     def __new__(cls, text: str, when: str, must: Check | None = None) -> "Help":
         self = super().__new__(cls, text)
         self.when, self.must = when, must
         return self
 
 
-def option(default: Any, text: str, when: str, must: Check | None = None) -> Any:
-    """A field of a dataclass; the arguments are those of [`Help`]."""
-    return field(default=default, metadata={"help": Help(text, when, must)})
+def option(default: Any, text: str, when: str = "", must: Check | None = None, **metadata: Any) -> Any:
+    """A field of a dataclass; the arguments are those of [`Help`], and others of argparse, such as `choices`."""
+    metadata["help"] = Help(text, when, must)
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-def one_of(*values: str) -> Check:
+def one_of(*values: str | None) -> Check:
     """One of these words."""
     return f"must be one of {', '.join(map(repr, values))}", lambda value: value in values
 
@@ -56,8 +62,10 @@ def document(config: type) -> type:
     lines = [f"{inspect.getdoc(config)}", "", "Parameters:"]
     for item in described(config):
         kind = item.type.__name__ if isinstance(item.type, type) else item.type
-        lines.append(f"    {item.name} (`{kind}`, *optional*, defaults to `{item.default!r}`):")
-        text = f"{item.metadata['help']} When to set it: {item.metadata['help'].when}"
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
+        lines.append(f"    {item.name} (`{kind}`, *optional*, defaults to `{default!r}`):")
+        help_text = item.metadata["help"]
+        text = f"{help_text} When to set it: {help_text.when}" if help_text.when else help_text
         lines += textwrap.wrap(text, 112, initial_indent=" " * 8, subsequent_indent=" " * 8)
     config.__doc__ = "\n".join(lines)
     return config

@@ -13,6 +13,7 @@ from typing import Any
 from griffe import Attribute, ExprCall, Extension, Object
 
 from trl_real import REALConfig
+from trl_real.recipe.options import RecipeArguments
 
 
 NAMES_ON_TWO_LINES = re.compile(r"^( +[\w, ]+,)\n +([\w, ]+:)$", re.MULTILINE)
@@ -27,6 +28,8 @@ SHOWN = {
     "math_reward": "trl_real.rewards.math_reward",
     "load_prompts": "trl_real.data.loading.load_prompts",
 }
+# Their options are added to the docstring when they are imported
+WRITTEN = {config.__name__: config for config in (REALConfig, RecipeArguments)}
 
 
 def google_style(text: str) -> str:
@@ -64,10 +67,8 @@ class TRLDocstrings(Extension):
 
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         """Called by Griffe for every module, class, function and attribute."""
-        if (
-            obj.name == REALConfig.__name__ and obj.docstring is not None
-        ):  # the options are written when it is imported
-            obj.docstring.value = inspect.cleandoc(REALConfig.__doc__)
+        if obj.name in WRITTEN and obj.docstring is not None:
+            obj.docstring.value = inspect.cleandoc(WRITTEN[obj.name].__doc__)
         if obj.docstring is not None:
             obj.docstring.value = google_style(obj.docstring.value)
 

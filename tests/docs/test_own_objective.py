@@ -71,7 +71,7 @@ def test_a_recipe_trains_functions_by_their_import_path(
         ("--loss_type my_objective:quarters", "`loss_type`: the function failed (TypeError"),
         (
             "--loss_type all_pairs",
-            "loss_type: all_pairs is none of REAL's (real, real_no_anchor, bce), nor package.",
+            "loss_type: all_pairs is not a loss of REAL (real, real_no_anchor, bce, or package.",
         ),
         ("--method grpo", "there is no field `label_func`"),
     ],

@@ -57,14 +57,14 @@ def test_a_refusal_names_the_nearest_numbers() -> None:
         derive_batch(PAPER, [], 3)
     with pytest.raises(ValueError, match=r"Write per_device_train_batch_size 4 or 8, or"):
         derive_batch(PAPER | dict(per_device_train_batch_size=6), [], 8)
-    with pytest.raises(ValueError, match=r"no multiple of prompts_per_step \(32\). The nearest are 96 or 128"):
+    with pytest.raises(ValueError, match=r"not a multiple of prompts_per_step \(32\). Write 96 or 128"):
         derive_batch(PAPER | dict(prompts_per_generation=100), [], 8)
-    with pytest.raises(ValueError, match="prompts_per_step: -1 is not a number from 1 on"):
+    with pytest.raises(ValueError, match="prompts_per_step: must be at least 1, got -1"):
         derive_batch(PAPER | dict(prompts_per_step=-1), [], 8)
 
 
 def test_the_two_targets_come_together_and_exclude_trls_fields() -> None:
-    with pytest.raises(ValueError, match="prompts_per_step: set prompts_per_generation too"):
+    with pytest.raises(ValueError, match="prompts_per_step: also set prompts_per_generation"):
         derive_batch(PAPER | dict(prompts_per_generation=None), [], 1)
     for name in ("gradient_accumulation_steps", "steps_per_generation", "generation_batch_size"):
         with pytest.raises(ValueError, match=f"{name}: follows from prompts_per_generation"):

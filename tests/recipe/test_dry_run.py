@@ -29,9 +29,9 @@ def test_the_plan_has_the_papers_arithmetic_for_8_gpus(tmp_path: Path, capsys: p
     assert status == 0
     for line in (
         "generation +128 prompts x 8 rollouts = 1,024 rollouts",
-        "optimizer step +32 prompts = 256 rollouts; 4 optimizer steps for each generation",
-        "micro-step +64 rollouts; 4 in each optimizer step .*, 16 in each generation",
-        r"each process +samples 128 rollouts \(16 prompts\), trains 8 at a time",
+        "optimizer step +32 prompts = 256 rollouts; 4 optimizer steps per generation",
+        "micro-step +64 rollouts; 4 per optimizer step .*, 16 per generation",
+        r"each process +samples 128 rollouts \(16 prompts\), trains 8 at once",
         r"prompts by process: 0: 0-15, 1: 16-31, \.\.\., 7: 112-127",
         "epoch +1,300 prompts = 10 generations = 40 steps",
         "training +5,600 optimizer steps = 1,400 generations = 1,433,600 rollouts, 140.00 epochs",
@@ -73,7 +73,7 @@ def test_a_batch_larger_than_the_data_set_fails_with_numbers_that_work(
 ) -> None:
     status, text = plan(tmp_path, capsys, "--prompts_per_generation", "1536", "--prompts_per_step", "384")
     assert status == 1
-    assert "FAILS  data: prompts_per_generation: 1536 prompts are sampled at once, and the training " in text
+    assert "FAILS  data: prompts_per_generation: 1536 prompts are sampled at once, but the training " in text
     words = re.search(r"Write (--prompts_per_generation \d+ --prompts_per_step \d+)", text)[1].split()
     assert words[1:] == ["1300", "--prompts_per_step", "325"]
     assert plan(tmp_path, capsys, *words)[0] == 0
@@ -106,7 +106,7 @@ def test_a_plan_that_does_not_fit_a_gpu_fails_with_what_would_help() -> None:
     options = OPTIONS | dict(steps_per_generation=16, gradient_accumulation_steps=4, use_vllm=False, gpu_memory=80.0)
     lines, peak = describe_memory(read_config(LARGE), options, 1)
     verdict = memory_verdict(peak, options, 1)
-    assert re.search(r"a GPU needs about \d{3} GB and has 80 .*Take more than 1 GPU, .*ZeRO-3, --use_peft", verdict)
+    assert re.search(r"a GPU needs about \d{3} GB and has 80 .*Use more than 1 GPU, .*ZeRO-3, --use_peft", verdict)
     assert memory_verdict(peak, options | dict(gpu_memory=peak + 1), 1) is None
     assert max(map(float, re.findall(r"(\d+.\d) GB", lines[-2]))) == pytest.approx(peak, abs=0.1)
 
@@ -168,11 +168,11 @@ def test_trls_own_batch_fields_are_described_too() -> None:
     batch |= dict(steps_per_generation=None, generation_batch_size=64, num_train_epochs=3, max_steps=-1)
     text = "\n".join(describe_batch(batch, world_size=2, rows=10))
     assert "4 prompts x 16 rollouts = 64 rollouts" in text
-    assert "2 prompts = 32 rollouts; 4 optimizer steps for each generation" in text
+    assert "2 prompts = 32 rollouts; 4 optimizer steps per generation" in text
     assert "prompts by process: 0: 0-1, 1: 2-3" in text
     assert "10 prompts = 2 generations = 8 steps" in text
     assert "24 optimizer steps = 6 generations = 384 rollouts, 3.00 epochs" in text
-    assert "unknown: no max_steps" in "\n".join(describe_batch(batch, world_size=2, rows=None))
+    assert "unknown without max_steps" in "\n".join(describe_batch(batch, world_size=2, rows=None))
 
 
 def test_a_check_that_fails_does_not_hide_the_next() -> None:

@@ -86,5 +86,5 @@ def test_what_is_wrong_with_the_evaluation_set_names_its_own_options(
 
 
 def test_decontaminate_without_the_format_says_what_to_add() -> None:
-    with pytest.raises(ValueError, match="decontaminate: .*write dataset_format: math"):
+    with pytest.raises(ValueError, match="decontaminate: .*set dataset_format: math"):
         RecipeArguments(dataset_name="any.jsonl", decontaminate=["amc23"])

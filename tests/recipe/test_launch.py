@@ -128,7 +128,7 @@ def options() -> dict[str, Any]:
         (
             {},
             {"gpu"},
-            ["bf16: the recipe is for GPUs.* --use_cpu true --bf16 false --use_vllm false --deepspeed none"],
+            ["bf16: the recipe is for GPUs, but .* --use_cpu true --bf16 false --use_vllm false --deepspeed none"],
         ),
         ({}, {"vllm"}, ["use_vllm: vLLM is not installed. Run `pip install 'trl-real\\[vllm\\]'`"]),
         ({}, {"deepspeed"}, ["deepspeed: DeepSpeed is not installed. .* --deepspeed none"]),
@@ -136,7 +136,7 @@ def options() -> dict[str, Any]:
         (
             dict(use_cpu=True),
             {"gpu", "vllm-cpu"},
-            ["use_vllm: there is no vLLM for CPUs here. With use_cpu, write --use_vllm false"],
+            ["use_vllm: no vLLM for CPUs is installed. With use_cpu, write --use_vllm false"],
         ),
         (dict(use_cpu=True), {"gpu"}, []),
         (dict(load_in_4bit=True), {"bitsandbytes"}, ["pip install bitsandbytes"]),
@@ -165,13 +165,29 @@ def test_several_gpus_need_a_launcher(options: dict, monkeypatch: pytest.MonkeyP
 
 def test_fsdp_from_the_launcher_excludes_deepspeed(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert any("asks for FSDP. Write --deepspeed none" in sentence for sentence in missing(options))
+    assert any("is for FSDP. Write --deepspeed none" in sentence for sentence in missing(options))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
 def test_a_gpu_recipe_without_a_gpu_is_one_error_before_anything_is_read() -> None:
     with pytest.raises(SystemExit, match="error: bf16: the recipe is for GPUs"):
         train_script.main(["--config", "real_1p5b.yaml", "--model_name_or_path", "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [({}, False), (dict(use_cpu=True), False), (dict(bf16=True), None), (dict(fp16=True), None)],
+)
+@pytest.mark.parametrize("plans", [False, True])
+def test_a_recipe_that_sets_no_precision_runs_in_float32_without_a_gpu(
+    changes: dict, found: bool | None, plans: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(launch.torch.accelerator, "is_available", lambda: False)
+    fields = dict(method="real", loss_type="real", deepspeed=None, use_cpu=False, bf16=None, fp16=False) | changes
+    fields |= dict(dry_run=plans, world_size=8 if plans else None)
+    expected = None if plans else found
+    assert prepare_launch(fields, [], ROOT).get("bf16") is expected
+    assert ("bf16: it is not set and no GPU is used" in caplog.text) is (expected is False)
 
 
 @pytest.mark.parametrize("value", ["none", "", "null", None, {}])
@@ -188,12 +204,13 @@ def test_deepspeed_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_number_of_processes_is_the_launchers_but_for_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = dict(method="real", loss_type="real", deepspeed=None, world_size=None, dry_run=False, num_generations=8)
+    fields |= dict(use_cpu=False, bf16=True, fp16=False)
     fields |= dict(prompts_per_generation=128, prompts_per_step=32, per_device_train_batch_size=8)
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert prepare_launch(fields, [], ROOT)["gradient_accumulation_steps"] == 8
-    with pytest.raises(ValueError, match="world_size: it only plans"):
+    with pytest.raises(ValueError, match="world_size: it is only for plans"):
         prepare_launch(fields | dict(world_size=2), [], ROOT)
-    with pytest.raises(ValueError, match="gpu_memory: it only plans"):
+    with pytest.raises(ValueError, match="gpu_memory: it is only for plans"):
         prepare_launch(fields | dict(gpu_memory=24.0), ["gpu_memory"], ROOT)
     assert prepare_launch(fields | dict(world_size=16, dry_run=True), [], ROOT)["gradient_accumulation_steps"] == 2
 

@@ -19,16 +19,9 @@ _BOOLEAN = re.compile(r"true|false", re.IGNORECASE)
 
 def check_prompts(dataset: Dataset | IterableDataset, name: str, field: str = "dataset_name") -> str | list:
     """
-    Raises `ValueError` if a prompt is missing, is neither a text nor messages, or is not of the first one's kind.
+    Returns the first prompt; raises `ValueError` if one is missing, neither a text nor messages, or of another kind.
 
-    Args:
-        dataset (`Dataset` or `IterableDataset`):
-            The data set. If it is streamed, only the first row is checked: it may have no end.
-        name (`str`), field (`str`, *optional*, defaults to `"dataset_name"`):
-            The data set and the option that errors name.
-
-    Returns:
-        `str` or `list`: the first prompt.
+    Of a streamed data set, which may have no end, only the first row is checked. Errors name the data set and `field`.
     """
     row = next(iter(dataset), None)
     if row is None:

@@ -80,18 +80,10 @@ def word_runs(prompt: str) -> Runs:
 
 def find_overlaps(rows: Dataset, problems: Sequence[Problem], verify: bool = True) -> list[Overlap]:
     """
-    All pairs of a row and a problem that are alike.
+    All pairs of a row, from [`~trl_real.data.layouts.read_math`], and a problem that are alike.
 
-    Args:
-        rows (`Dataset`):
-            Rows from [`~trl_real.data.layouts.read_math`].
-        problems (`list[Problem]`):
-            From [`read_problems`].
-        verify (`bool`, *optional*, defaults to `True`):
-            Whether the verifier compares the answers. Otherwise only texts and integers are compared.
-
-    Returns:
-        `list[Overlap]`: in the order of the rows; for each row the most similar problem first.
+    They are in the order of the rows, and for each row the most similar problem comes first. Without `verify`, answers
+    are compared only as texts and integers.
     """
     pairs = list(_alike(rows, problems))
     answers = rows["answer"][:]

@@ -30,20 +30,10 @@ def generate_questions(
     field: str = "dataset_name",
 ) -> tuple[Dataset | IterableDataset, Dataset | None]:
     """
-    Generates different questions for training, and held-out ones that never occur in training.
+    Generates `size` different questions for training, and held-out ones that never occur in training.
 
-    Args:
-        task (`str`), options (`dict`), seed (`int`):
-            A Reasoning Gym task, such as `"chain_sum"`, and its own options, such as `{"max_terms": 3}`. The same seed
-            gives the same questions.
-        size (`int`):
-            Number of training questions.
-        test_size (`float`, *optional*):
-            Number of held-out questions, or their share of `size`.
-        streaming (`bool`):
-            Train on an endless stream, which may repeat questions, instead of `size` questions.
-        field (`str`, *optional*, defaults to `"dataset_name"`):
-            The option that errors name.
+    The same `seed` gives the same questions. `test_size` is the number of held-out ones, or their share of `size`. If
+    `streaming`, the training set is an endless stream that may repeat questions. Errors name the option `field`.
     """
     _check_task(task, options, field)
     draws = questions(task, options, seed)

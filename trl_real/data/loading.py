@@ -142,7 +142,6 @@ def hold_out(dataset: AnyDataset, test_size: float, split_seed: int) -> tuple[Da
     """Splits by prompt: rows with the same prompt go to the same side. Arguments as in [`load_prompts`]."""
     if isinstance(dataset, IterableDataset):
         raise ValueError("test_size: a streamed data set cannot be split; use dataset_test_split, or do not stream.")
-    check_prompts(dataset, "the data set")
     keys = [json.dumps(prompt) for prompt in dataset["prompt"]]
     different = list(dict.fromkeys(keys))
     number = int(test_size) if test_size >= 1 else round(test_size * len(different))

@@ -1,10 +1,7 @@
 """
-The batch of an experiment, cut up for the machine at hand: the same prompts in every generation and every optimizer
-step on 1, 2, 4, 8 or 16 GPUs.
+The batch of an experiment on any number of GPUs: the same prompts in every generation and optimizer step.
 
-In: how many prompts a generation and an optimizer step have, how many rollouts a process can hold, how many processes
-there are. Out: TRL's `gradient_accumulation_steps` and `steps_per_generation`, or a `ValueError` with the nearest
-numbers that work. Pure arithmetic. Left out: which rollout runs where (`trl_real.step.plan`).
+TRL's `gradient_accumulation_steps` and `steps_per_generation` follow from it and from the machine.
 """
 
 import math
@@ -19,19 +16,7 @@ DERIVED = ("gradient_accumulation_steps", "steps_per_generation", "generation_ba
 
 @dataclass(frozen=True)
 class Batch:
-    """
-    What a generation and an optimizer step consist of, and how they are cut.
-
-    Args:
-        prompts_per_generation (`int`), prompts_per_step (`int`):
-            Prompts whose rollouts are sampled at once; prompts that one optimizer step trains on.
-        num_generations (`int`):
-            Rollouts of a prompt.
-        per_device_train_batch_size (`int`):
-            Rollouts that a process runs at once.
-        world_size (`int`):
-            Number of processes.
-    """
+    """A recipe's batch on this number of processes; targets count prompts over all processes."""
 
     prompts_per_generation: int
     prompts_per_step: int
@@ -57,26 +42,26 @@ class Batch:
         return self.gradient_accumulation_steps * self.optimizer_steps
 
     def check(self) -> None:
-        """Raises `ValueError`, with the nearest numbers that work, if the batch cannot be cut evenly."""
+        """Raises `ValueError`, with the nearest numbers that work, if the batch cannot be divided evenly."""
         for name, value in vars(self).items():
             if value < 1:
-                raise ValueError(f"{name}: {value} is not a number from 1 on.")
+                raise ValueError(f"{name}: must be at least 1, got {value}.")
         steps, rest = divmod(self.prompts_per_generation, self.prompts_per_step)
         if rest:
             lower, upper = steps * self.prompts_per_step, (steps + 1) * self.prompts_per_step
             raise ValueError(
-                f"prompts_per_generation: {self.prompts_per_generation} is no multiple of prompts_per_step "
-                f"({self.prompts_per_step}). The nearest are {_either(lower, upper)}."
+                f"prompts_per_generation: {self.prompts_per_generation} is not a multiple of "
+                f"prompts_per_step ({self.prompts_per_step}). Write {_either(lower, upper)}."
             )
         rollouts = self.prompts_per_step * self.num_generations
         if rollouts % self.rows_per_micro_step:
             raise ValueError(
                 f"prompts_per_step: {self.prompts_per_step} prompts x {self.num_generations} rollouts = {rollouts} "
-                f"cannot be cut into micro-steps of {self.rows_per_micro_step} rollouts (per_device_train_batch_size="
-                f"{self.per_device_train_batch_size} x {self.world_size} processes). Write {self._what_works()}."
+                f"cannot be divided into micro-steps of {self.rows_per_micro_step} (per_device_train_batch_size="
+                f"{self.per_device_train_batch_size} x {self.world_size} processes). Write {self._proposals()}."
             )
 
-    def _what_works(self) -> str:
+    def _proposals(self) -> str:
         rollouts = self.prompts_per_step * self.num_generations
         found = []
         if rollouts % self.world_size == 0:
@@ -95,29 +80,20 @@ class Batch:
 
 def derive_batch(options: dict[str, Any], given: Iterable[str], world_size: int) -> dict[str, int]:
     """
-    TRL's batch fields from a recipe's `prompts_per_generation` and `prompts_per_step`.
+    TRL's batch fields from a recipe's `prompts_per_generation` and `prompts_per_step`; none without these two.
 
-    Args:
-        options (`dict[str, Any]`):
-            All fields of the recipe, with their defaults.
-        given (`Iterable[str]`):
-            Names of the fields that the recipe or the command line sets.
-        world_size (`int`):
-            Number of processes.
-
-    Returns:
-        `dict[str, int]`: the fields to set; none if the recipe does without the two targets (leaves them out, or 0).
+    `options` are all fields of the recipe, and `given` the names of those that the recipe or the command line sets.
     """
     targets = [name for name in TARGETS if options.get(name)]
     if not targets:
         return {}
     if len(targets) == 1:
         other = (set(TARGETS) - set(targets)).pop()
-        raise ValueError(f"{targets[0]}: set {other} too, or neither.")
+        raise ValueError(f"{targets[0]}: also set {other}, or omit both.")
     both = sorted(set(given).intersection(DERIVED))
     if both:
         raise ValueError(
-            f"{both[0]}: follows from prompts_per_generation and prompts_per_step. Leave it out, or write "
+            f"{both[0]}: follows from prompts_per_generation and prompts_per_step. Omit it, or write "
             "--prompts_per_generation 0 --prompts_per_step 0 to set TRL's fields by hand."
         )
     batch = Batch(
@@ -133,7 +109,7 @@ def _divisors(number: int) -> list[int]:
 
 
 def _nearest(number: int, candidates: list[int]) -> str:
-    """The candidates next to a number, below and above."""
+    """The nearest candidates, below and above a number."""
     below = [candidate for candidate in candidates if candidate <= number]
     above = [candidate for candidate in candidates if candidate >= number]
     return _either(below[-1] if below else 0, above[0] if above else 0)

@@ -1,9 +1,4 @@
-"""
-A run before it is run: the batch arithmetic, the memory, the data and the verdict of every check.
-
-In: the fields of a recipe and its checks. Out: text, and whether every check passed. No weight is read and no GPU
-touched; the memory is estimated by the formulas of `trl_real.recipe.memory`.
-"""
+"""The plan of a run: the batch arithmetic, an estimate of the memory, the data, and the result of every check."""
 
 import math
 from collections.abc import Callable
@@ -21,16 +16,7 @@ OVERHEAD_GB = 3  # CUDA, NCCL and the chunked logits
 
 
 def run_checks(checks: dict[str, Callable[[], Any]]) -> tuple[dict[str, Any], list[str], bool]:
-    """
-    Runs all checks, also those after one that fails.
-
-    Args:
-        checks (`dict[str, Callable]`):
-            By name; each returns what it found, or raises `ValueError` or `OSError` with what is wrong.
-
-    Returns:
-        `tuple`: what the checks returned, one line for each, and whether all passed.
-    """
+    """Runs all checks, even if one raises `ValueError` or `OSError`: their results, a line for each, and success."""
     found, lines = {}, []
     for name, check in checks.items():
         try:
@@ -42,34 +28,24 @@ def run_checks(checks: dict[str, Callable[[], Any]]) -> tuple[dict[str, Any], li
 
 
 def describe_batch(options: dict[str, Any], world_size: int, rows: int | None) -> list[str]:
-    """
-    The batch arithmetic.
-
-    Args:
-        options (`dict[str, Any]`):
-            All fields of the recipe.
-        world_size (`int`):
-            Number of processes.
-        rows (`int`, *optional*):
-            Prompts of the training set, if it is known.
-    """
+    """The batch arithmetic; `rows` is the number of training prompts, if it is known."""
     group, device = options["num_generations"], options["per_device_train_batch_size"]
     accumulation = options["gradient_accumulation_steps"]
     per_generation = options["steps_per_generation"] or accumulation
     if options["generation_batch_size"]:
         per_generation = options["generation_batch_size"] // (device * world_size)
-    own = device * per_generation
-    rollouts = own * world_size
+    per_process = device * per_generation
+    rollouts = per_process * world_size
     per_step = device * world_size * accumulation
     steps = per_generation / accumulation * options["num_iterations"]
     lines = [
         f"  generation      {rollouts / group:g} prompts x {group} rollouts = {rollouts:,} rollouts",
-        f"  optimizer step  {per_step / group:g} prompts = {per_step:,} rollouts; {steps:g} optimizer steps for each "
+        f"  optimizer step  {per_step / group:g} prompts = {per_step:,} rollouts; {steps:g} optimizer steps per "
         "generation",
-        f"  micro-step      {device * world_size} rollouts; {accumulation} in each optimizer step "
-        f"(gradient_accumulation_steps), {per_generation} in each generation (steps_per_generation)",
-        f"  each process    samples {own} rollouts ({_prompts(own, group)}), trains {device} at a time",
-        *_processes(own, group, world_size),
+        f"  micro-step      {device * world_size} rollouts; {accumulation} per optimizer step "
+        f"(gradient_accumulation_steps), {per_generation} per generation (steps_per_generation)",
+        f"  each process    samples {per_process} rollouts ({_prompts(per_process, group)}), trains {device} at once",
+        *_processes(per_process, group, world_size),
     ]
     epochs, total = options["num_train_epochs"], options["max_steps"]
     steps_per_epoch = None
@@ -78,8 +54,8 @@ def describe_batch(options: dict[str, Any], world_size: int, rows: int | None) -
         steps_per_epoch = math.floor(generations * steps)
         lines.append(f"  epoch           {rows:,} prompts = {generations:,} generations = {steps_per_epoch:,} steps")
     if total <= 0 and steps_per_epoch is None:
-        return [*lines, "  training        unknown: no max_steps, and the data set has not been read"]
-    total = total if total > 0 else math.ceil(epochs * steps_per_epoch)
+        return [*lines, "  training        unknown without max_steps, since the data set was not read"]
+    total = total if total > 0 else math.ceil(epochs * (steps_per_epoch or 0))
     generations = math.ceil(total / steps)
     in_epochs = f", {total / steps_per_epoch:.2f} epochs" if steps_per_epoch else ""
     sampled = f"{generations:,} generations = {generations * rollouts:,} rollouts"
@@ -91,9 +67,9 @@ def _prompts(rollouts: int, group: int) -> str:
     return f"{number:g} prompts" if number != 1 else "1 prompt"
 
 
-def _processes(own: int, group: int, world_size: int) -> list[str]:
-    """Which prompts of a generation each process samples; a group may lie on two processes."""
-    ranges = [(rank * own // group, ((rank + 1) * own - 1) // group) for rank in range(world_size)]
+def _processes(rollouts: int, group: int, world_size: int) -> list[str]:
+    """The prompts of a generation that each process samples; two processes may share a group."""
+    ranges = [(rank * rollouts // group, ((rank + 1) * rollouts - 1) // group) for rank in range(world_size)]
     texts = [f"{rank}: {first}-{last}" for rank, (first, last) in enumerate(ranges)]
     if world_size > 4:
         texts = [*texts[:2], "...", texts[-1]]
@@ -101,14 +77,14 @@ def _processes(own: int, group: int, world_size: int) -> list[str]:
 
 
 def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_size: int) -> tuple[list[str], float]:
-    """The memory of each GPU by purpose, and at the two moments that matter; the higher of these in GB."""
+    """The memory of each GPU by purpose and at its two peaks, and the higher peak in GB."""
     size = model_size(config, options["lora_r"] if options["use_peft"] else None)
     per_generation = options["steps_per_generation"] or options["gradient_accumulation_steps"]
     rollouts = options["per_device_train_batch_size"] * per_generation
     parts = estimate_memory(size, options, rollouts, world_size)
     lasting = sum(parts[name] for name in ("weights", "gradients", "optimizer", "reference"))
     training = lasting + parts["activations"]
-    lines = [f"  model           {size.parameters / 1e9:.2f}e9 parameters, {size.trained / 1e9:.3f}e9 of them trained"]
+    lines = [f"  model           {size.parameters / 1e9:.2f}e9 parameters, {size.trained / 1e9:.3f}e9 trained"]
     cache = parts.pop("kv_cache")
     lines += [f"  {name:<15} {amount / GB:7.1f} GB" for name, amount in parts.items()]
     where = "on vLLM's GPUs"
@@ -119,67 +95,59 @@ def describe_memory(config: PretrainedConfig, options: dict[str, Any], world_siz
         lines.append("  vLLM            on its own GPUs (vllm_mode: server)")
     else:
         share = options["vllm_gpu_memory_utilization"] * options["gpu_memory"] * GB
-        where, width = "in vLLM's share, as far as it fits", cache / rollouts
+        where, width = "in vLLM's share, if it fits", cache / rollouts
         room = max(0, int((share - 2 * size.parameters) // width))
         generating = lasting + share
         training += 0 if options["vllm_enable_sleep_mode"] else share
         lines.append(
-            f"  vLLM            {share / GB:7.1f} GB  (of {options['gpu_memory']:g} GB; beside the model, room for "
-            f"about {room} rollouts at full length, the others wait)"
+            f"  vLLM            {share / GB:7.1f} GB  (of {options['gpu_memory']:g} GB; besides the model, room for "
+            f"about {room} rollouts at full length; the others wait)"
         )
     lines.append(
         f"  training peak   {training / GB + OVERHEAD_GB:7.1f} GB, generation peak "
         f"{generating / GB + OVERHEAD_GB:.1f} GB, each with {OVERHEAD_GB} GB of overhead"
     )
-    # Apart from what adds up to the peaks: vLLM's share has it already
+    # Separate from the parts that add up to the peaks: vLLM's share includes it
     lines.append(f"  KV cache: {cache / GB:.1f} GB for {rollouts} rollouts at full length at once, {where}")
     return lines, max(training, generating) / GB + OVERHEAD_GB
 
 
 def memory_verdict(peak: float, options: dict[str, Any], world_size: int) -> str | None:
-    """What is wrong if a GPU has not so many GB; `None` if it has."""
+    """What to do if a GPU has less memory than the peak, else `None`."""
     if peak <= options["gpu_memory"]:
         return None
     split = "" if zero_stage(options["deepspeed"]) == 3 else "accelerate launch with ZeRO-3, "
     lora = "" if options["use_peft"] else "--use_peft, "
     return (
-        f"a GPU needs about {peak:.0f} GB and has {options['gpu_memory']:g} (--gpu_memory). Take more than "
+        f"a GPU needs about {peak:.0f} GB and has {options['gpu_memory']:g} (--gpu_memory). Use more than "
         f"{world_size} GPU{'s' if world_size > 1 else ''}, {split}{lora}a smaller per_device_train_batch_size or "
         "max_completion_length, or vLLM with vllm_enable_sleep_mode"
     )
 
 
 def describe_data(inputs: Inputs) -> list[str]:
-    """How many prompts there are, and what cleaning removed."""
+    """The number of prompts, and what cleaning removed."""
     counts = {"train": inputs.train, "eval": inputs.test}
     lines = [f"  {name:<15} {_count(rows)}" for name, rows in counts.items() if rows is not None]
     return lines + [f"  {line}" for report in inputs.reports.values() for line in report.summary().splitlines()]
 
 
 def _count(rows: Any) -> str:
-    return f"{len(rows):,} prompts" if hasattr(rows, "__len__") else "streamed; its length is not known"
+    return f"{len(rows):,} prompts" if hasattr(rows, "__len__") else "streamed; its length is unknown"
 
 
 def planned_config(config_class: type[GRPOConfig], world_size: int) -> type[GRPOConfig]:
-    """The configuration as it would be checked on so many processes, none of which need exist."""
+    """The configuration class with checks for this number of processes, without starting them."""
     members = {"world_size": property(lambda self: world_size), "main_process_first": lambda *_, **__: nullcontext()}
     return type("Planned", (config_class,), members)
 
 
 def dry_run(title: str, options: dict[str, Any], checks: dict[str, Callable[[], Any]]) -> bool:
     """
-    Prints the plan of a run.
+    Prints the plan of a run; returns whether all checks passed and the memory suffices.
 
-    Args:
-        title (`str`):
-            First line.
-        options (`dict[str, Any]`):
-            All fields of the recipe as the run would have them, with `world_size`.
-        checks (`dict[str, Callable]`):
-            Checks by name, as in [`run_checks`]; `"model"` returns its configuration, `"data"` its [`Inputs`].
-
-    Returns:
-        `bool`: whether all checks passed, and the memory suffices.
+    `options` are the fields of the recipe with `world_size`. The check `"model"` returns the model's configuration,
+    `"data"` its [`Inputs`].
     """
     found, verdicts, passed = run_checks(checks)
     inputs, world_size = found.get("data"), options["world_size"]

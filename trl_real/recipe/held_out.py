@@ -1,14 +1,9 @@
-"""
-The held-out set of a recipe, as an evaluation takes it.
-
-In: a recipe. Out: its held-out prompts, its way to sample while it evaluates, its reward functions as a judge, and the
-models it names: the one it starts from and, where it has been run, the one it made. Left out: training.
-"""
+"""The held-out set of a recipe for an evaluation: its prompts, sampling, reward functions as a judge, and models."""
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset
 from trl import GRPOConfig, ModelConfig
@@ -25,22 +20,11 @@ from .reading import build_options, read_method, read_options
 
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-ON_CPU = {"use_cpu": True, "deepspeed": None, "fsdp": None}  # the training is not run, so no recipe is refused
+ON_CPU = {"use_cpu": True, "deepspeed": None, "fsdp": None}  # no recipe is refused, since none is trained
 
 
 def load_held_out(name: str, recipes: Path) -> HeldOut:
-    """
-    Reads a recipe and its held-out set.
-
-    Args:
-        name (`str`):
-            Path of the recipe, or its bare name.
-        recipes (`Path`):
-            Folder of the recipes.
-
-    Returns:
-        `HeldOut`: all of it.
-    """
+    """Reads a recipe, by its path or by its name in the folder `recipes`, and its held-out set."""
     argv = ["--config", name]
     config_class = METHODS[read_method(argv, recipes)][1]
     classes = [RecipeArguments, config_class, ModelConfig]
@@ -49,7 +33,7 @@ def load_held_out(name: str, recipes: Path) -> HeldOut:
     classes[1] = planned_config(config_class, 1)
     recipe, training, model = build_options(options | ON_CPU, classes)
     if training.generation_kwargs:
-        raise ValueError(f"config: the generation_kwargs of {name} are not known here; take them out for evaluating.")
+        raise ValueError(f"config: evaluation does not support the generation_kwargs of {name}; remove them.")
     rows = _load_rows(recipe, training, model)
     for function in recipe.reward_funcs:
         check_inputs(function, resolve_reward_func(function, training.max_completion_length), rows[0])
@@ -63,7 +47,7 @@ def load_held_out(name: str, recipes: Path) -> HeldOut:
 
 
 def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> list[dict[str, Any]]:
-    """Reads as the training does; a set of its own is read without the training set, which may be large."""
+    """The rows that the training evaluates on; `eval_dataset_name` is read without the training set."""
     training.eval_on_start = True
     if recipe.eval_dataset_name is None:
         test = load_inputs(recipe, training, model, trains=False).test
@@ -71,12 +55,12 @@ def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig
         training.eval_on_start, training.eval_strategy = False, "no"
         own = {"dataset_name": recipe.eval_dataset_name, "dataset_train_split": recipe.eval_dataset_split}
         own |= {"dataset_config": None, "dataset_size": None, "test_size": None, "eval_dataset_name": None}
-        own["decontaminate"] = []  # which is for training rows: a benchmark would lose itself
+        own["decontaminate"] = []  # which is for training sets: a benchmark would remove itself
         own_set = dataclasses.replace(recipe, **own)
         test = load_inputs(own_set, training, model, EVAL_FIELDS, trains=False).train
     if not isinstance(test, Dataset):
-        raise ValueError("dataset_streaming: a held-out set that is streamed has no end; do not stream it.")
-    return list(test)
+        raise ValueError("dataset_streaming: a streamed held-out set may have no end; do not stream it.")
+    return cast(list[dict[str, Any]], list(test))
 
 
 def _make_judge(recipe: RecipeArguments, training: GRPOConfig, options: dict[str, Any]) -> dict[str, Any]:
@@ -89,11 +73,11 @@ def _make_judge(recipe: RecipeArguments, training: GRPOConfig, options: dict[str
 
 
 def _settings(training: GRPOConfig, model: ModelConfig) -> dict[str, Any]:
-    settings = {name: getattr(training, name) for name in SAMPLING}
+    settings: dict[str, Any] = {name: getattr(training, name) for name in SAMPLING}
     settings["max_new_tokens"] = training.max_completion_length
     settings["samples"] = training.num_generations_eval or training.num_generations
     settings["chat_template_kwargs"] = training.chat_template_kwargs
-    made = [Path(training.output_dir) / part for part in ("merged", ".")]
+    made = [Path(str(training.output_dir)) / part for part in ("merged", ".")]
     made = [path for path in made if (path / "config.json").exists() or (path / "adapter_config.json").exists()]
     revision = "" if model.model_revision in (None, "main") else f"@{model.model_revision}"
     settings["models"] = [f"{model.model_name_or_path}{revision}", *map(str, made[:1])]

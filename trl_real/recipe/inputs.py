@@ -1,15 +1,13 @@
-"""
-The reward functions and data sets that a recipe names, ready for a trainer.
-
-In: the options of a recipe. Out: functions, a training set, a held-out set or none, and what cleaning removed. Left
-out: how data sets are read and cleaned (`trl_real.data.loading`, `trl_real.data.mathematics`).
-"""
+"""The reward functions and data sets that a recipe names, ready for a trainer."""
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
+from datasets import Dataset
 from transformers import AutoTokenizer
 from trl import GRPOConfig, ModelConfig
 
@@ -31,30 +29,33 @@ from .batch import Batch
 from .options import RecipeArguments
 
 
+Sets = tuple[AnyDataset, AnyDataset | None, dict[str, CleaningReport]]  # train, test, and what was removed from them
+
+
 @dataclass
 class Inputs:
     """
-    What a trainer gets beside the model and its arguments.
+    The inputs of a trainer besides the model and its arguments.
 
     Args:
         reward_funcs (`list[RewardFunc]`):
             The reward functions.
         train (`Dataset`), test (`Dataset`, *optional*):
             Prompts to train on and to evaluate on.
-        reports (`dict[str, CleaningReport]`, *optional*):
-            What was removed from `"train"` and `"eval"`; empty for data sets that are taken as they are.
-        origin (`tuple`, *optional*):
-            Name of the training set, what it was decontaminated of, and the model that is trained.
+        reports (`dict[str, CleaningReport]`):
+            What was removed from `"train"` and `"eval"`; empty for data sets that are not cleaned.
+        origin (`tuple`):
+            Name of the training set, the benchmarks that were removed from it, and the model that is trained.
     """
 
     reward_funcs: list[RewardFunc]
     train: AnyDataset
     test: AnyDataset | None
-    reports: dict[str, CleaningReport] = field(default_factory=dict)
-    origin: tuple[str, list[str], str] = ("", [], "")
+    reports: dict[str, CleaningReport]
+    origin: tuple[str, list[str], str]
 
     def write_reports(self, folder: Path) -> Iterator[str]:
-        """Lists the removed rows in `folder`; returns the counts as text. Leaves word there of the training data."""
+        """Lists the removed rows in `folder`, and records the training data there; yields the counts as text."""
         write_note(folder, *self.origin)
         for part, report in self.reports.items():
             path = folder / f"removed_{part}.jsonl"
@@ -70,7 +71,7 @@ def load_inputs(
     trains: bool = True,
 ) -> Inputs:
     """
-    Finds the reward functions, loads the data sets and checks that the ones can be called on the others.
+    Finds the reward functions, loads the data sets and checks that the functions can be called on the rows.
 
     Args:
         recipe ([`RecipeArguments`]), training ([`~trl.GRPOConfig`]), model ([`~trl.ModelConfig`]):
@@ -80,94 +81,94 @@ def load_inputs(
         trains (`bool`, *optional*, defaults to `True`):
             Whether the training set must be large enough for one generation.
     """
+    if recipe.dataset_name is None:
+        raise ValueError("dataset_name: name a data set: a file, a folder, a hub id, or reasoning_gym:<task>.")
     functions = {name: resolve_reward_func(name, training.max_completion_length) for name in recipe.reward_funcs}
     evaluates = training.eval_strategy != "no" or training.eval_on_start
     with training.main_process_first(desc="loading the data set"):
-        load = _load_math_sets if recipe.dataset_format == "math" else _load_prompt_sets
-        inputs = load(recipe, training, model, evaluates, fields)
-    inputs.reward_funcs = list(functions.values())
-    inputs.origin = (recipe.dataset_name, recipe.decontaminate, model.model_name_or_path)
-    check_rewards(training, reward_names(inputs.reward_funcs))
+        if recipe.dataset_format == "math":
+            train, test, reports = _load_math_sets(recipe.dataset_name, recipe, training, model, evaluates, fields)
+        else:
+            train, test, reports = _load_prompt_sets(recipe.dataset_name, recipe, evaluates, fields)
+    check_rewards(training, reward_names(list(functions.values())))
     if trains:
-        _check_size(recipe, training, inputs.train)
+        _check_size(recipe, training, train)
     for name, function in functions.items():
-        for rows in (inputs.train, inputs.test):
+        for rows in (train, test):
             if rows is not None:
                 check_inputs(name, function, next(iter(rows)))
-    return inputs
+    origin = (recipe.dataset_name, recipe.decontaminate, str(model.model_name_or_path))
+    return Inputs(list(functions.values()), train, test, reports, origin)
 
 
 def _check_size(recipe: RecipeArguments, training: GRPOConfig, train: AnyDataset) -> None:
     """Raises `ValueError` if the training set is smaller than one generation; the length of a stream is not known."""
-    if not hasattr(train, "__len__"):
+    if not isinstance(train, Dataset):
         return
-    if recipe.prompts_per_generation and len(train) < recipe.prompts_per_generation:
+    generation, step = recipe.prompts_per_generation, recipe.prompts_per_step
+    if generation and step and len(train) < generation:
         raise ValueError(
-            f"prompts_per_generation: {recipe.prompts_per_generation} prompts are sampled at once, and the training "
-            f"set has {len(train)}, so no step would be made. {_smaller_batch(recipe, training, len(train))}"
+            f"prompts_per_generation: {generation} prompts are sampled at once, but the training set has only "
+            f"{len(train)}, so no step would be made. {_propose_batch(training, generation // step, len(train))}"
         )
     check_prompts_suffice(training, len(train))
 
 
-def _smaller_batch(recipe: RecipeArguments, training: GRPOConfig, prompts: int) -> str:
-    """The largest batch of the recipe's kind that these prompts are enough for."""
-    steps = recipe.prompts_per_generation // recipe.prompts_per_step
-    fixed = (training.num_generations, training.per_device_train_batch_size, training.world_size)
+def _propose_batch(training: GRPOConfig, steps: int, prompts: int) -> str:
+    """The largest batch with as many steps per generation for which these prompts suffice."""
+    group = cast(int, training.num_generations)
     for per_step in range(prompts // steps, 0, -1):
         with suppress(ValueError):
-            Batch(per_step * steps, per_step, *fixed).check()
+            Batch(per_step * steps, per_step, group, training.per_device_train_batch_size, training.world_size).check()
             return f"Write --prompts_per_generation {per_step * steps} --prompts_per_step {per_step}, or less."
-    return "Take more prompts, or fewer at once with a smaller per_device_train_batch_size."
+    return "Use more prompts, or fewer at once with a smaller per_device_train_batch_size."
 
 
-def _load_prompt_sets(
-    recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, evaluates: bool, fields: Fields
-) -> Inputs:
-    own_test = evaluates and recipe.eval_dataset_name is None
-    form = {
-        name: getattr(recipe, name) for name in ("prompt_format", "prompt_column", "answer_column", "system_prompt")
-    }
-    train, test = load_prompts(
-        recipe.dataset_name,
+def _load_prompt_sets(name: str, recipe: RecipeArguments, evaluates: bool, fields: Fields) -> Sets:
+    load = partial(
+        load_prompts,
+        prompt_format=recipe.prompt_format,
+        prompt_column=recipe.prompt_column,
+        answer_column=recipe.answer_column,
+        system_prompt=recipe.system_prompt,
+    )
+    eval_name = recipe.eval_dataset_name if evaluates else None
+    train, test = load(
+        name,
         config=recipe.dataset_config,
         train_split=recipe.dataset_train_split,
-        test_split=recipe.dataset_test_split if own_test else None,
+        test_split=recipe.dataset_test_split if evaluates and eval_name is None else None,
         test_size=recipe.test_size,
         split_seed=recipe.split_seed,
         size=recipe.dataset_size,
         streaming=recipe.dataset_streaming,
         fields=fields,
-        **form,
     )
-    if evaluates and not own_test:
-        own = {"train_split": recipe.eval_dataset_split, "test_split": None, "fields": EVAL_FIELDS}
-        test, _ = load_prompts(recipe.eval_dataset_name, **own, **form)
-    return Inputs([], train, test)
+    if eval_name is not None:
+        test, _ = load(eval_name, train_split=recipe.eval_dataset_split, test_split=None, fields=EVAL_FIELDS)
+    return train, test, {}
 
 
 def _load_math_sets(
-    recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, evaluates: bool, fields: Fields
-) -> Inputs:
-    limits = {"verify": recipe.verify_answers}
+    name: str, recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, evaluates: bool, fields: Fields
+) -> Sets:
+    load = partial(load_math, verify=recipe.verify_answers)
     if recipe.max_prompt_tokens:
         trusted = training.trust_remote_code
         with hub_or_cache():
             tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, trust_remote_code=trusted)
-        limits |= {"tokenizer": tokenizer, "max_prompt_tokens": recipe.max_prompt_tokens}
-    name, config = recipe.dataset_name, recipe.dataset_config
-    training_split = {"split": recipe.dataset_train_split, "config": config, "decontaminate": recipe.decontaminate}
-    train, report = load_math(name, **training_split, **limits, fields=fields)
+        load = partial(load, tokenizer=tokenizer, max_prompt_tokens=recipe.max_prompt_tokens)
+    config = recipe.dataset_config
+    train, report = load(name, recipe.dataset_train_split, config, decontaminate=recipe.decontaminate, fields=fields)
     test, reports = None, {"train": report}
     if recipe.test_size is not None:
         train, test = hold_out(train, recipe.test_size, recipe.split_seed)
     if recipe.dataset_size is not None:
         train = train.take(recipe.dataset_size)
     if not evaluates:
-        return Inputs([], train, None, reports)
+        return train, None, reports
     if recipe.eval_dataset_name is not None:
-        own = {"split": recipe.eval_dataset_split, "fields": EVAL_FIELDS}
-        test, reports["eval"] = load_math(recipe.eval_dataset_name, **own, **limits)
+        test, reports["eval"] = load(recipe.eval_dataset_name, recipe.eval_dataset_split, fields=EVAL_FIELDS)
     elif test is None:
-        own = {"split": recipe.dataset_test_split, "fields": TEST_FIELDS}
-        test, reports["eval"] = load_math(name, config=config, **own, **limits)
-    return Inputs([], train, test, reports)
+        test, reports["eval"] = load(name, recipe.dataset_test_split, config, fields=TEST_FIELDS)
+    return train, test, reports

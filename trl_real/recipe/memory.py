@@ -1,27 +1,25 @@
 """
-How much memory a run takes on each GPU, estimated from the model's configuration alone.
-
-In: the model's configuration and the fields of a recipe. Out: bytes by purpose. No weight is read and no GPU touched.
+Estimates the memory of a run on each GPU from the model's configuration, without weights and GPUs.
 
 With N parameters (T of them trained), W processes, L layers of width h with feed-forward width i and key-value heads
-of width k together, t tokens in a forward (rollouts at once x longest rollout), a vocabulary of V, s bytes a number as
-weights are stored and b as it is computed with (4, and 2 in bfloat16; autocast has s = 4 and b = 2):
+of width k in total, t tokens in a forward (rollouts at once x longest rollout), a vocabulary of V, s bytes per stored
+number and b per computed one (4, and 2 in bfloat16; autocast has s = 4 and b = 2):
 
     weights      s·N (0.56·N in 4 bits); ZeRO-3: s·N / W + embedding; and 4·T for an adapter
     gradients    4·T, over W from ZeRO-2 on
     optimizer    8·T (Adam), and 4·T for its float32 weights under DeepSpeed; over W from ZeRO-1 on
     reference    b·N for the model of the KL term, over W under ZeRO-3; none with LoRA
-    activations  with gradient checkpointing t·s·L·h, the input of every layer, and the largest of three that come one
-                 after another: autocast's copies, the head, the inside of a layer that is recomputed. Without: the
-                 inside of all layers, the copies and the head
-      inside     t·(b·(8·h + 2·k + 4·i) + (s - b)·6·h) for a layer; b·t·2·h less where its norms are frozen
-      copies     b·N where s > b; of frozen weights none with gradient checkpointing
+    activations  with gradient checkpointing t·s·L·h, the input of every layer, and the largest of three successive
+                 parts: autocast's copies, the head, the inside of a recomputed layer. Without: the inside of all
+                 layers, the copies and the head
+      inside     t·(b·(8·h + 2·k + 4·i) + (s - b)·6·h) for a layer; b·t·2·h less if its norms are frozen
+      copies     b·N if s > b; none of frozen weights with gradient checkpointing
       head       a tile of logits for 4,096 tokens: b·32,768 for each on a GPU, and on a CPU 34·V, since the steps of
                  its softmax are not fused; 12·t·h; 4·V·h for its gradient, if it has one
     KV cache     2·L·b·k for each token of each rollout that is generated at once
 
-Left out: fragmentation and NCCL's buffers, a few GB. Activations are those of Llama and Qwen2, fitted to measurements
-on a CPU (`benchmarks/memory.py`; `docs/guides/memory.md` has the error).
+Fragmentation and NCCL's buffers, a few GB, are not included. Activations are those of Llama and Qwen2, fitted to
+measurements on a CPU (`benchmarks/memory.py`; `docs/guides/memory.md` reports the error).
 """
 
 import json
@@ -36,10 +34,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Qwe
 
 GB = 1e9
 HEAD_ROWS, HEAD_COLUMNS = 4096, 32768  # TRL's tile of logits
-_SMALL = dict(hidden_size=1536, intermediate_size=8960, num_attention_heads=12, num_key_value_heads=2)
-_LARGE = dict(hidden_size=3584, intermediate_size=18944, num_attention_heads=28, num_key_value_heads=4)
-# For planning where the hub is out of reach
-KNOWN = {
+_SMALL: dict[str, Any] = dict(hidden_size=1536, intermediate_size=8960, num_attention_heads=12, num_key_value_heads=2)
+_LARGE: dict[str, Any] = dict(hidden_size=3584, intermediate_size=18944, num_attention_heads=28, num_key_value_heads=4)
+# For plans without the hub
+KNOWN: dict[str, dict[str, Any]] = {
     "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": dict(num_hidden_layers=28, vocab_size=151936, **_SMALL),
     "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": dict(num_hidden_layers=28, vocab_size=152064, **_LARGE),
 }
@@ -47,26 +45,16 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class ModelSize:
-    """
-    What the estimate needs of a model.
-
-    Args:
-        parameters (`int`), trained (`int`), embedding (`int`):
-            Numbers of parameters: all, those that are trained, those of the input embedding.
-        vocabulary (`int`), layers (`int`), width (`int`), feed_forward (`int`):
-            Number of tokens and of layers, the layers' width, and the width of their feed-forward part.
-        kv_width (`int`):
-            Key-value heads times their width.
-    """
+    """The size of a model."""
 
     parameters: int
-    trained: int
-    embedding: int
+    trained: int  # parameters
+    embedding: int  # parameters of the input embedding
     vocabulary: int
     layers: int
     width: int
-    feed_forward: int
-    kv_width: int
+    feed_forward: int  # width
+    kv_width: int  # key-value heads times their width
 
 
 def read_config(name: str, **options: Any) -> PretrainedConfig:
@@ -80,7 +68,7 @@ def read_config(name: str, **options: Any) -> PretrainedConfig:
 
 
 def model_size(config: PretrainedConfig, lora_rank: int | None = None) -> ModelSize:
-    """Counts on a model without storage; with `lora_rank`, adapters on every linear layer but the head are trained."""
+    """The size of a model; `lora_rank` is that of adapters on every linear layer except the head."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -109,19 +97,7 @@ def zero_stage(deepspeed: Any) -> int:
 
 
 def estimate_memory(size: ModelSize, options: dict[str, Any], rollouts: int, world_size: int) -> dict[str, float]:
-    """
-    Bytes on each GPU by purpose; the formulas are in the docstring of this module.
-
-    Args:
-        size ([`ModelSize`]):
-            The model.
-        options (`dict[str, Any]`):
-            All fields of the recipe, with its `deepspeed`.
-        rollouts (`int`):
-            Rollouts that a process generates at once.
-        world_size (`int`):
-            Number of processes.
-    """
+    """Bytes on each GPU by purpose, if each process generates this number of rollouts at once."""
     stage = zero_stage(options["deepspeed"])
     stored, computed = _widths(options)
     share = {wanted: world_size if stage >= wanted else 1 for wanted in (1, 2, 3)}
@@ -138,7 +114,7 @@ def estimate_memory(size: ModelSize, options: dict[str, Any], rollouts: int, wor
 
 
 def _widths(options: dict[str, Any]) -> tuple[int, int]:
-    """Bytes of a number as the weights are stored, and as a forward computes with it."""
+    """Bytes per stored number, and per computed one."""
     half = options["dtype"] in ("bfloat16", "float16")
     mixed = options["bf16"] is not False or bool(options["fp16"])
     return 2 if half or (mixed and options["deepspeed"]) else 4, 2 if half or mixed else 4

@@ -1,9 +1,4 @@
-"""
-What a recipe's `method` stands for: REAL, or a baseline on TRL's own trainer with the same validation.
-
-In: the name of the method and the fields that a recipe sets. Out: its trainer and its configuration, and a
-`ValueError` for every field that belongs to the other method.
-"""
+"""The methods of recipes: REAL, or a baseline on TRL's own trainer with the same validation."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,27 +18,15 @@ METHODS: dict[str, tuple[type[ValidatingTrainer], type[ValidationConfig]]] = {
 
 
 def check_method(method: str, options: dict[str, Any], given: Iterable[str]) -> None:
-    """
-    Raises `ValueError` if a field has a meaning only in the other method.
-
-    Args:
-        method (`str`):
-            Name of the method.
-        options (`dict[str, Any]`):
-            All fields of the recipe, with their defaults.
-        given (`Iterable[str]`):
-            Names of the fields that the recipe or the command line sets.
-    """
+    """Raises `ValueError` if a field, or one of the `given` names, has a meaning only in the other method."""
     is_real = options["loss_type"] in LOSS_TYPES or ":" in options["loss_type"]  # or a function's import path
     if method == "grpo" and is_real:
-        raise ValueError(f"loss_type: {options['loss_type']} is one of REAL's; set method: real.")
+        raise ValueError(f"loss_type: {options['loss_type']} is a loss of REAL; set method: real.")
     if method == "real" and not is_real:
         raise ValueError(
-            f"loss_type: {options['loss_type']} is none of REAL's ({', '.join(LOSS_TYPES)}), nor "
-            "package.module:function. Leave it out, or set method: grpo."
+            f"loss_type: {options['loss_type']} is not a loss of REAL ({', '.join(LOSS_TYPES)}, or "
+            "package.module:function). Omit it, or set method: grpo."
         )
     foreign = sorted(set(given).intersection(INERT)) if method == "real" else []
     if foreign:
-        raise ValueError(
-            f"{foreign[0]}: has no effect in REAL. {INERT[foreign[0]]} Leave it out, or set method: grpo."
-        )
+        raise ValueError(f"{foreign[0]}: has no effect in REAL. {INERT[foreign[0]]} Omit it, or set method: grpo.")

@@ -1,9 +1,4 @@
-"""
-What a person sees of a run in the terminal: a progress bar with a few numbers and the time that is left, and a table
-of before and after.
-
-In: the trainer's logs. Out: lines of text. All else that is logged goes to `trainer_state.json` and the trackers.
-"""
+"""A run in the terminal: a progress bar with a few metrics and the time left, and a table of before and after."""
 
 import re
 import time
@@ -12,46 +7,35 @@ from statistics import mean
 from typing import Any
 
 from tqdm import tqdm
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState
 from transformers.trainer_callback import ProgressCallback
 
 
 class TimeLeft:
     """
-    Seconds that are left of a run whose steps do not take equally long: the first of every generation samples.
+    Estimates the time left of a run in which the first step of every generation, which samples, takes longer.
 
     Args:
         period (`float`):
-            Optimizer steps for each generation; below 1, every step samples.
+            Optimizer steps per generation; below 1, every step samples.
     """
 
-    LAST = 8  # times of each kind that count, since completions grow longer or shorter
+    LAST = 8  # times of each kind that are averaged, since completions become longer or shorter
 
     def __init__(self, period: float):
         self.period = max(1, round(period))
         self._seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=self.LAST))
 
     def add_step(self, step: int, seconds: float) -> None:
-        """The optimizer step with this number, from 1, has taken so long."""
+        """Adds the time of an optimizer step; the first is 1."""
         self._seconds[self._kind(step)].append(seconds)
 
     def add_evaluation(self, seconds: float) -> None:
-        """An evaluation has taken so long."""
+        """Adds the time of an evaluation."""
         self._seconds["evaluation"].append(seconds)
 
     def seconds(self, step: int, last: int, evaluations: int) -> float | None:
-        """
-        What is left after a step.
-
-        Args:
-            step (`int`), last (`int`):
-                The step that is done, and the last of the run.
-            evaluations (`int`):
-                How many are to come.
-
-        Returns:
-            `float`: `None` while a kind of step that is to come has not been seen yet.
-        """
+        """The time from `step` to the `last` step; `None` before each kind of step has been seen."""
         counts = Counter(self._kind(later) for later in range(step + 1, last + 1))
         if any(kind not in self._seconds for kind in counts):
             return None
@@ -63,39 +47,35 @@ class TimeLeft:
 
 
 class ShortProgress(ProgressCallback):
-    """The progress bar, with the few numbers one watches, and the time that is left of the whole run."""
+    """The progress bar, with the few most important metrics and the time left of the entire run."""
 
     SHOWN = re.compile(r"reward|groups/mixed|entropy|loss|eval_(.+_)?(reward|avg@\d+)")
-    BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # its own estimate takes all steps for equal
+    BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # without tqdm's estimate from equally long steps
+    training_bar: tqdm | None
+    prediction_bar: tqdm | None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Called by Transformers before the first step, and before an evaluation at the start."""
         super().on_train_begin(args, state, control, **kwargs)
-        self.time_left = TimeLeft(args.steps_per_generation * args.num_iterations / args.gradient_accumulation_steps)
+        steps = args.steps_per_generation * args.num_iterations
+        self.time_left = TimeLeft(steps / args.gradient_accumulation_steps)
         self.clock = time.perf_counter()
         if self.training_bar is not None:
             self.training_bar.bar_format = self.BAR
-            self._say("evaluating" if args.eval_on_start else "")
+            self._show("evaluating" if args.eval_on_start else "")
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Called by Transformers before each optimizer step."""
         self.clock = time.perf_counter()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called by Transformers after each optimizer step, and before an evaluation that is due."""
-        now = time.perf_counter()
-        self.time_left.add_step(state.global_step, now - self.clock)
-        self.clock = now
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Called by Transformers after each optimizer step."""
+        self.time_left.add_step(state.global_step, time.perf_counter() - self.clock)
+        self.clock = time.perf_counter()
         super().on_step_end(args, state, control, **kwargs)
-        self._say(self._left(args, state) + (", evaluating" if control.should_evaluate else ""))
+        self._show(self._describe_time(args, state) + (", evaluating" if control.should_evaluate else ""))
 
-    def _left(self, args: TrainingArguments, state: TrainerState) -> str:
+    def _describe_time(self, args: Any, state: TrainerState) -> str:
         every = state.eval_steps if args.eval_strategy == "steps" else None
         evaluations = state.max_steps // every - state.global_step // every if every else 0
         left = self.time_left.seconds(state.global_step, state.max_steps, int(evaluations))
@@ -107,28 +87,19 @@ class ShortProgress(ProgressCallback):
         if self.prediction_bar is not None and not self.prediction_bar.desc:
             self.prediction_bar.set_description("evaluation, batches")
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Called by Transformers after the evaluation of each set."""
         super().on_evaluate(args, state, control, **kwargs)
         if self.training_bar is not None:
             self.time_left.add_evaluation(time.perf_counter() - self.clock)
             self.clock = time.perf_counter()
-            self._say(self._left(args, state))
+            self._show(self._describe_time(args, state))
 
-    def _say(self, text: str) -> None:
+    def _show(self, text: str) -> None:
         if self.training_bar is not None:
             self.training_bar.set_postfix_str(text)
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any) -> None:
         """Called by Transformers with each record of the log."""
         known = {name: value for name, value in (logs or {}).items() if isinstance(value, float)}
         shown = [f"{name} {value:.3f}" for name, value in known.items() if self.SHOWN.fullmatch(name)]
@@ -137,22 +108,7 @@ class ShortProgress(ProgressCallback):
 
 
 def before_and_after(log_history: list[dict[str, Any]], metric: str, questions: int, samples: int) -> str:
-    """
-    The table of the held-out reward before training and after it.
-
-    Args:
-        log_history (`list[dict]`):
-            The trainer's log.
-        metric (`str`):
-            Name of the reward in its records of evaluations.
-        questions (`int`):
-            Number of held-out questions.
-        samples (`int`):
-            Completions sampled for each of them.
-
-    Returns:
-        `str`: the table.
-    """
+    """The table of the held-out reward before and after training; `metric` is its name in the log."""
     columns = ("step", metric, f"{metric}_stderr")
     evaluations = [tuple(record[name] for name in columns) for record in log_history if metric in record]
     lines = [f"Held-out reward (pass@1 where rewards are 0 or 1), {questions} questions x {samples} samples"]

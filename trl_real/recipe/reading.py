@@ -1,9 +1,8 @@
 """
-How a recipe is found, read and checked: YAML plus command-line overrides, on TRL's parser.
+Reads and checks recipes: YAML with overrides on the command line, on TRL's parser.
 
-In: the command line of a script and the dataclasses of its options. Out: the options as plain values, then one object
-per dataclass. Whatever is misspelt is one `ValueError` that names it and the nearest field; nothing is guessed and
-nothing is ignored, but for what a recipe says of a set of the hub where the command line names a local one: one line.
+A misspelt name is a `ValueError` that names it and the nearest field. Only fields of the recipe about a hub data set
+are ignored, with a warning, when the command line names a local one.
 """
 
 import argparse
@@ -24,8 +23,9 @@ from .words import check_fields, field_name, no_option, read_recipe
 
 logger = logging.getLogger(__name__)
 
+OptionClasses = list[Any]  # dataclasses
 NONE_WORDS = ("none", "null")
-# What a recipe says of a set of the hub: of any that is local, it has no configurations; a file has one split
+# Fields about hub data sets: local ones have no configurations, and files one split
 HUB_FIELDS = {"dataset_name": ("dataset_config",)}
 SPLIT_FIELDS = {
     "dataset_name": ("dataset_train_split", "dataset_test_split"),
@@ -34,10 +34,11 @@ SPLIT_FIELDS = {
 
 
 def read_method(argv: list[str], recipes: Path) -> str:
-    """The recipe's `method`, which decides what other fields there are. Arguments as in [`read_options`]."""
+    """The recipe's `method`, which decides which other fields there are. Arguments as in [`read_options`]."""
     content, overrides, _ = read_recipe(argv, recipes)
-    overrides, _ = _take_none(overrides, _optional_fields([RecipeArguments]))
-    parser = TrlParser([RecipeArguments], allow_abbrev=False, add_help=False, exit_on_error=False)
+    classes: OptionClasses = [RecipeArguments]
+    overrides, _ = _take_none(overrides, _optional_fields(classes))
+    parser = TrlParser(classes, allow_abbrev=False, add_help=False, exit_on_error=False)
     parser.set_defaults(method=content.get("method", "real"))
     method = _parse(parser, overrides)[0].method
     if method not in METHODS:
@@ -45,29 +46,18 @@ def read_method(argv: list[str], recipes: Path) -> str:
     return method
 
 
-def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> tuple[dict[str, Any], set[str]]:
+def read_options(argv: list[str], option_classes: OptionClasses, recipes: Path) -> tuple[dict[str, Any], set[str]]:
     """
-    The fields of `--config NAME --field value ...` as plain values, before any of them is checked; the command line
-    overrides the YAML file.
-
-    Args:
-        argv (`list[str]`):
-            The command line without the program's name.
-        option_classes (`list[type]`):
-            Dataclasses whose fields are the options.
-        recipes (`Path`):
-            Folder of the recipes that `--config` takes by their bare name.
-
-    Returns:
-        `tuple`: all fields with their defaults, and the names of those that the recipe or the command line sets.
+    All fields of `--config NAME --field value ...` as plain values, before they are checked, and the names of the set
+    ones. `--config` finds recipes in the folder `recipes` by name.
     """
-    # Abbreviations would let a typo pass as another option
+    # Without abbreviations, as which a misspelt option may pass
     usage = "%(prog)s --config NAME_OR_PATH [--field value ...]"
     how = dict(allow_abbrev=False, exit_on_error=False, conflict_handler="resolve", usage=usage)
     parser = TrlParser(option_classes, **how)
     fields = {field.name: field for option_class in option_classes for field in dataclasses.fields(option_class)}
     if "report_to" in fields:
-        # Transformers takes several trackers, its parser only one
+        # Transformers accepts several trackers, its parser only one
         parser.add_argument("--report_to", "--report-to", nargs="+", default="none")
     content, overrides, path = read_recipe(argv, recipes)
     overrides, unset = _take_none(overrides, _optional_fields(option_classes))
@@ -75,7 +65,7 @@ def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> 
     check_fields(content, fields, path)
     for word in _parse(parser, overrides)[1]:
         if not word.startswith("--"):
-            raise ValueError(f"`{word}` on the command line belongs to no option; options are written --field value.")
+            raise ValueError(f"`{word}` on the command line belongs to no option; write options as --field value.")
         raise no_option(field_name(word), fields)
     os.environ.update({name: str(value) for name, value in environment.items()})
     parser.set_defaults_with_config(**content)
@@ -86,19 +76,19 @@ def read_options(argv: list[str], option_classes: list[type], recipes: Path) -> 
     return options, {*content, *written}
 
 
-def build_options(options: dict[str, Any], option_classes: list[type]) -> tuple[Any, ...]:
+def build_options(options: dict[str, Any], option_classes: OptionClasses) -> tuple[Any, ...]:
     """One object for each of `option_classes`, which check their fields."""
     return TrlParser(option_classes).parse_dict(options)
 
 
-def _optional_fields(option_classes: list[type]) -> set[str]:
-    """Fields that may be `None`; to trackers the word `none` has a meaning of its own."""
+def _optional_fields(option_classes: OptionClasses) -> set[str]:
+    """Fields that may be `None`, except trackers, for which the word `none` has its own meaning."""
     hints = [hint for option_class in option_classes for hint in get_type_hints(option_class).items()]
     return {name for name, hint in hints if type(None) in get_args(hint)} - {"report_to"}
 
 
 def _take_none(words: list[str], optional: set[str]) -> tuple[list[str], set[str]]:
-    """Takes `--field none` and `--field=none` out of the command line: the rest, and the fields that are unset."""
+    """Separates `--field none` and `--field=none` from the command line: the other words, and the unset fields."""
     unset, rest, skip = set(), [], False
     for word, following in pairwise([*words, ""]):
         name, equals, value = field_name(word), "=" in word, word.partition("=")[2]
@@ -115,8 +105,8 @@ def _take_none(words: list[str], optional: set[str]) -> tuple[list[str], set[str
 def _fields_of_the_hub(
     options: dict[str, Any], content: dict[str, Any], written: set[str], fields: dict[str, dataclasses.Field]
 ) -> dict[str, Any]:
-    """What replaces fields of the recipe that a local data set has no use for, which is said in one line each."""
-    changes = {}
+    """New values for fields of the recipe that do not apply to a local data set; logs a line for each data set."""
+    changes: dict[str, Any] = {}
     for name, splits in SPLIT_FIELDS.items():
         value = options[name]
         path = Path(value or "").expanduser()
@@ -124,19 +114,18 @@ def _fields_of_the_hub(
             continue
         if name in written:
             hub = (*HUB_FIELDS.get(name, ()), *(splits if path.is_file() else ()))
-            void = [field for field in hub if field in content and field not in written]
-            changes |= {field: fields[field].default for field in void}
-            void = [field for field in void if content[field] != "train"]  # which a file has
-            if void and int(os.environ.get("RANK", 0)) == 0:
-                said = ", ".join(f"{field}: {content[field]}" for field in void)
-                logger.warning(f"{name}: {value} is local, so {said} of the recipe does not apply.")
-        if name == "eval_dataset_name" and path.is_file():  # the only split that a file has
+            ignored = [field for field in hub if field in content and field not in written]
+            changes |= {field: fields[field].default for field in ignored}
+            texts = [f"{field}: {content[field]}" for field in ignored if content[field] != "train"]  # files have it
+            if texts and int(os.environ.get("RANK", 0)) == 0:
+                logger.warning(f"{name}: {value} is local, so {', '.join(texts)} of the recipe does not apply.")
+        if name == "eval_dataset_name" and path.is_file():  # `train` is the only split of a file
             changes |= {field: "train" for field in splits if field in changes or field not in {*content, *written}}
     return changes
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """What the words say, and those that belong to no option; by itself argparse ends the program in its usage."""
+    """The options, and the words that belong to none; raises `ValueError` where argparse would exit."""
     try:
         return parser.parse_known_args(words)
     except argparse.ArgumentError as error:

@@ -1,9 +1,4 @@
-"""
-The recipes that come with the package, and the files that they name.
-
-In: a name or a path. Out: a path that is there, or a `ValueError` with the nearest name. Left out: what is in a recipe
-(`reading`). The standard library is enough here, so that a list of the recipes needs no torch.
-"""
+"""The recipes of the package and the files that they name. It needs no torch, so that listing them is fast."""
 
 from pathlib import Path
 
@@ -25,15 +20,7 @@ def recipe_paths(folder: Path) -> list[Path]:
 
 
 def find_recipe(name: str, folder: Path) -> Path:
-    """
-    Finds a recipe.
-
-    Args:
-        name (`str`):
-            A path, or the name of a recipe with or without `.yaml`.
-        folder (`Path`):
-            Folder of the recipes.
-    """
+    """The path of a recipe, from a path or the name of a recipe in `folder` with or without `.yaml`."""
     for path in (Path(name), folder / name, folder / f"{name}.yaml"):
         if path.is_file():
             return path
@@ -43,19 +30,18 @@ def find_recipe(name: str, folder: Path) -> Path:
 
 def listed(folder: Path) -> str:
     """A sentence with the names of all recipes."""
-    return f"The recipes are {', '.join(path.stem for path in recipe_paths(folder))}, or any file of your own."
+    return f"The recipes are {', '.join(path.stem for path in recipe_paths(folder))}, or any file."
 
 
 def find_shipped(value: str, root: Path) -> str:
     """
-    A path as it is from here. One that begins with `recipes/` and is not here is looked up beside the recipes, so that
-    a recipe can name its files wherever it is started.
+    The path of a file that comes with the recipes, which may be started from any folder.
 
     Args:
         value (`str`):
-            A path, or anything else, such as a hub id, which is returned as it is.
+            A path that begins with `recipes/`; anything else, and an existing path, is returned unchanged.
         root (`Path`):
-            Folder that holds the folder of the recipes.
+            Folder that contains `recipes/`.
     """
     shipped = root / value
     is_shipped = Path(value).parts[:1] == ("recipes",) and not Path(value).exists() and shipped.exists()

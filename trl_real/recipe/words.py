@@ -1,9 +1,4 @@
-"""
-The words of a command line and the recipe that they name, before the libraries are imported that define the options.
-
-In: a command line. Out: what the YAML file holds, the words that override it, and an error for a name that does not
-exist, with the nearest that does. Left out: types and values (`reading`).
-"""
+"""Reads the command line and the recipe before torch is imported; only names are checked."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -23,7 +18,7 @@ def check_fields(names: Iterable[str], known: Collection[str], path: Path | None
 
 
 def no_option(name: str, known: Collection[str]) -> ValueError:
-    """The error for an option that is not known."""
+    """The error for an unknown option."""
     return ValueError(f"There is no option `--{name}`.{nearest(name, known)}")
 
 
@@ -36,9 +31,9 @@ def read_recipe(argv: list[str], recipes: Path) -> tuple[dict[str, Any], list[st
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"config: {path} is no YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"config: {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"config: {path} must hold lines of the form `field: value`.")
+        raise ValueError(f"config: {path} must contain lines of the form `field: value`.")
     return content, overrides, path
 
 

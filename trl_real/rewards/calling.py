@@ -12,17 +12,7 @@ class RewardError(ValueError):
 
 
 def checked(function: Callable, name: str, is_async: bool) -> Callable:
-    """
-    The same reward function with checked rewards and errors that contain its name.
-
-    Args:
-        function (`Callable`):
-            A reward function.
-        name (`str`):
-            Its name in errors.
-        is_async (`bool`):
-            Whether it returns a coroutine; the result then does too.
-    """
+    """The same reward function with checked rewards and errors that contain its name; async if it is."""
 
     def call(**given: Any) -> list[float | None]:
         with _naming_errors(name, given["completions"]):

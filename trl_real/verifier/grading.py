@@ -21,34 +21,16 @@ from .values import is_number, same_at_positive_points, same_number, with_imagin
 
 
 WARM_UP = (
-    r"x = -\frac{3}{2}",
-    r"5 - 11\sqrt{2}",
-    r"\left(-\infty, \frac{1}{3}\right] \cup [4, 5)",
-    r"\left(2\sqrt{3}, \frac{\pi}{6}\right)",
-    r"\{1, 2.5\}",
-    r"-x^3 + 2xy - 3(y - 1)(5y + 4)^2",
-    r"\frac{2ab}{a^2 + b^2}",
-    r"\begin{pmatrix} 1 & -\frac{1}{2} \\ 0 & 3 \end{pmatrix}",
-    r"\sin^2 y + \log_2 3 - 2^{n}",
-    r"10\% ",
-    r"12{,}500 \text{ cm}^2",
-    r"1 \le x < 7",
-    r"24_{10}",
-)
-
+    r"x = -\frac{3}{2}", r"5 - 11\sqrt{2}", r"\left(-\infty, \frac{1}{3}\right] \cup [4, 5)",
+    r"\left(2\sqrt{3}, \frac{\pi}{6}\right)", r"\{1, 2.5\}", r"-x^3 + 2xy - 3(y - 1)(5y + 4)^2",
+    r"\frac{2ab}{a^2 + b^2}", r"\begin{pmatrix} 1 & -\frac{1}{2} \\ 0 & 3 \end{pmatrix}",
+    r"\sin^2 y + \log_2 3 - 2^{n}", r"10\% ", r"12{,}500 \text{ cm}^2", r"1 \le x < 7", r"24_{10}",
+)  # fmt: skip
 COMPARED = (
-    ("x+3", "1+x+4-2"),
-    ("x^2-5x+1", "x^2+3x+1"),
-    ("y=2x+1", "y=2x-1"),
-    ("(1, 2)", "(2, 1)"),
-    ("(-3, 7]", "[1, 2)"),
-    (r"\{1, 2\}", r"\{1, 3\}"),
-    (r"\frac{\sqrt{2}}{2}", r"\sqrt{3}"),
-    (r"\sin^2 x + \cos^2 x", "1"),
-    ("6-5i", "6+5i"),
-    ("0.33", r"\frac{1}{3}"),
-    ("5", r"x = 2 + 3 = 5 \text{ cm}"),
-)
+    ("x+3", "1+x+4-2"), ("x^2-5x+1", "x^2+3x+1"), ("y=2x+1", "y=2x-1"), ("(1, 2)", "(2, 1)"), ("(-3, 7]", "[1, 2)"),
+    (r"\{1, 2\}", r"\{1, 3\}"), (r"\frac{\sqrt{2}}{2}", r"\sqrt{3}"), (r"\sin^2 x + \cos^2 x", "1"),
+    ("6-5i", "6+5i"), ("0.33", r"\frac{1}{3}"), ("5", r"x = 2 + 3 = 5 \text{ cm}"),
+)  # fmt: skip
 
 # `malformed_operators` reads \\frac43 and 11\\sqrt2, which occur in MATH; units are split off here
 SPELLING = LatexNormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")

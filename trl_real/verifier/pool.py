@@ -64,16 +64,10 @@ class VerifierPool:
 
     def judge(self, pairs: Sequence[Pair], answer_timeout: float, batch_timeout: float) -> list[str]:
         """
-        Judges a batch.
+        Verdicts on a batch, as in `trl_real.verifier.judging`.
 
-        Args:
-            pairs (`Sequence`):
-                Accepted answers, and the answer to judge (`None` only asks whether an accepted answer can be read).
-            answer_timeout (`float`), batch_timeout (`float`):
-                Seconds for each answer, and for all of them from when the pool is ready.
-
-        Returns:
-            `list[str]`: a verdict for each pair, as in `trl_real.verifier.judging`.
+        An answer of `None` only asks whether an accepted answer can be read. The timeouts are seconds for each answer,
+        and for all of them from when the pool is ready.
         """
         if not pairs:
             return []

@@ -28,21 +28,10 @@ SHOWN = 300  # characters of an error or a wrong value
 
 @dataclass(frozen=True)
 class Task:
-    """
-    What workers do.
-
-    Args:
-        judge (`Callable`):
-            From a pair to a verdict.
-        timer (`int`, *optional*, defaults to `signal.ITIMER_PROF`):
-            The clock: processor time, so that a busy machine kills no answer; or `signal.ITIMER_REAL`, for a function
-            that waits for something else.
-        first_slice (`float`, *optional*, defaults to `0.3`):
-            Seconds for each pair at first; it gets more when all have had theirs.
-    """
+    """What workers do, and the clock that limits it; each pair gets `first_slice` seconds at first."""
 
     judge: Callable[[tuple[str, ...], str | None], str]
-    timer: int = signal.ITIMER_PROF
+    timer: int = signal.ITIMER_PROF  # processor time, so that a busy machine kills no answer
     first_slice: float = FIRST_SLICE
 
 

@@ -70,16 +70,9 @@ def unit_name(tail: str, trusted: bool) -> str | None:
 
 def split_unit(text: str, trusted: bool = False) -> tuple[str, str | None]:
     r"""
-    Value and unit of a normalized answer.
+    Value and unit of a normalized answer, such as `5\text{ cm}^2`; the answer and `None` if there is no unit.
 
-    Args:
-        text (`str`):
-            From [`~trl_real.verifier.normal.normalize`], for example `5\text{ cm}^2`.
-        trusted (`bool`, *optional*, defaults to `False`):
-            Whether any text behind a number is its unit, as in an accepted answer.
-
-    Returns:
-        `tuple[str, str | None]`: the value and the unit; the text and `None` if there is no unit.
+    With `trusted`, any text behind a number is its unit, as in an accepted answer.
     """
     if (found := _PERCENT.fullmatch(text)) and found["value"]:
         return found["value"], PERCENT

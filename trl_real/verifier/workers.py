@@ -121,19 +121,7 @@ class Worker:
 
 
 class Batch:
-    """
-    The open tasks and the verdicts of one batch.
-
-    Args:
-        pairs (`Sequence`):
-            Accepted answers and answer.
-        answer_timeout (`float`), batch_timeout (`float`):
-            Seconds for each answer, and for all of them from now.
-        workers (`int`):
-            Number of workers that share them.
-        first_slice (`float`):
-            Seconds for each answer at first.
-    """
+    """The open tasks and the verdicts of one batch; each pair gets `first_slice` seconds at first."""
 
     def __init__(
         self, pairs: Sequence[Pair], answer_timeout: float, batch_timeout: float, workers: int, first_slice: float
