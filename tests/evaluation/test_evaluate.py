@@ -310,7 +310,7 @@ def test_the_logs_are_shown_in_a_browser(evaluated: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("--benchmarks aime24", "benchmarks: aime24: .*For aime.parquet in a folder, write --data FOLDER"),
+        ("--benchmarks aime24", "benchmarks: aime24: .*Without the hub, write --data FOLDER, with aime.parquet in it"),
         ("--models {folder}", r"models: .*contains neither config.json nor .*Did you mean .*/\w+\?"),
         ("--models {folder}/model {folder}/model", "models: one is named twice"),
         ("--max_new_tokens 8192", "max_new_tokens: .* has 2048 positions, .*Write --max_new_tokens 20"),

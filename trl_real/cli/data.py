@@ -20,7 +20,6 @@ from ..data.layouts import read_math
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The command and its options."""
     parser = argparse.ArgumentParser("trl-real data", description="Examines data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="problems of the benchmarks in training sets")
@@ -72,7 +71,6 @@ def check(args: argparse.Namespace) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Runs `trl-real data`."""
     try:
         check(parse(words))
     except (OSError, ValueError) as error:

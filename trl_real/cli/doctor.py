@@ -141,7 +141,6 @@ def _check_layouts(model: str | None, attention: str | None) -> None:
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The options of `trl-real doctor`."""
     description = "Checks the installation, and what each recipe needs on this machine. Exit code 1: see `broken`."
     parser = argparse.ArgumentParser("trl-real doctor", description=description)
     gpu_help = "instead compare a model's packed rows and shared prompts with padded rows; exit code 1 if they differ"
@@ -155,7 +154,6 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def main(words: list[str]) -> None:
-    """Runs `trl-real doctor`."""
     arguments = parse(words)
     if arguments.gpu:
         _check_layouts(arguments.model_name_or_path, arguments.attn_implementation)

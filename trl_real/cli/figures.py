@@ -13,7 +13,6 @@ from typing import Any
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The command and its options."""
     parser = argparse.ArgumentParser("trl-real figures", description="Draws figures from logs.")
     commands = parser.add_subparsers(dest="command", required=True)
     # The defaults are those of `GradientOptions`
@@ -51,7 +50,6 @@ def draw(command: str, output: str, **options: Any) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Runs `trl-real figures`."""
     arguments = parse(words)
     output = Path(arguments.output).resolve()
     verb = "Replaced" if output.exists() else "Wrote"

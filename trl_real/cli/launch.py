@@ -34,7 +34,6 @@ PROGRAM = f"{__package__}.train"
 
 
 def train(words: list[str]) -> None:
-    """Runs `trl-real train`."""
     launch_words, program_words = split_launch(words)
     launches = launch_words or torch.accelerator.device_count() > 1 or Path(default_config_file).is_file()
     try:

@@ -15,7 +15,6 @@ DEFAULT_MODEL = "models/SmolLM2-135M-Instruct"
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The command and its options."""
     parser = argparse.ArgumentParser(
         "trl-real recipes", description="The recipes that come with the package: YAML files for trl-real train."
     )
@@ -64,7 +63,6 @@ def copy_recipe(source: Path, folder: Path) -> Path:
 
 
 def main(words: list[str]) -> None:
-    """Runs `trl-real recipes`."""
     arguments, folder = parse(words), recipes_folder()
     try:
         if arguments.command == "show":

@@ -39,7 +39,6 @@ def read_table() -> Table:
 
 
 def write_table() -> None:
-    """Writes the file."""
     FILE.write_text(json.dumps(build_table(), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 

@@ -40,7 +40,9 @@ def load_benchmark(name: str, folder: Path | None = None) -> ProblemSet:
     except ValueError as error:
         if name not in BENCHMARKS or folder is not None:
             raise
-        raise ValueError(f"{error} For {BENCHMARKS[name].file} in a folder, write --data FOLDER.") from error
+        raise ValueError(
+            f"{error} Without the hub, write --data FOLDER, with {BENCHMARKS[name].file} in it."
+        ) from error
     columns = [{"answer": row["answer"]} for row in rows]
     return ProblemSet(name if name in BENCHMARKS else title, title, [row["prompt"] for row in rows], columns)
 

@@ -110,7 +110,6 @@ class TransformersAPI(ModelAPI):
         return 2 * BATCH_SIZE
 
     def close(self) -> None:
-        """Frees the memory."""
         self.model = None
         torch.cuda.empty_cache()
 
