@@ -62,7 +62,7 @@ docs: $(VENV)/.dev ## Write docs/config.md and the options of `--help` anew, and
 
 clean: ## Remove what the targets above created
 	rm -rf $(VENV) .venv-newest $(VLLM_VENV) models runs build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find trl_real recipes comparison tests tests_gpu tests_vllm -name __pycache__ -type d -prune -exec rm -rf {} +
+	find trl_real recipes tests tests_gpu tests_vllm -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created $(VLLM_VENV)/.created: %/.created:
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

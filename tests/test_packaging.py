@@ -29,9 +29,7 @@ DOCUMENTS = [
     for path in ROOT.glob(pattern)
     if path.stem != "CHANGELOG"
 ]
-NAMED_FILE = re.compile(
-    r"\b(?:recipes|comparison|tests|docs|trl_real|benchmarks)/[\w./-]*\w\.(?:py|ya?ml|md|png|svg|json)\b"
-)
+NAMED_FILE = re.compile(r"\b(?:recipes|tests|docs|trl_real|benchmarks)/[\w./-]*\w\.(?:py|ya?ml|md|png|svg|json)\b")
 
 
 def requirements() -> list[Requirement]:

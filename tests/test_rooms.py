@@ -30,8 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"objective", "metrics"},
     "evaluation": {"objective", "verifier", "rewards", "data"},
     "recipe": {"objective", "options", "spelling", "rewards", "data", "validation", "trainer", "evaluation"},
+    "comparison": {"spelling", "data", "trainer", "recipe", "figures", "version"},
     "cli": {
         *(
+            "comparison",
             "contract",
             "compat",
             "spelling",
@@ -50,9 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE})
-MODULES = sorted(
-    path for top in ("trl_real", "recipes", "comparison", "benchmarks") for path in (ROOT / top).rglob("*.py")
-)
+MODULES = sorted(path for top in ("trl_real", "recipes", "benchmarks") for path in (ROOT / top).rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:

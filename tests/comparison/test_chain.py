@@ -1,4 +1,4 @@
-"""comparison/chain.py: the task, its teacher and the model that is warmed up on it."""
+"""docs/results/studies/chain.py: the task, its teacher and the model that is warmed up on it."""
 
 import json
 import random
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from comparison import chain
+from docs.results.studies import chain
 
 
 def test_the_answer_is_every_running_value_modulo_ten() -> None:
@@ -39,6 +39,12 @@ def test_the_graded_reward_is_the_share_of_the_values_that_stand_where_they_belo
     assert chain.share_right_reward(completions, ["005"] * 6) == pytest.approx([1, 2 / 3, 1 / 3, 0, 0, 1])
 
 
+def test_a_noisy_verifier_errs_at_its_rate_and_always_on_the_same() -> None:
+    columns = dict(prompts=[f"{index}+1=" for index in range(2000)], completions=["5"] * 2000, answer=["5"] * 2000)
+    rewards = chain.noisy_reward(**columns)
+    assert rewards == chain.noisy_reward(**columns) and sum(rewards) / 2000 == pytest.approx(0.8, abs=0.03)
+
+
 def test_a_seed_gives_the_same_prompts_and_leaves_out_what_it_must() -> None:
     rows = chain.draw_prompts(1, 50, "seed")
     assert rows == chain.draw_prompts(1, 50, "seed") != chain.draw_prompts(1, 50, "other seed")
@@ -60,6 +66,12 @@ def test_a_base_is_written_whole_and_then_left_alone(tmp_path: Path, monkeypatch
     assert [path.name for path in folder.parent.iterdir()] == ["chain2"]
     about = json.loads((folder / "chain.json").read_text())
     assert about["length"] == 2 and about["loss"] < 2.3  # below guessing among ten digits
+    parts = [
+        [json.loads(line) for line in (folder / "data" / f"{part}.jsonl").read_text().splitlines()]
+        for part in ("train", "test")
+    ]
+    train, held_out = ({row["prompt"] for row in rows} for rows in parts)
+    assert [len(rows) for rows in parts] == [5000, 650] and not train & held_out
     written = (folder / "model.safetensors").stat().st_mtime_ns
     chain.main()
     assert (folder / "model.safetensors").stat().st_mtime_ns == written

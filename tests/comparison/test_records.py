@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from comparison.records import (
+from docs.results.studies.scores import drift_table
+from trl_real.comparison.records import (
     best_learning_rate,
     cost_of_level,
-    curve_mean,
-    drift_table,
     paired_difference,
-    study_table,
     t_interval,
 )
+from trl_real.comparison.study import make_study
+from trl_real.comparison.tables import FULL, edges, study_table, verdict
 
 
 def record(method: str, rate: float, seed: int, test: float, validation: float = 0.5, **others: Any) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def test_an_interval_is_students() -> None:
     assert (interval.mean, interval.count) == (2.0, 3)
     assert interval.half_width == pytest.approx(4.303 / math.sqrt(3))
     assert f"{interval}" == "2.000 ± 2.484" and f"{interval:+.1f}" == "+2.0 ± 2.5"
+    assert f"{t_interval([0.5])}" == "0.500"
 
 
 def test_beyond_the_table_the_quantile_goes_on() -> None:
@@ -35,12 +36,6 @@ def test_beyond_the_table_the_quantile_goes_on() -> None:
     deviations = [math.sqrt(count / (count - 1)) / math.sqrt(count) for count in counts]
     found = [half_width / deviation for half_width, deviation in zip(quantiles, deviations, strict=True)]
     assert found == pytest.approx([2.045, 2.040, 2.023, 1.962], abs=0.004)
-
-
-def test_one_value_has_no_interval_and_none_is_an_error() -> None:
-    assert f"{t_interval([0.5])}" == "0.500"
-    with pytest.raises(ValueError, match="at least one"):
-        t_interval([])
 
 
 def test_the_learning_rate_is_chosen_on_the_validation_prompts() -> None:
@@ -61,16 +56,11 @@ def test_differences_are_paired_by_seed() -> None:
     assert paired_difference(first, second[2:]) is None
 
 
-def test_a_curve_is_averaged_over_what_was_logged() -> None:
-    assert curve_mean("clip")(dict(curve={"clip": [0.1, None, 0.3]})) == pytest.approx(0.2)
-    assert curve_mean("clip")(dict(curve={})) is None
-
-
 def test_the_table_has_a_row_for_every_method_with_the_first_as_the_yardstick() -> None:
     records = [record("REAL", 1e-3, seed, 0.5 + 0.1 * seed, curve={"abs_score": [0.1]}) for seed in range(2)]
     records += [record("REAL", 1e-4, 0, 0.2, validation=0.1)]
     records += [record("GRPO", 1e-3, seed, 0.7 + 0.1 * seed, curve={"clip": [0.01]}) for seed in range(2)]
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in study_table(records).splitlines()]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in study_table(records, FULL).splitlines()]
     assert (
         lines[0][:4] == ["method", "lr", "test pass@1", "minus first row"] and len({len(line) for line in lines}) == 1
     )
@@ -78,6 +68,28 @@ def test_the_table_has_a_row_for_every_method_with_the_first_as_the_yardstick() 
     assert lines[2][:5] == ["REAL", "0.001", "0.550 ± 0.635", "", "0.0001: 0.200 (1); 0.001: 0.550 (2)"]
     assert lines[3][:4] == ["GRPO", "0.001", "0.750 ± 0.635", "+0.200 ± 0.000"]
     assert (lines[2][8:10], lines[3][8:10]) == (["0.100", ""], ["", "0.010"])
+
+
+def test_the_short_table_and_the_verdict_say_what_a_choice_needs() -> None:
+    costs = dict(rollouts=64, sampled_tokens=1000, trained_tokens=600, seconds=9.6)
+    records = [record("real", 1e-6, seed, test, **costs) for seed, test in enumerate((0.5, 0.6, 0.7))]
+    records += [record("real", 2e-6, 0, 0.9, validation=0.4, **costs)]
+    records += [record("grpo", 2e-6, seed, test, **costs) for seed, test in enumerate((0.4, 0.51, 0.59))]
+    records += [record("dapo", 2e-6, seed, test, **costs) for seed, test in enumerate((0.4, 0.7, 0.7))]
+    lines = study_table(records).splitlines()
+    assert lines[0].startswith("| method | lr | seeds | held-out | minus first row | rollouts | tokens sampled |")
+    # Mean 0.6, deviation 0.1: 4.303 * 0.1 / sqrt(3)
+    assert lines[2] == "| real | 1e-06 | 3 | 0.600 ± 0.248 |  | 64 | 1000 | 600 | 10 |"
+    # Differences -0.10, -0.09 and -0.11: 4.303 * 0.01 / sqrt(3)
+    assert lines[3].startswith("| grpo | 2e-06 | 3 | 0.500 ± 0.237 | -0.100 ± 0.025 | 64 |")
+    compared = make_study("s", {}, {"real": {}}, methods=["real"], learning_rates=[1e-6], seeds=[0])
+    assert verdict(compared, records) == (
+        "Held-out reward over 3 seeds, resolved against real: grpo -0.100 ± 0.025; not resolved against real: "
+        "dapo +0.000 ± 0.248."
+    )
+    assert edges(records) == ["real: its best learning rate, 1e-06, is the lowest tested; also test 5e-07."]
+    assert verdict(compared, records[:1]).startswith("Nothing is compared")
+    assert verdict(compared, [records[0], records[4]]).endswith("grpo -0.100 (one seed has no interval: train more).")
 
 
 def test_the_drift_table_counts_the_runs_that_would_be_warned() -> None:

@@ -21,13 +21,14 @@ from accelerate.commands.launch import launch_command_parser
 from trl import ModelConfig
 
 import trl_real
-from comparison.compare import read_arguments
 from tests.docs.pages import PAGES, ROOT, blocks, commands, words
 from trl_real import REALConfig
+from trl_real.cli.compare import parse as parse_compare
 from trl_real.cli.data import parse as parse_data
 from trl_real.cli.doctor import parse as parse_doctor
 from trl_real.cli.figures import parse as parse_figures
 from trl_real.cli.recipes import parse as parse_recipes
+from trl_real.comparison.methods import METHODS as COMPARED
 from trl_real.evaluation.options import EvaluationArguments
 from trl_real.recipe.methods import METHODS
 from trl_real.recipe.options import RecipeArguments
@@ -64,6 +65,14 @@ def check_evaluate(arguments: list[str], folder: Path) -> None:
     read_options(rest, [EvaluationArguments], RECIPES)
 
 
+def check_compare(arguments: list[str], folder: Path) -> None:
+    options, rest = parse_compare(arguments)
+    assert all(path is None or (ROOT / path).is_file() for path in (options.study, options.records))
+    assert set(options.methods or []) <= COMPARED.keys()
+    if options.config and options.config != "mine.yaml":
+        check_train(["--config", options.config, *rest], folder)
+
+
 def check_recipes(arguments: list[str], folder: Path) -> None:
     name = getattr(parse_recipes(arguments), "name", "NAME")
     assert name == "NAME" or find_recipe(name, RECIPES).parent == RECIPES
@@ -86,6 +95,7 @@ def check_installed(arguments: list[str], folder: Path) -> None:
         "train": check_train,
         "evaluate": check_evaluate,
         "recipes": check_recipes,
+        "compare": check_compare,
         "figures": lambda arguments, _: parse_figures(arguments),
         "data": lambda arguments, _: parse_data(arguments),
         "doctor": lambda arguments, _: parse_doctor(arguments),
@@ -114,9 +124,7 @@ def check_script(script: str, arguments: list[str], folder: Path) -> None:
 
 
 def check_python(arguments: list[str], folder: Path) -> None:
-    if arguments[:2] == ["-m", "comparison"]:
-        assert read_arguments(arguments[2:]).config.is_file()
-    elif arguments[:2] == ["-m", "torch.distributed.run"]:
+    if arguments[:2] == ["-m", "torch.distributed.run"]:
         script = next(number for number, word in enumerate(arguments) if word.endswith(".py"))
         check_script(arguments[script], arguments[script + 1 :], folder)
     elif arguments[0] == "-m":

@@ -14,6 +14,7 @@ from .overview import USAGE, answered
 COMMANDS = {
     "train": ("launch:train", "train a model by a recipe, on one or all GPUs"),
     "evaluate": ("evaluate:main", "pass@1 of models on the paper's benchmarks or a recipe's questions"),
+    "compare": ("compare:main", "train the same recipe by several methods: should I switch, on my task?"),
     "figures": ("figures:main", "draw the paper's figures from the logs of runs"),
     "data": ("data:main", "find problems of the benchmarks in training data"),
     "recipes": ("recipes:main", "list, show and copy the recipes that come with the package"),

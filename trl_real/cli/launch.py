@@ -33,16 +33,17 @@ WITHOUT_DEEPSPEED = ("ddp", "fsdp2")
 PROGRAM = f"{__package__}.train"
 
 
-def train(words: list[str]) -> None:
+def train(words: list[str], program: str = PROGRAM) -> None:
+    """Runs `trl-real train`, or another program of this folder."""
     launch_words, program_words = split_launch(words)
     launches = launch_words or torch.accelerator.device_count() > 1 or Path(default_config_file).is_file()
     try:
         if any(word.partition("=")[0] == "--dry_run" for word in words):  # which needs no second process
-            _run_here(program_words, processes=_count_processes(launch_words))
+            _run_here(program, program_words, processes=count_processes(launch_words))
         elif "RANK" in os.environ or not launches:
-            _run_here(program_words)
+            _run_here(program, program_words)
         else:
-            _launch(launch_words, program_words)
+            _launch(launch_words, program_words, program)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
 
@@ -61,13 +62,13 @@ def split_launch(words: list[str]) -> tuple[list[str], list[str]]:
     return launch_words, program_words
 
 
-def _run_here(words: list[str], **planned: int) -> None:
+def _run_here(program: str, words: list[str], **planned: int) -> None:
     # As with `python -m`: a recipe may name reward functions of the current folder
     sys.path.insert(0, os.getcwd())
-    load("train").main(words, **planned)
+    load(program.rpartition(".")[2]).main(words, **planned)
 
 
-def _count_processes(launch_words: list[str]) -> int:
+def count_processes(launch_words: list[str]) -> int:
     """How many processes the launcher would start; a dry run starts none."""
     with parse_launch(launch_words) as arguments:
         config = yaml.safe_load(Path(arguments.config_file).read_text("utf-8")) if arguments.config_file else {}
@@ -75,12 +76,14 @@ def _count_processes(launch_words: list[str]) -> int:
 
 
 @contextmanager
-def parse_launch(launch_words: list[str], program_words: Sequence[str] = ()) -> Iterator[Namespace]:
+def parse_launch(
+    launch_words: list[str], program_words: Sequence[str] = (), program: str = PROGRAM
+) -> Iterator[Namespace]:
     """The options of `accelerate launch`; `--accelerate_config NAME` becomes the `config_file`, a temporary one."""
     parser, folder = launch_command_parser(), recipes_folder()
     parser.add_argument("--accelerate_config", nargs="?", const="")
-    arguments = parser.parse_args([*launch_words, "--module", PROGRAM, *program_words])
-    if arguments.training_script != PROGRAM:
+    arguments = parser.parse_args([*launch_words, "--module", program, *program_words])
+    if arguments.training_script != program:
         raise ValueError(f"`{arguments.training_script}` on the command line belongs to no option.")
     if arguments.accelerate_config is None:
         yield arguments
@@ -108,9 +111,9 @@ def _find_config(name: str, folder: Path) -> Path:
     )
 
 
-def _launch(launch_words: list[str], program_words: list[str]) -> None:
+def _launch(launch_words: list[str], program_words: list[str], program: str) -> None:
     try:
-        with parse_launch(launch_words, program_words) as arguments:
+        with parse_launch(launch_words, program_words, program) as arguments:
             given = any(word.partition("=")[0] == "--deepspeed" for word in program_words)
             if arguments.accelerate_config in WITHOUT_DEEPSPEED and not given:
                 arguments.training_script_args += ["--deepspeed", "none"]

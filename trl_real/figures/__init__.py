@@ -1,8 +1,8 @@
 """
 Pictures of runs and of the objective, also drawn by `trl-real figures`.
 
-In: log files of REALTrainer and GRPOTrainer. Out: PNG, PDF or SVG. Left out: what is logged (`metrics`), and the study
-of methods (`comparison/`). Needs the extra `plots`.
+In: log files of REALTrainer and GRPOTrainer. Out: PNG, PDF or SVG. Left out: what is logged (`metrics`), and the
+figures of `trl-real compare` (`comparison`). Needs the extra `plots`.
 """
 
 try:

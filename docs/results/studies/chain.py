@@ -7,14 +7,17 @@ held-out prompts were not trained on. The model, a GPT-2 of 273k parameters, is 
 operation is done right with a fixed probability, else with a fixed misconception. It therefore knows the facts, but
 samples them at the teacher's rate, which leaves reinforcement learning a lot to do.
 
-    python comparison/chain.py                                                  # writes models/chain5, two CPU-minutes
-    python comparison/chain.py --length 10 --teacher 0.95 0.85 0.8 --output_dir models/chain10
+    python docs/results/studies/chain.py                 # writes models/chain5 and its questions, two CPU-minutes
+    python docs/results/studies/chain.py --steps 900 --anneal --output_dir models/chain5_annealed
+    python docs/results/studies/chain.py --length 10 --output_dir models/chain10_hard
+    python docs/results/studies/chain.py --length 10 --teacher 0.95 0.82 0.68 --output_dir models/chain10
 
-In: nothing. Out: a model folder with its tokenizer. A finished folder is left as it is; an interrupted run leaves
-none.
+In: nothing. Out: a model folder with its tokenizer and, in `data`, training and held-out questions. A finished folder
+is left as it is; an interrupted run leaves none. The study `chain5.yaml` names the reward functions.
 """
 
 import argparse
+import hashlib
 import json
 import random
 import shutil
@@ -32,6 +35,8 @@ OPERATORS = "+-*"
 TEACHER = (0.90, 0.65, 0.50)  # how often it does +, - and * right
 LONGEST_CHAIN = 40
 WARM_UP = dict(steps=1000, batch=128, learning_rate=2e-3, anneal=False, seed=0)
+TRAIN_PROMPTS, HELD_OUT_PROMPTS = 5000, 650
+NOISE = 0.2  # share of completions that the erring verifier misjudges
 
 
 def true_value(a: int, operator: str, b: int) -> int:
@@ -77,9 +82,19 @@ def last_digit_reward(completions: list[str], answer: list[str], **kwargs: Any) 
 
 
 def share_right_reward(completions: list[str], values: list[str], **kwargs: Any) -> list[float]:
-    """Share of the running values that stand where they belong: a graded reward, 1 if the whole chain is right."""
+    """Share of the running values at their place: a graded reward, 1 if the whole chain is right."""
     pairs = zip(completions, values, strict=True)
     return [sum(map(str.__eq__, completion, right)) / len(right) for completion, right in pairs]
+
+
+def noisy_reward(prompts: list[str], completions: list[str], answer: list[str], **kwargs: Any) -> list[float]:
+    """As `last_digit_reward`, from a verifier that errs on a share of completions, always on the same ones."""
+    flips = (
+        int(hashlib.sha256(f"{prompt}{text}".encode()).hexdigest()[:8], 16) < NOISE * 2**32
+        for prompt, text in zip(prompts, completions, strict=True)
+    )
+    rewards = last_digit_reward(completions, answer)
+    return [1.0 - value if flip else value for value, flip in zip(rewards, flips, strict=True)]
 
 
 def chain_tokenizer() -> PreTrainedTokenizerFast:
@@ -158,11 +173,21 @@ def write_base(folder: Path, length: int, teacher: Sequence[float], warm_up: dic
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         about = dict(length=length, teacher=list(teacher), warm_up=warm_up, loss=round(loss, 4))
+        write_questions(temporary / "data", length)
         (temporary / "chain.json").write_text(json.dumps(about))
         temporary.chmod(0o755)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_questions(folder: Path, length: int) -> None:
+    """Training and held-out rows, none of which is in both."""
+    held_out = draw_prompts(length, HELD_OUT_PROMPTS, "held out")
+    train = draw_prompts(length, TRAIN_PROMPTS, "train", {row["prompt"] for row in held_out})
+    folder.mkdir()
+    for part, rows in (("train", train), ("test", held_out)):
+        (folder / f"{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def main() -> None:

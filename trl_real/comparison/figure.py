@@ -1,19 +1,18 @@
 """
 The figures of a comparison, readable in print and on a dark page.
 
-In: the records of every study. Out: a PNG file for each study that the plan wants drawn. `draw_study`: test pass@1,
-mean and 95% interval over seeds at the chosen learning rate, and a small mark for every other learning rate.
-`draw_curves`: pass@1 and entropy on the same held-out prompts during training. `draw_costs`: pass@1 on the test
-prompts against optimizer steps, sampled tokens and CPU seconds.
+In: the records of every study. Out: a PNG file for each figure that a study names. `methods`: the held-out metric,
+mean and 95% interval over seeds at the chosen learning rate, and a small mark for every other rate. `curves`: the
+metric and the entropy during training. `costs`: the metric against optimizer steps, sampled tokens and CPU seconds.
 """
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from trl_real.figures.style import BLUE, LOOKS, new_figure
-
+from ..figures.style import BLUE, LOOKS, new_figure
 from .records import Record, best_learning_rate, chosen_records, distinct, select, t_interval
+from .study import Study
 
 
 MARKS = ("v", "s", "^", "D", "P", "X", "<", ">")  # a learning rate each, from low to high
@@ -21,8 +20,8 @@ WIDTH, METHOD_HEIGHT = 7.5, 0.26  # inches
 BELOW = dict(loc="outside lower center", frameon=False)
 
 
-def draw_study(records: list[Record], title: str, path: Path) -> None:
-    """Test pass@1 of every method: the chosen learning rate with its interval, the others as small hollow marks."""
+def draw_methods(records: list[Record], title: str, label: str, path: Path) -> None:
+    """The metric of every method: the chosen learning rate with its interval, the others as small hollow marks."""
     methods, rates = distinct(records, "method"), sorted(distinct(records, "learning_rate"))
     marks = dict(zip(rates, MARKS, strict=False))
     with new_figure(path, WIDTH, 1.9 + METHOD_HEIGHT * len(methods), title) as figure:
@@ -39,7 +38,7 @@ def draw_study(records: list[Record], title: str, path: Path) -> None:
                 panel.errorbar(interval.mean, row, xerr=error, fmt=marks[rate], color=BLUE, capsize=3, markersize=6)
         panel.set_yticks(range(len(methods)), methods)
         panel.set_ylim(len(methods) - 0.5, -0.5)
-        panel.set_xlabel("test pass@1; filled: the chosen learning rate, with its 95% interval; hollow: the others")
+        panel.set_xlabel(f"{label}; filled: the chosen learning rate, with its 95% interval; hollow: the others")
         handles = [panel.plot([], [], mark, color="0.3", markersize=5)[0] for mark in marks.values()]
         figure.legend(handles, [f"lr {rate:g}" for rate in rates], ncols=len(rates), **BELOW)
 
@@ -89,18 +88,18 @@ def _means(records: list[Record], name: str) -> list[float]:
     return [sum(values) / len(values) for values in _columns(records, name)]
 
 
-def draw(studies: dict[str, list[Record]], about: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
-    """Writes the figures that the studies of a plan ask for (`figures`); returns their files."""
+def draw(studies: Sequence[tuple[Study, list[Record]]], folder: Path) -> list[Path]:
+    """Writes the figures that the studies name; returns their files."""
     written = []
-    for name, records in studies.items():
-        title, wanted = textwrap.fill(about[name].get("title", name), 70), about[name].get("figures") or {}
-        for kind, options in wanted.items():
-            path = folder / f"{name}_{kind}.png"
+    for study, records in studies:
+        title = textwrap.fill(study.title or study.name, 70)
+        for kind, options in study.figures.items():
+            path = folder / f"{study.name}_{kind}.png"
             if kind == "curves":
                 draw_curves(records, options, title, path)
             elif kind == "costs":
                 draw_costs(records, title, path)
             else:
-                draw_study(records, title, path)
+                draw_methods(records, title, study.label or f"held-out {study.metric}", path)
             written.append(path)
     return written

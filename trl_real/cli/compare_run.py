@@ -1,0 +1,86 @@
+"""
+One run of a comparison: `trl-real train` with a held-out set in two parts, and a record instead of a model.
+
+In: the command line of `trl-real train`, and where the record goes. Out: the record, and `trainer_state.json`.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from trl import ModelConfig
+
+from ..comparison.measuring import Clock, check_metric, measure, split_held_out
+from ..recipe.dry_run import planned_config
+from ..recipe.held_out import ON_CPU
+from ..recipe.launch import end_processes, missing, prepare_launch
+from ..recipe.methods import METHODS
+from ..recipe.options import RecipeArguments
+from ..recipe.reading import build_options, read_method, read_options
+from ..validation.arguments import reward_names
+from . import launch
+from .problems import one_line_errors, silence_deprecations
+from .train import RECIPES, build_trainer, check_model, check_options, load_checked, prepare
+
+
+def check(words: list[str], metric: str, validation_prompts: int | None, processes: int) -> dict[str, int]:
+    """
+    Finds what a run would refuse, without reading a weight.
+
+    Args:
+        words (`list[str]`):
+            The command line of the run.
+        metric (`str`), validation_prompts (`int`, *optional*):
+            As in the study.
+        processes (`int`):
+            How many the launcher would start.
+
+    Returns:
+        `dict[str, int]`: prompts of the two parts of the held-out set.
+    """
+    config_class = METHODS[read_method(words, RECIPES)][1]
+    options, given = read_options(words, [RecipeArguments, config_class, ModelConfig], RECIPES)
+    options |= {"dry_run": True, "world_size": processes}
+    options |= prepare_launch(options, given, RECIPES.parent)
+    if lacks := missing(options):
+        raise ValueError(" ".join(lacks))
+    classes = [RecipeArguments, planned_config(config_class, processes), ModelConfig]
+    recipe, training, model = build_options(options | ON_CPU, classes)
+    check_options(recipe, training, model)
+    check_model(training, model)
+    inputs = load_checked(recipe, training, model)
+    check_metric(metric, reward_names(inputs.reward_funcs))
+    return {name: len(rows) for name, rows in split_held_out(inputs.test, validation_prompts).items()}
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program; `argv` is the command line without its name."""
+    parser = argparse.ArgumentParser("trl-real compare, one run", allow_abbrev=False)
+    parser.add_argument("--record", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--metric", default="reward", help="held-out metric")
+    parser.add_argument("--validation_prompts", type=int, default=0, help="held-out prompts that choose; 0: half")
+    own, words = parser.parse_known_args(argv)
+    silence_deprecations()
+    try:
+        trainer_class, inputs, recipe, training, model, _ = prepare(words)
+        inputs.test = split_held_out(inputs.test, own.validation_prompts or None)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    with one_line_errors("loading the model"):
+        trainer = build_trainer(trainer_class, inputs, recipe, training, model)
+    clock = Clock()
+    trainer.add_callback(clock)
+    with one_line_errors("training"):
+        trainer.train()
+        evaluated = [record["step"] for record in trainer.state.log_history if "eval_reported_reward" in record]
+        if trainer.state.global_step not in evaluated:
+            trainer.evaluate()
+    if trainer.is_world_process_zero():
+        own.record.write_text(json.dumps(measure(trainer, clock, own.metric)), "utf-8")
+    trainer.save_state()
+    end_processes(trainer.accelerator)
+
+
+if __name__ == "__main__":
+    launch.train(sys.argv[1:], f"{__package__}.compare_run")
