@@ -70,7 +70,9 @@ def test_a_recipe_is_shown_and_copied_as_it_is_and_never_over_a_file(
         main(["recipes", "copy", "real_lora", str(tmp_path / "new")])
 
 
-@pytest.mark.parametrize("words", [["train"], ["evaluate"], ["figures"], ["recipes"], ["doctor"], []], ids=str)
+@pytest.mark.parametrize(
+    "words", [["train"], ["evaluate"], ["compare"], ["figures"], ["recipes"], ["doctor"], []], ids=str
+)
 def test_help_fits_a_screen(words: list[str], capsys: pytest.CaptureFixture) -> None:
     lines = run(capsys, *words, "--help").splitlines()
     assert 3 < len(lines) <= (80 if words == ["train"] else 50)  # no description is cut

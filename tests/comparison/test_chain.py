@@ -24,17 +24,15 @@ def test_a_teacher_errs_at_its_rate_per_operation() -> None:
     luck = random.Random(0)
     for operator, rate in zip("+-*", (0.9, 0.65, 0.5), strict=True):
         prompt = f"2{operator}6="  # right and wrong differ
-        right = [
-            chain.running_values(prompt, (0.9, 0.65, 0.5), luck) == chain.running_values(prompt) for _ in range(4000)
-        ]
-        assert sum(right) / 4000 == pytest.approx(rate, abs=0.03)
+        drawn = (chain.running_values(prompt, (0.9, 0.65, 0.5), luck) for _ in range(4000))
+        assert sum(values == chain.running_values(prompt) for values in drawn) / 4000 == pytest.approx(rate, abs=0.03)
 
 
 def test_the_reward_looks_at_the_last_digit() -> None:
     assert chain.last_digit_reward(["005", "15", "050", "", "5 "], ["5"] * 5) == [1.0, 1.0, 0.0, 0.0, 1.0]
 
 
-def test_the_graded_reward_is_the_share_of_the_values_that_stand_where_they_belong() -> None:
+def test_the_graded_reward_is_the_share_of_values_at_their_place() -> None:
     completions = ["005", "015", "05", "5", "", "0051"]
     assert chain.share_right_reward(completions, ["005"] * 6) == pytest.approx([1, 2 / 3, 1 / 3, 0, 0, 1])
 

@@ -15,7 +15,7 @@ import yaml
 from datasets import Dataset
 from trl import GRPOConfig
 
-from docs.results.studies import scores
+from docs.results.studies import more
 from tests.support.scripts import ROOT, write_recipe
 from trl_real.cli import main
 from trl_real.cli.compare import compare, parse, plan
@@ -116,14 +116,9 @@ def test_validation_prompts_alone_choose_the_rate_of_the_other_seeds(tmp_path: P
 def test_a_method_keeps_what_is_not_of_another_objective() -> None:
     recipe = dict(tau=0.1, beta=0.01, epsilon_high=0.3, max_steps=5, save_strategy="steps", learning_rate=1e-5)
     assert apply_method(recipe, METHODS["recipe"])[0] == dict(tau=0.1, beta=0.01, epsilon_high=0.3, max_steps=5)
-    assert apply_method(recipe, METHODS["grpo"]) == (
-        dict(beta=0.01, max_steps=5) | METHODS["grpo"],
-        ["tau", "epsilon_high"],
-    )
-    assert apply_method(recipe, METHODS["real"]) == (
-        dict(tau=0.1, beta=0.01, max_steps=5) | METHODS["real"],
-        ["epsilon_high"],
-    )
+    grpo, real = METHODS["grpo"], METHODS["real"]
+    assert apply_method(recipe, grpo) == (dict(beta=0.01, max_steps=5) | grpo, ["tau", "epsilon_high"])
+    assert apply_method(recipe, real) == (dict(tau=0.1, beta=0.01, max_steps=5) | real, ["epsilon_high"])
 
 
 def test_held_out_prompts_are_split_alike_and_without_a_common_prompt() -> None:
@@ -152,7 +147,6 @@ def test_a_record_counts_what_was_sampled_and_averages_stretches_of_steps() -> N
         (["--methods", "real,grpoo"], "grpoo: is not a method. Did you mean `grpo`"),
         ([], "methods: recipe has none. Write one or more, such as real, grpo"),
         (["--methods", "real", "--learning_rates", "1e-6,fast"], "learning_rates: .*fast.* Write a list such as"),
-        (["--methods", "real", "--learning_rates", "3"], "learning_rates: 3 is not between 0 and 1"),
         (["--methods", "real", "--learning_rate", "1e-6"], "learning_rate: .* Write --learning_rates"),
         (["--methods", "real", "--loss_type", "bce"], "loss_type: a comparison sets it"),
         (["--methods", "real", "--validation_prompts", "0"], "validation_prompts: 0 is not"),
@@ -175,7 +169,6 @@ def test_a_wrong_option_is_named_before_anything_is_trained(tmp_path: Path, word
     [
         (dict(studies={}), "studies: .* names none"),
         (dict(studies={"a": dict(methods=["real"], seed=[1])}), "seed: is not a field of study a. Did you mean"),
-        (dict(study={}), "study: is not a field of .* Did you mean `studies`"),
         (dict(methods={"mine": dict(loss_type="dapo")}), "methods: mine has no trainer"),
         (dict(recipe=None), "recipe: .* has none"),
         (dict(sweep_seeds=[4]), "sweep_seeds: 4 is not among seeds"),
@@ -211,8 +204,8 @@ def test_the_committed_tables_are_what_the_committed_records_give(
     results = ROOT / "docs" / "results"
     words = ["--study", str(STUDIES / f"{name}.yaml"), "--records", str(results / f"{name}.jsonl"), "--report"]
     assert compare(*parse([*words, "--output_dir", str(tmp_path)])) == []
-    monkeypatch.setattr(sys, "argv", ["scores.py", name, "--output_dir", str(tmp_path)])
-    scores.main()
+    monkeypatch.setattr(sys, "argv", ["more.py", name, "--output_dir", str(tmp_path)])
+    more.main()
     committed = (results / name / "tables.md").read_text()
     assert (tmp_path / "tables.md").read_text() == committed
     text = " ".join((ROOT / "docs" / "results.md").read_text().split())

@@ -29,6 +29,7 @@ from trl_real.cli.doctor import parse as parse_doctor
 from trl_real.cli.figures import parse as parse_figures
 from trl_real.cli.recipes import parse as parse_recipes
 from trl_real.comparison.methods import METHODS as COMPARED
+from trl_real.comparison.study import read_studies
 from trl_real.evaluation.options import EvaluationArguments
 from trl_real.recipe.methods import METHODS
 from trl_real.recipe.options import RecipeArguments
@@ -67,7 +68,8 @@ def check_evaluate(arguments: list[str], folder: Path) -> None:
 
 def check_compare(arguments: list[str], folder: Path) -> None:
     options, rest = parse_compare(arguments)
-    assert all(path is None or (ROOT / path).is_file() for path in (options.study, options.records))
+    named = [path for path in (options.study, options.records) if path]
+    assert all((ROOT / path).is_file() or (folder / path).is_file() for path in named)
     assert set(options.methods or []) <= COMPARED.keys()
     if options.config and options.config != "mine.yaml":
         check_train(["--config", options.config, *rest], folder)
@@ -191,6 +193,9 @@ def test_a_recipe_on_a_page_has_fields_that_exist_and_fit(
     (tmp_path / "my_objective.py").write_text("\n\n".join(blocks(PAGES[page], "python")))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_objective", raising=False)
+    if "studies" in yaml.safe_load(block):
+        assert read_studies(tmp_path / "shown.yaml", RECIPES)
+        return
     assert isinstance(yaml.safe_load(block), dict)
     classes = [RecipeArguments, REALConfig, ModelConfig]
     options, _ = read_options(["--config", "shown.yaml", "--use_cpu", "true", "--bf16", "false"], classes, tmp_path)

@@ -1,13 +1,13 @@
 """
-`trl-real compare`: should I switch, on my task? The same recipe once for each method, learning rate and seed.
+`trl-real compare`: should I switch, on my task? The same recipe once for each method, rate and seed.
 
     trl-real compare --config mine.yaml --methods real,grpo,dapo --seeds 3 --learning_rates 1e-6,2e-6
     trl-real compare --config mine.yaml --methods recipe,real --max_steps 200 --num_processes 4
     trl-real compare --study studies.yaml
 
 Every rate is trained with seed 0, and the other seeds at each method's best rate. One half of the recipe's
-held-out prompts chooses the rate, the other half is reported. The same command continues a stopped comparison.
-Methods: real, real_no_anchor, bce, grpo, dapo, gspo, cispo, sapo, vespo, recipe (the recipe's own objective), and
+held-out prompts chooses the rate, the other half is reported. The same command resumes a comparison.
+Methods: real, real_no_anchor, bce, grpo, dapo, gspo, cispo, sapo, vespo, recipe (its own objective), and
 those that a study file adds. All other options are those of `trl-real train`, and apply to every run.
 
 In: a recipe or a study file. Out, in `--output_dir`: `records.jsonl`, `tables.md`, a figure, and the log of each run.
@@ -66,7 +66,7 @@ def main(words: list[str]) -> None:
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
     except KeyboardInterrupt:
-        raise SystemExit("Stopped. Finished runs are kept; the same command continues.") from None
+        raise SystemExit("Stopped. Finished runs are kept; the same command resumes.") from None
     if failures:
         raise SystemExit("\n".join(["error: these runs failed; the same command tries them again:", *failures]))
 

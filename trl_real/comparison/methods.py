@@ -36,7 +36,7 @@ METHODS: dict[str, Fields] = {
 }
 REAL_ONLY = {item.name for item in fields(TRAINERS["real"][1])} - {item.name for item in fields(TRAINERS["grpo"][1])}
 FOREIGN = {
-    "real": {*INERT, *REFUSED},
+    "real": {*INERT, *REFUSED, "loss_type"},
     "grpo": REAL_ONLY | {name for method in METHODS.values() for name in method},
 }
 # What only a run that keeps its model needs, and what a comparison sets itself

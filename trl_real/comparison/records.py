@@ -78,21 +78,6 @@ def chosen_records(records: Sequence[Record]) -> list[Record]:
     return select(records, learning_rate=best_learning_rate(records))
 
 
-def cost_of_level(record: Record, level: float, cost: str) -> float | None:
-    """
-    The `"step"`, sampled `"tokens"` or `"cpu"` seconds at which the probe first saw this value of the metric, on a
-    straight line between its points; `None` if it never did.
-    """
-    passes, costs = record["probe"]["pass"], record["probe"][cost]
-    if passes[0] >= level:
-        return costs[0]
-    for index in range(1, len(passes)):
-        if passes[index] >= level:
-            share = (level - passes[index - 1]) / (passes[index] - passes[index - 1])
-            return costs[index - 1] + share * (costs[index] - costs[index - 1])
-    return None
-
-
 def mean_of(records: Sequence[Record], read: Any) -> float:
     """Mean of what `read` gives for each record, without those where it gives `None`; `nan` if none is left."""
     values = [value for value in map(read, records) if value is not None]

@@ -22,7 +22,6 @@ from .records import Record, best_learning_rate, key_of, select
 
 SECTIONS = ("recipe", "methods", "gone", "studies")
 NEEDED = ("methods", "learning_rates", "seeds")
-FIGURES = ("methods", "curves", "costs")
 TABLES = ("short", "full")
 
 
@@ -42,8 +41,7 @@ class Study:
     words: list[str] = field(default_factory=list)  # of a command line, which do so too
     metric: str = "reward"  # or rewards/<function>/mean
     validation_prompts: int | None = None  # held-out prompts that choose the rate; by default half
-    level: float | None = None  # also report what each method costs until it reaches this value
-    figures: dict[str, Any] = field(default_factory=lambda: {"methods": True})  # kinds with their options
+    figure: bool = True
     table: str = "short"  # or full
 
     @property
@@ -164,7 +162,6 @@ def make_study(name: str, recipe: Fields, known: dict[str, Fields], **fields: An
         except (TypeError, ValueError) as error:
             raise ValueError(f"{listed}: {error}. Write a list such as {listed}: [{_EXAMPLES[listed]}].") from error
     _check_names("method", fields["methods"], known)
-    _check_names("figure", fields.get("figures") or {}, FIGURES)
     _check_names("table", [fields.get("table", "short")], TABLES)
     if wrong := [rate for rate in fields["learning_rates"] if not 0 < rate < 1]:
         raise ValueError(f"learning_rates: {wrong[0]:g} is not between 0 and 1. Write rates such as 1e-6.")

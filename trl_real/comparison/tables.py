@@ -13,7 +13,6 @@ from .records import (
     Interval,
     Record,
     chosen_records,
-    cost_of_level,
     curve_mean,
     distinct,
     mean_of,
@@ -38,7 +37,8 @@ class Row(NamedTuple):
         return None if is_reference else paired_difference(self.best, self.reference)
 
 
-def _rows(records: Sequence[Record]) -> list[Row]:
+def compare_rows(records: Sequence[Record]) -> list[Row]:
+    """Each method, and the first again beside it."""
     methods = [select(records, method=method) for method in distinct(records, "method")]
     reference = chosen_records(methods[0])
     return [Row(mine, chosen_records(mine), reference) for mine in methods]
@@ -98,12 +98,12 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 def study_table(records: Sequence[Record], columns: Sequence[str] = SHORT) -> str:
     """A row for every method at the learning rate chosen for it; the first row is what others are compared with."""
-    return markdown_table(columns, [[COLUMNS[name](row) for name in columns] for row in _rows(records)])
+    return markdown_table(columns, [[COLUMNS[name](row) for name in columns] for row in compare_rows(records)])
 
 
 def verdict(study: Study, records: Sequence[Record]) -> str:
     """One sentence: which differences from the first method are resolved: their 95% interval excludes zero."""
-    first, *others = _rows(records)
+    first, *others = compare_rows(records)
     if not others:
         return "Nothing is compared: there are records of one method only."
     name = first.best[0]["method"]
@@ -122,26 +122,13 @@ def verdict(study: Study, records: Sequence[Record]) -> str:
 def edges(records: Sequence[Record]) -> list[str]:
     """A sentence for each method whose best learning rate is the lowest or highest of several."""
     found = []
-    for row in _rows(records):
+    for row in compare_rows(records):
         rates, best = sorted(distinct(row.all, "learning_rate")), row.best[0]["learning_rate"]
         if len(rates) > 1 and best in (rates[0], rates[-1]):
             side, further = ("lowest", rates[0] / 2) if best == rates[0] else ("highest", rates[-1] * 2)
             name = row.best[0]["method"]
             found.append(f"{name}: its best learning rate, {best:g}, is the {side} tested; also test {further:g}.")
     return found
-
-
-def cost_table(records: Sequence[Record], level: float) -> str:
-    """What every method costs in all and until a level of the metric, at its chosen learning rate."""
-    rows = []
-    for row in _rows(records):
-        chosen, cells = row.best, [COLUMNS[name](row) for name in ("method", "lr", "seeds", "test pass@1", "CPU s")]
-        costs = {cost: [cost_of_level(record, level, cost) for record in chosen] for cost in ("step", "tokens", "cpu")}
-        reached = sum(value is not None for value in costs["cpu"])
-        until = [f"{t_interval(values):.0f}" if None not in values else "" for values in costs.values()]
-        rows.append([*cells, f"{reached} of {len(chosen)}", *until])
-    columns = ["method", "lr", "seeds", "test pass@1", "CPU s in all", f"reached {level:g}"]
-    return markdown_table([*columns, "steps until then", "sampled tokens", "CPU s without scoring"], rows)
 
 
 def report(studies: Sequence[tuple[Study, list[Record]]]) -> str:
@@ -152,7 +139,4 @@ def report(studies: Sequence[tuple[Study, list[Record]]]) -> str:
         parts.append(f"### {study.title or study.name}\n\n{study_table(records, columns)}\n")
         if study.table == "short":
             parts.append("\n".join([verdict(study, records), *edges(records), ""]))
-    for study, records in studies:
-        if study.level:
-            parts.append(f"### {study.title or study.name}: what it costs\n\n{cost_table(records, study.level)}\n")
     return "\n".join(parts)
