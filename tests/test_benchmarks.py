@@ -65,7 +65,7 @@ def test_the_peak_of_memory_is_that_of_both_trainers(run, tmp_path):
 
 def test_the_estimates_of_recorded_peaks_are_those_of_the_docs(run):
     rows = run("memory", "--read", str(ROOT / "docs/results/memory.json"))
-    page = (ROOT / "docs/guides/memory.md").read_text("utf-8")
+    page = (ROOT / "docs/performance.md").read_text("utf-8")
     shown = [row for row in rows if f"| {' | '.join(row)} |" in page]
     assert len(rows) == 36 and shown == [row for row in rows if row[0] == "51e6"]
 
