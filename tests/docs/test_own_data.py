@@ -1,6 +1,5 @@
 """The worked examples of docs/guides/own-data.md are trained and evaluated, from the very files on the page."""
 
-import importlib
 import json
 import re
 import sys
@@ -46,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("sums", ""), ("sums", "--reward_funcs my_rewards.says_the_answer"), ("openings", "")]
+    ("name", "more"), [("sums", ""), ("sums", "--reward_funcs my_rewards.last_line"), ("openings", "")]
 )
 def test_an_example_is_planned_trained_and_evaluated(
     folder: Path, capsys: pytest.CaptureFixture, name: str, more: str
@@ -59,15 +58,6 @@ def test_an_example_is_planned_trained_and_evaluated(
     assert (folder / "runs" / name / "model.safetensors").exists()
     printed = capsys.readouterr().out
     assert ("Answer with the number alone." in re.sub(r"[│\s]+", " ", printed)) == (name == "sums")
-
-
-def test_the_example_of_a_judge_in_processes_tells_programs_that_pass_from_those_that_do_not(folder: Path) -> None:
-    judge, wrapped = [block for block in blocks(PAGE, "python") if "passes" in block]
-    (folder / "judges.py").write_text(judge)
-    (folder / "my_pool.py").write_text(wrapped.replace("timeout=5", "timeout=60").replace("workers=8", "workers=2"))
-    reward = importlib.import_module("my_pool").passes_in_time
-    programs = ["x = 2", "x = 3", "x = "]
-    assert reward(completions=programs, tests=["assert x == 2"] * 3, prompts=["?"] * 3) == [1.0, 0.0, 0.0]
 
 
 def test_the_held_out_questions_of_an_example_are_evaluated(folder: Path, capsys: pytest.CaptureFixture) -> None:
