@@ -20,6 +20,7 @@ NAMES_ON_TWO_LINES = re.compile(r"^( +[\w, ]+,)\n +([\w, ]+:)$", re.MULTILINE)
 FIELD = re.compile(r"^( +)([\w*, ]+) \(([`\[].+)\):$", re.MULTILINE)
 OUTCOME = re.compile(r"^( +)`([\w.\[\], |]+)`(?: of shape (`\([^`]*\)`))?: ", re.MULTILINE)
 OUTCOMES = re.compile(r"^(?:Raises|Returns):\n((?: .*\n?)+)", re.MULTILINE)
+PAGE = re.compile(r"`?\bdocs/([\w/-]+\.md)`?")
 REFERENCE = re.compile(r"\[`(~?)([\w.]+)`\](?!\[)")
 # What reference/api.md shows, by the name that docstrings use
 SHOWN = {
@@ -38,6 +39,7 @@ def google_style(text: str) -> str:
     text = FIELD.sub(_field, text)
     text = OUTCOMES.sub(lambda found: _indent_continuations(found[0]), text)
     text = OUTCOME.sub(lambda found: f"{found[1]}{found[2]}: {f'Of shape {found[3]}. ' if found[3] else ''}", text)
+    text = PAGE.sub(r"[docs/\1](../\1)", text)  # seen from reference/api.md
     return REFERENCE.sub(_link, text)
 
 
