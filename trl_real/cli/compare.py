@@ -33,8 +33,12 @@ INSTEAD = {"learning_rate": "Write --learning_rates.", "seed": "Write --seeds.",
 
 def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options, and the words that are for every run."""
-    how = dict(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser = argparse.ArgumentParser("trl-real compare", description=__doc__.partition("\n\nIn:")[0], **how)
+    parser = argparse.ArgumentParser(
+        "trl-real compare",
+        description=(__doc__ or "").partition("\n\nIn:")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--config", metavar="RECIPE", help="path or name of a recipe")
     source.add_argument("--study", type=Path, metavar="FILE", help="YAML file with studies")
@@ -99,7 +103,7 @@ def read_options(arguments: argparse.Namespace, words: list[str]) -> list["Study
 
     for name in (field_name(word) for word in words if word.startswith("--")):
         if name in (*OMITTED, "method", "loss_type"):
-            raise ValueError(f"{name}: a comparison sets it for each run. {INSTEAD.get(name, 'Leave it out.')}")
+            raise ValueError(f"{name}: a comparison sets it for each run. {INSTEAD.get(name, 'Omit it.')}")
     given = {name: getattr(arguments, name) for name in ("methods", "learning_rates", "metric", "validation_prompts")}
     changes = {name: value for name, value in given.items() if value is not None}
     if arguments.seeds is not None:
@@ -107,12 +111,11 @@ def read_options(arguments: argparse.Namespace, words: list[str]) -> list["Study
     if arguments.study:
         return read_studies(arguments.study, recipes_folder(), arguments.studies or (), words=words, **changes)
     if arguments.studies:
-        raise ValueError("studies: only a study file has some. Leave it out, or name the file with --study.")
-    recipe, _, path = read_recipe(["--config", arguments.config], recipes_folder())
-    defaults = dict(
-        seeds=[0, 1, 2], learning_rates=[recipe.get("learning_rate", 1e-6)], title=f"Methods on {path.name}"
-    )
-    return [make_study(path.stem, recipe, METHODS, words=words, **defaults | changes)]
+        raise ValueError("studies: only a study file has some. Omit it, or name the file with --study.")
+    recipe, _, _ = read_recipe(["--config", arguments.config], recipes_folder())
+    name, rates = Path(arguments.config).stem, [recipe.get("learning_rate", 1e-6)]
+    defaults = dict(seeds=[0, 1, 2], learning_rates=rates, title=f"Methods on {name}")
+    return [make_study(name, recipe, METHODS, words=words, **defaults | changes)]
 
 
 def plan(studies: list["Study"], folder: Path, path: Path, launch_words: list[str]) -> None:
@@ -133,7 +136,7 @@ def plan(studies: list["Study"], folder: Path, path: Path, launch_words: list[st
         print(f"  {', '.join(study.trainable)}, each with learning rate {rates} and seed {swept}")
         if others := ", ".join(str(seed) for seed in study.seeds if seed not in study.swept):
             print(f"  then each at its best rate with seed {others}")
-        runs = {run.method: run for run in plan_runs(study, study.swept)}
+        held_out, runs = {}, {run.method: run for run in plan_runs(study, study.swept)}
         for method, run in runs.items():
             own, recipe = study.methods[method], study.recipe | study.options
             try:
@@ -145,7 +148,8 @@ def plan(studies: list["Study"], folder: Path, path: Path, launch_words: list[st
             print(f"  {method}: {settings or 'the recipe as it is'}{f'; without {omitted}' * bool(omitted)}")
         if dropped := [name for name in KEEPING if study.recipe.get(name)]:
             print(f"  no model is kept, so these fields of the recipe are omitted: {', '.join(dropped)}")
-        print(f"  held-out prompts: {held_out['validation']} choose the rate, {held_out['reported']} are reported")
+        if held_out:
+            print(f"  held-out prompts: {held_out['validation']} choose the rate, {held_out['reported']} are reported")
     planned = {run.key for study in studies for run in plan_runs(study, study.seeds)}
     done = len(planned & {key_of(record) for record in read_records(path)})
     print(

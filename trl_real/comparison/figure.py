@@ -8,6 +8,7 @@ seeds at the chosen learning rate, and a small mark for every other rate.
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..figures.style import BLUE, new_figure
 from .records import Record, best_learning_rate, distinct, select, t_interval
@@ -16,7 +17,7 @@ from .study import Study
 
 MARKS = ("v", "s", "^", "D", "P", "X", "<", ">")  # a learning rate each, from low to high
 WIDTH, METHOD_HEIGHT = 7.5, 0.26  # inches
-BELOW = dict(loc="outside lower center", frameon=False)
+BELOW: dict[str, Any] = dict(loc="outside lower center", frameon=False)
 
 
 def draw_methods(records: list[Record], title: str, label: str, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from ..data.loading import hold_out
 from .records import Record
@@ -89,7 +89,7 @@ def curves(log: list[dict[str, Any]], steps: int) -> dict[str, list[float | None
     return found
 
 
-def count_samples(log: list[dict[str, Any]], args: GRPOConfig, until: float = math.inf) -> dict[str, int]:
+def count_samples(log: list[dict[str, Any]], args: Any, until: float = math.inf) -> dict[str, int]:
     """Rollouts and completion tokens sampled until a step, and completion tokens that went through a backward."""
     generations = [record for record in log if "completions/mean_length" in record and record["step"] <= until]
     sampled = [record["completions/mean_length"] * args.generation_batch_size for record in generations]
@@ -101,7 +101,8 @@ def count_samples(log: list[dict[str, Any]], args: GRPOConfig, until: float = ma
 
 def measure(trainer: GRPOTrainer, clock: Clock, metric: str) -> Record:
     """The record of a finished training, whose evaluation sets are those of [`split_held_out`]."""
-    args, log, steps = trainer.args, trainer.state.log_history, trainer.state.global_step
+    args, steps = trainer.args, trainer.state.global_step
+    log: list[dict[str, Any]] = trainer.state.log_history
     points: dict[str, dict[int, float]] = {
         name: {record["step"]: record[key] for record in log if record.get(key) is not None}
         for name, key in (
