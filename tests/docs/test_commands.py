@@ -67,6 +67,8 @@ def check_evaluate(arguments: list[str], folder: Path) -> None:
 
 
 def check_compare(arguments: list[str], folder: Path) -> None:
+    if not arguments:  # its name in the running text
+        return
     options, rest = parse_compare(arguments)
     named = [path for path in (options.study, options.records) if path]
     assert all((ROOT / path).is_file() or (folder / path).is_file() for path in named)
