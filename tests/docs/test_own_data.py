@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, blocks
+from tests.docs.pages import PAGES, ROOT, blocks
 from tests.evaluation.logged import samples_by_model
 from tests.support.tiny import tiny_tokenizer
 from tests.support.trainers import tiny_llama
@@ -38,6 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, recipe in zip(("sums", "openings"), blocks(PAGE, "yaml"), strict=True):
         (tmp_path / f"{name}.yaml").write_text(recipe)
     (tmp_path / "my_rewards.py").write_text(blocks(PAGE, "python")[0])
+    shutil.copy(ROOT / "docs/examples/rewards/exact_match.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_rewards", raising=False)
@@ -45,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("sums", ""), ("sums", "--reward_funcs my_rewards.last_line"), ("openings", "")]
+    ("name", "more"), [("sums", ""), ("sums", "--reward_funcs exact_match.exact_match"), ("openings", "")]
 )
 def test_an_example_is_planned_trained_and_evaluated(
     folder: Path, capsys: pytest.CaptureFixture, name: str, more: str
