@@ -17,9 +17,6 @@ class Help(str):
     when: str  # when to set it, or who does
     must: Check | None  # what its value must be
 
-    when: str
-    must: Check | None
-
     def __new__(cls, text: str, when: str, must: Check | None = None) -> "Help":
         self = super().__new__(cls, text)
         self.when, self.must = when, must

@@ -108,6 +108,7 @@ def build_trainer(
 ) -> GRPOTrainer:
     """Loads the model; every name in the recipe has been checked before."""
     given: Any = training.model_init_kwargs or {}
+    reward_funcs: list[Any] = [*inputs.reward_funcs]  # TRL's type lacks None for a missing reward
     own = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
     training.model_init_kwargs = {**own, **given}
     trainer = trainer_class(
@@ -115,7 +116,7 @@ def build_trainer(
         args=training,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
-        reward_funcs=[*inputs.reward_funcs],
+        reward_funcs=reward_funcs,
         train_dataset=inputs.train,
         eval_dataset={recipe.eval_name: inputs.test} if recipe.eval_name and inputs.test is not None else inputs.test,
     )
