@@ -39,9 +39,7 @@ def lines(*prompts: Any) -> str:
         ([5, 6, 7], "row 0 .* is '5', not a text"),
     ],
 )
-def test_a_prompt_that_cannot_be_used_is_named_by_its_row(
-    tmp_path: Path, prompts: list[Any], message: str, options: dict[str, Any]
-) -> None:
+def test_a_bad_prompt_is_named(tmp_path: Path, prompts: list[Any], message: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=message):
         load(tmp_path, lines(*prompts), **options)
 

@@ -34,30 +34,11 @@ def test_a_system_message_stands_before_each_prompt(file: str) -> None:
         assert row["prompt"][1]["content"].endswith("+ 1?")
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (dict(prompt_column="questoin"), "prompt_column: .* has no column `questoin`, only .*Did you mean `question`"),
-        (dict(answer_column="gold"), "answer_column: .* has no column `gold`, only question, solution, prompt"),
-        (dict(system_prompt="Be brief."), "system_prompt: the prompts are texts.* set prompt_format: chat"),
-    ],
-)
-def test_what_does_not_fit_is_said_with_the_field(file: str, options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        load_prompts(file, test_split=None, **options)
-
-
 def test_a_second_system_message_is_an_error(tmp_path: Path) -> None:
     prompt = [{"role": "system", "content": "Be long."}, {"role": "user", "content": "1 + 1?"}]
     Dataset.from_list([{"prompt": prompt}]).to_json(tmp_path / "rows.jsonl")
     with pytest.raises(ValueError, match="system_prompt: a prompt already has one .'Be long.'"):
         load_prompts(str(tmp_path / "rows.jsonl"), test_split=None, system_prompt="Be brief.")
-
-
-def test_without_a_prompt_the_column_that_is_likely_one_is_named(tmp_path: Path) -> None:
-    Dataset.from_list([{"problem": "1 + 1?"}]).to_json(tmp_path / "rows.jsonl")
-    with pytest.raises(ValueError, match="no column `prompt`, only problem. Write prompt_column: problem."):
-        load_prompts(str(tmp_path / "rows.jsonl"), test_split=None)
 
 
 @pytest.mark.parametrize("field", ["prompt_column", "answer_column", "system_prompt"])

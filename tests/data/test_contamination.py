@@ -1,36 +1,26 @@
 """Problems of the benchmarks in training sets: which are the same problem, what is removed, and what is listed."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from datasets import Dataset
 
+from tests.support.paper_data import facts, write_dataset
 from trl_real.cli.data import main
 from trl_real.data.benchmarks import BENCHMARKS
-from trl_real.data.contamination import KNOWN, find_overlaps, read_problems, word_runs
+from trl_real.data.contamination import KNOWN, find_overlaps, read_problems
 from trl_real.data.layouts import read_math
 from trl_real.data.mathematics import load_math
 
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the data files of ../shared/data")
 # problems of each benchmark that are in the file, and those of them with the same answer: docs/contamination.md
 FOUND = {
     "dapo-math-17k": {"math500": (12, 9), "amc23": (24, 23), "olympiad": (38, 16)},
     "deepscaler-subset": {"math500": (11, 7), "olympiad": (2, 2)},
 }
 SEQUENCE = r"Let $a_{1}, a_{2}, \ldots$ be a sequence with $a_{1} = 3$ and $a_{n+1} = 2a_{n} - 1$. Compute $a_{10}$."
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
 
 
 def write(path: Path, *rows: tuple[str, Any]) -> str:
@@ -82,21 +72,24 @@ def test_short_problems_that_differ_in_spaces_alone_are_the_same(tmp_path: Path)
     assert score(tmp_path, "Find ab.", "Find a b.") == 1
 
 
-def test_the_instruction_is_no_part_of_a_problem(tmp_path: Path) -> None:
-    rows = read_math(write(tmp_path / "rows.parquet", ("One two three four five six", "1")))
-    assert word_runs(rows[0]["prompt"][0]["content"]) == word_runs("one two three four five six")
-
-
 def test_the_evaluation_knows_what_is_counted_here() -> None:
     counted = [{name: found for name, (found, _) in benchmarks.items()} for benchmarks in FOUND.values()]
     assert list(KNOWN.values()) == counted
     assert all(any(known in name for name in FOUND) for known in KNOWN)
 
 
-@needs_shared
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The paper's data sets, with the words that problems share."""
+    folder = tmp_path_factory.mktemp("sets")
+    for name in facts():
+        write_dataset(folder, name)
+    return folder
+
+
 @pytest.mark.parametrize("name", FOUND)
-def test_the_papers_training_sets_hold_as_many_problems_of_the_benchmarks_as_the_docs_say(name: str) -> None:
-    overlaps = find_overlaps(read_math(str(SHARED / f"{name}.parquet")), read_problems(list(BENCHMARKS), SHARED))
+def test_training_sets_have_the_documented_benchmark_problems(name: str, sets: Path) -> None:
+    overlaps = find_overlaps(read_math(str(sets / f"{name}.parquet")), read_problems(list(BENCHMARKS), sets))
     found = {}
     for name_of_set in BENCHMARKS:
         here = [overlap for overlap in overlaps if overlap.problem.benchmark == name_of_set]
@@ -151,8 +144,3 @@ def test_the_command_lists_every_pair_and_writes_the_texts(tmp_path: Path, capsy
     assert [(entry["data"], entry["row"], entry["benchmark_answer"]) for entry in written] == [
         (name, row, ["1025"]) for row in (1, 2)
     ]
-
-
-def test_the_command_names_a_file_that_is_missing_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="error: dataset_name: there is no file or folder"):
-        main(["check", "missing.parquet", "--benchmarks", write(tmp_path / "exam.parquet", (SEQUENCE, "1025"))])

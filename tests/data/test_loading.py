@@ -14,7 +14,6 @@ from trl_real.rewards import reasoning_gym_reward
 
 
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared" / "data"
 ROWS = [{"prompt": f"question {index}", "answer": index} for index in range(20)]
 
 
@@ -28,8 +27,7 @@ def write(folder: Path, suffix: str, rows: list[dict[str, Any]] = ROWS, name: st
 @pytest.mark.parametrize("suffix", [".parquet", ".json", ".jsonl", ".csv"])
 def test_a_local_file_gives_its_rows_in_order(tmp_path: Path, suffix: str) -> None:
     train, test = load_prompts(write(tmp_path, suffix), test_split=None)
-    assert train.to_list() == ROWS
-    assert test is None
+    assert (train.to_list(), test) == (ROWS, None)
 
 
 def test_a_folder_gives_the_splits_its_files_are_named_after(tmp_path: Path) -> None:
@@ -49,15 +47,11 @@ def test_a_folder_written_by_save_to_disk_gives_the_splits_asked_for(tmp_path: P
 def test_holding_out_keeps_every_row_and_puts_equal_prompts_on_one_side(test_size: float, expected: int) -> None:
     rows = [{"prompt": row["prompt"], "copy": copy} for copy in range(3) for row in ROWS]
     train, test = hold_out(Dataset.from_list(rows), test_size, split_seed=0)
+    again, other = (hold_out(Dataset.from_list(rows), test_size, split_seed=seed)[1] for seed in (0, 1))
+    assert test.to_list() == again.to_list() != other.to_list()
     assert not set(train["prompt"]) & set(test["prompt"])
     assert len(set(test["prompt"])) == expected
     assert sorted(map(str, train.to_list() + test.to_list())) == sorted(map(str, rows))
-
-
-def test_the_same_seed_holds_out_the_same_prompts_and_another_seed_others() -> None:
-    first, again, other = (hold_out(Dataset.from_list(ROWS), 5, split_seed=seed)[1]["prompt"] for seed in (1, 1, 2))
-    assert list(first) == list(again)
-    assert list(first) != list(other)
 
 
 def test_test_size_takes_the_place_of_the_test_split(tmp_path: Path) -> None:
@@ -93,35 +87,20 @@ def test_prompts_become_messages_or_texts_as_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "nothing.jsonl"}, "dataset_name: there is no file or folder nothing.jsonl"),
         ({"name": "no-such-name/anywhere"}, "dataset_name: no-such-name/anywhere is not a local file"),
-        ({"name": "{text}"}, "dataset_name: .*notes.txt is not one of .parquet"),
-        ({"name": "{empty}", "test_split": None}, "dataset_name: cannot read .*empty.csv"),
-        ({"name": "{unnamed}", "test_split": None}, "no column `prompt`, only question, answer"),
-        ({"name": "{rows}", "train_split": "training"}, "dataset_train_split: .*'training', only train"),
         ({"name": "{rows}"}, "dataset_test_split: .*'test', only train.*test_size"),
-        ({"name": "{rows}", "test_size": 20}, "test_size: .*leaves one side empty"),
         ({"name": "{rows}", "test_size": 1.5}, "test_size: 1.5"),
-        ({"name": "{rows}", "test_size": 4, "streaming": True}, "test_size: a streamed data set cannot be split"),
         ({"name": "{rows}", "prompt_format": "chatty"}, "prompt_format: 'chatty'"),
         ({"name": "reasoning_gym:chain_sums"}, "no task 'chain_sums'. Nearest: chain_sum"),
         ({"name": "reasoning_gym:chain_sum", "config": {"terms": 2}}, "dataset_config: .*terms"),
         ({"name": "reasoning_gym:chain_sum"}, "dataset_test_split: .*hold out .*test_size"),
         ({"name": "reasoning_gym:chain_sum", "train_split": "a", "test_size": 4}, "dataset_train_split: .*'a', only"),
-        ({"name": "{rows}", "config": "main"}, "dataset_config: .*has no configurations"),
-        ({"name": "{rows}", "size": 0}, "dataset_size: 0"),
     ],
 )
-def test_what_cannot_be_loaded_is_named_with_what_to_write_instead(
-    tmp_path: Path, arguments: dict[str, Any], message: str
-) -> None:
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / "empty.csv").write_text("prompt,answer\n")
-    unnamed = write(tmp_path, ".jsonl", [{"question": "1+1", "answer": 2}], "unnamed")
-    paths = {"text": tmp_path / "notes.txt", "empty": tmp_path / "empty.csv", "unnamed": unnamed}
-    arguments = arguments | {"name": arguments["name"].format(rows=write(tmp_path, ".jsonl"), **paths)}
+def test_bad_data_is_named_with_a_remedy(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    name = arguments["name"].format(rows=write(tmp_path, ".jsonl"))
     with pytest.raises(ValueError, match=message):
-        load_prompts(**arguments)
+        load_prompts(**arguments | {"name": name})
 
 
 def test_reasoning_gym_questions_are_the_same_each_time_and_more_of_them_continue_the_series() -> None:
@@ -184,11 +163,3 @@ def test_the_quickstarts_questions_are_right_and_held_out_in_both_orders() -> No
     assert not seen[0] & seen[1]
     assert not (seen[0] | seen[1]) & {("+", "2", "3"), ("*", "2", "3")}
     assert (len(train), len(test)) == (93, 48)
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the data files of ../shared/data")
-@pytest.mark.parametrize(("name", "rows"), [("dapo-math-17k", 17_398), ("math", 500), ("aime25", 30)])
-def test_the_authors_files_load_as_they_are(name: str, rows: int) -> None:
-    train, _ = load_prompts(str(SHARED / f"{name}.parquet"), test_split=None)
-    assert len(train) == rows
-    assert train[0]["prompt"][0]["role"] == "user"

@@ -1,23 +1,22 @@
 """The mathematical data sets: every layout to one schema, every removed row counted and named."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset
 
+from tests.support.paper_data import INSTRUCTION, problem_texts, rows_of, write_dataset
 from tests.support.tiny import tiny_tokenizer
 from trl_real.data.cleaning import REASONS, CleaningReport
 from trl_real.data.mathematics import load_math
 from trl_real.rewards.mathematics import math_reward
 
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-INSTRUCTION = r"Let's think step by step and output the final answer within \boxed{}."
 # rows, and of them removed
 COUNTS: dict[str, tuple[int, dict[str, int]]] = {
     "aime": (30, {}),
@@ -29,10 +28,6 @@ COUNTS: dict[str, tuple[int, dict[str, int]]] = {
     "deepscaler-subset": (8449, {"empty": 2, "duplicate": 302}),
     "dapo-math-17k": (17398, {"duplicate": 487, "conflict": 16}),
 }
-# forms of a sign that the files mix
-FORMS = str.maketrans(
-    dict(zip("，：；？（）！", ",:;?()!", strict=True)) | {"ﬁ": "fi"} | dict.fromkeys(" \n\t\f\u3000\xa0")
-)
 RAW_PROMPT = (
     "Solve the following math problem step by step. The last line of your response should be of the form Answer: "
     "$Answer (without quotes) where $Answer is the answer to the problem.\n\n{}\n\n"
@@ -40,33 +35,17 @@ RAW_PROMPT = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        yield
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[list[dict[str, Any]], CleaningReport]]:
+    """Loads a data set of the paper, once."""
+    folder = tmp_path_factory.mktemp("sets")
 
+    @cache
+    def load(name: str) -> tuple[list[dict[str, Any]], CleaningReport]:
+        rows, report = load_math(str(write_dataset(folder, name)))
+        return rows.to_list(), report
 
-def shared_file(name: str) -> Path:
-    path = SHARED / f"{name}.parquet"
-    if not path.is_file():
-        pytest.skip(f"needs {path.name} in ../shared/data")
-    return path
-
-
-@cache
-def load_shared(name: str) -> tuple[list[dict[str, Any]], CleaningReport]:
-    rows, report = load_math(str(shared_file(name)))
-    return rows.to_list(), report
-
-
-@cache
-def source_rows(name: str) -> list[dict[str, Any]]:
-    return Dataset.from_parquet(str(shared_file(name))).to_list()
-
-
-def problem_of(row: dict[str, Any]) -> str:
-    return row["problem"] if "problem" in row else row["prompt"][0]["content"].removesuffix(INSTRUCTION)
+    return load
 
 
 def load_rows(folder: Path, rows: list[dict[str, Any]], **options: Any) -> tuple[list[dict[str, Any]], CleaningReport]:
@@ -81,53 +60,33 @@ def problems(*answers: Any, problem: str = "What is it?") -> list[dict[str, Any]
     return [{"problem": problem, "answer": answer} for answer in answers]
 
 
-# The files
+# The paper's data sets
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_every_file_loads_and_loses_as_many_rows_as_were_looked_at(name: str) -> None:
-    rows, report = load_shared(name)
+def test_a_data_set_keeps_the_counted_rows_in_order_with_the_papers_prompts(name: str, loaded: Callable) -> None:
+    rows, report = loaded(name)
     total, removed = COUNTS[name]
     assert report.counts == {reason: removed.get(reason, 0) for reason in REASONS}
     assert (report.rows, report.kept, len(rows)) == (total, total - sum(removed.values()), report.kept)
+    gone = {entry["row"] for entry in report.removed}
+    kept = [problem for number, problem in enumerate(problem_texts(name)) if number not in gone]
+    source = "math_dapo_boxed" if name == "dapo-math-17k" else name
+    for row, problem in zip(rows, kept, strict=True):
+        assert row["prompt"] == [{"role": "user", "content": f"{problem} {INSTRUCTION}"}]
+        assert row["answer"] and all(answer == answer.strip() != "" for answer in row["answer"])
+        assert row["source"] == source and set(row) == {"prompt", "answer", "source"}
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_kept_rows_have_the_schema_and_the_order_of_the_source_and_the_prompts_of_the_authors(name: str) -> None:
-    rows, report = load_shared(name)
-    removed = {entry["row"] for entry in report.removed}
-    kept = [row for number, row in enumerate(source_rows(name)) if number not in removed]
-    for row, source in zip(rows, kept, strict=True):
-        prompt = (
-            f"{source['problem'].strip()} {INSTRUCTION}" if "problem" in source else source["prompt"][0]["content"]
-        )
-        assert row["prompt"] == [{"role": "user", "content": prompt}]
-        assert prompt.count(INSTRUCTION) == 1
-        assert row["answer"]
-        assert all(answer == answer.strip() != "" for answer in row["answer"])
-        assert row["source"] == ("math_dapo_boxed" if name == "dapo-math-17k" else name)
-        assert set(row) == {"prompt", "answer", "source"}
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_every_accepted_answer_of_a_kept_row_is_rewarded(name: str) -> None:
-    pairs = [(row["answer"], answer) for row in load_shared(name)[0] for answer in row["answer"]]
+def test_every_accepted_answer_of_a_kept_row_is_rewarded(name: str, loaded: Callable) -> None:
+    pairs = [(row["answer"], answer) for row in loaded(name)[0] for answer in row["answer"]]
     completions = [rf"so \boxed{{{answer}}}" for _, answer in pairs]
     assert set(math_reward(None, completions, [accepted for accepted, _ in pairs])) == {1.0}
 
 
-@pytest.mark.parametrize("name", ["deepscaler-subset", "dapo-math-17k"])
-def test_a_removed_duplicate_differs_from_an_earlier_row_by_spaces_and_forms_of_a_sign_only(name: str) -> None:
-    rows = source_rows(name)
-    for entry in load_shared(name)[1].removed:
-        if entry["reason"] == "duplicate":
-            assert entry["same_as"] < entry["row"]
-            one, other = (problem_of(rows[entry[key]]).translate(FORMS) for key in ("row", "same_as"))
-            assert one == other
-
-
-def test_the_removed_conflicts_of_dapo_are_eight_problems_with_two_answers_each() -> None:
-    conflicts = {entry["row"]: entry for entry in load_shared("dapo-math-17k")[1].removed if "answer" in entry}
+def test_the_removed_conflicts_of_dapo_are_eight_problems_with_two_answers_each(loaded: Callable) -> None:
+    conflicts = {entry["row"]: entry for entry in loaded("dapo-math-17k")[1].removed if "answer" in entry}
     answers = {frozenset((row, *entry["conflicts_with"])): set() for row, entry in conflicts.items()}
     for row, entry in conflicts.items():
         answers[frozenset((row, *entry["conflicts_with"]))].update(entry["answer"])
@@ -136,120 +95,60 @@ def test_the_removed_conflicts_of_dapo_are_eight_problems_with_two_answers_each(
     assert all(len(different) == 2 for different in answers.values())
 
 
-def test_answers_that_differ_only_in_form_are_no_conflict_in_deepscaler() -> None:
-    removed = {entry["row"]: entry.get("same_as") for entry in load_shared("deepscaler-subset")[1].removed}
+def test_answers_that_differ_only_in_form_are_no_conflict_in_deepscaler(loaded: Callable) -> None:
+    removed = {entry["row"]: entry.get("same_as") for entry in loaded("deepscaler-subset")[1].removed}
     # 83 and 83^\circ, 97 and 097, \frac{1}{3} and \frac13
     assert (removed[3952], removed[3117], removed[2199]) == (354, 611, 2140)
 
 
 def test_dapo_in_its_raw_form_gives_what_the_authors_file_gives(tmp_path: Path) -> None:
-    authors = source_rows("dapo-math-17k")[2000:2200]
-    raw = [
-        {
-            **row,
-            "data_source": "math_dapo",
-            "prompt": [{"role": "user", "content": RAW_PROMPT.format(problem_of(row).strip())}],
-        }
-        for row in authors
-    ]
+    authors = rows_of("dapo-math-17k")[2000:2200]
+    problems = [row["prompt"][0]["content"].removesuffix(INSTRUCTION).strip() for row in authors]
+    prompts = [[{"role": "user", "content": RAW_PROMPT.format(problem)}] for problem in problems]
+    raw = [row | {"data_source": "math_dapo", "prompt": p} for row, p in zip(authors, prompts, strict=True)]
     (tmp_path / "authors").mkdir()
     expected, report = load_rows(tmp_path / "authors", authors)
     rows, raw_report = load_rows(tmp_path, raw * 100)
-    assert rows == [{**row, "source": "math_dapo"} for row in expected]
-    assert raw_report.counts == {**report.counts, "duplicate": report.counts["duplicate"] + 99 * 200}
+    wrapped = [[{"role": "user", "content": f"{problem}\n\n{INSTRUCTION}"}] for problem in problems]
+    assert rows == [row | {"source": "math_dapo", "prompt": p} for row, p in zip(expected, wrapped, strict=True)]
+    assert raw_report.counts == report.counts | {"duplicate": report.counts["duplicate"] + 99 * 200}
 
 
 # The layouts
 
 
+def of_verl(content: str, answer: Any, source: str = "") -> dict[str, Any]:
+    rule = {"ground_truth": answer, "style": "rule"}
+    return {"data_source": source, "prompt": [{"role": "user", "content": content}], "reward_model": rule}
+
+
+MESSAGE = [{"role": "user", "content": f"x? {INSTRUCTION}"}]
+PROCESSED = {"prompt": "x?", "solution": "34", "data_source": "math_dapo", "reward_model": {"ground_truth": "34"}}
+
+
 @pytest.mark.parametrize(
-    ("row", "prompt", "answer", "source"),
+    ("row", "problem", "answer", "source"),
     [
-        ({"problem": "1+1? ", "answer": "2", "solution": "2."}, f"1+1? {INSTRUCTION}", ["2"], "rows"),
-        ({"problem": "1+1?", "answer": 2}, f"1+1? {INSTRUCTION}", ["2"], "rows"),
-        ({"problem": "1+1?", "answer": 2.0, "id": 7}, f"1+1? {INSTRUCTION}", ["2"], "rows"),
-        ({"problem": "1/2?", "answer": 0.5}, f"1/2? {INSTRUCTION}", ["0.5"], "rows"),
-        ({"problem": "AIME", "answer": "025"}, f"AIME {INSTRUCTION}", ["025"], "rows"),
-        ({"question": "x?", "answer": "9.6\n"}, f"x? {INSTRUCTION}", ["9.6"], "rows"),
-        ({"question": "x?", "final_answer": ["$2n$"], "answer": "-"}, f"x? {INSTRUCTION}", ["$2n$"], "rows"),
-        ({"problem": "x?", "answer": ["2", "2\n", "two"], "source": "m"}, f"x? {INSTRUCTION}", ["2", "two"], "m"),
-        (
-            {"prompt": [{"role": "user", "content": f"x? {INSTRUCTION}"}], "answer": ["3"], "source": "aime"},
-            f"x? {INSTRUCTION}",
-            ["3"],
-            "aime",
-        ),
-        (
-            {"prompt": "x?", "solution": "34", "data_source": "math_dapo", "reward_model": {"ground_truth": "34"}},
-            f"x?\n\n{INSTRUCTION}",
-            ["34"],
-            "math_dapo",
-        ),
-        (
-            {
-                "data_source": "math_dapo",
-                "prompt": [{"role": "user", "content": RAW_PROMPT.format("Answer:\n\nx?")}],
-                "reward_model": {"ground_truth": "34", "style": "rule"},
-            },
-            f"Answer:\n\nx?\n\n{INSTRUCTION}",
-            ["34"],
-            "math_dapo",
-        ),
-        (
-            {
-                "data_source": "",
-                "prompt": [{"role": "user", "content": f"x? {INSTRUCTION}"}],
-                "reward_model": {"ground_truth": 142.0, "style": "rule"},
-            },
-            f"x? {INSTRUCTION}",
-            ["142"],
-            "rows",
-        ),
+        ({"problem": "1+1? ", "answer": "2", "solution": "2."}, "1+1? ", ["2"], "rows"),
+        ({"problem": "1+1?", "answer": 2}, "1+1? ", ["2"], "rows"),
+        ({"problem": "1+1?", "answer": 2.0, "id": 7}, "1+1? ", ["2"], "rows"),
+        ({"problem": "1/2?", "answer": 0.5}, "1/2? ", ["0.5"], "rows"),
+        ({"problem": "AIME", "answer": "025"}, "AIME ", ["025"], "rows"),
+        ({"question": "x?", "answer": "9.6\n"}, "x? ", ["9.6"], "rows"),
+        ({"question": "x?", "final_answer": ["$2n$"], "answer": "-"}, "x? ", ["$2n$"], "rows"),
+        ({"problem": "x?", "answer": ["2", "2\n", "two"], "source": "m"}, "x? ", ["2", "two"], "m"),
+        ({"prompt": MESSAGE, "answer": ["3"], "source": "aime"}, "x? ", ["3"], "aime"),
+        (PROCESSED, "x?\n\n", ["34"], "math_dapo"),
+        (of_verl(RAW_PROMPT.format("Answer:\n\nx?"), "34", "math_dapo"), "Answer:\n\nx?\n\n", ["34"], "math_dapo"),
+        (of_verl(f"x? {INSTRUCTION}", 142.0), "x? ", ["142"], "rows"),
     ],
 )
 def test_a_layout_is_recognised_by_its_columns(
-    tmp_path: Path, row: dict[str, Any], prompt: str, answer: list[str], source: str
+    tmp_path: Path, row: dict[str, Any], problem: str, answer: list[str], source: str
 ) -> None:
     rows, _ = load_rows(tmp_path, [row], verify=False)
-    assert rows == [{"prompt": [{"role": "user", "content": prompt}], "answer": answer, "source": source}]
-
-
-@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
-def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
-    rows, path = Dataset.from_list(problems("3", problem="a") + problems("4", problem="b")), tmp_path / f"rows{suffix}"
-    if suffix == ".json":
-        path.write_text(json.dumps(rows.to_list()))  # one array, as DeepScaleR has it
-    else:
-        (rows.to_csv if suffix == ".csv" else rows.to_json)(path)
-    loaded, _ = load_math(str(path))
-    assert [row["answer"] for row in loaded] == [["3"], ["4"]]
-
-
-def test_the_result_has_its_types_even_where_the_first_answers_are_missing(tmp_path: Path) -> None:
-    rows = [{"problem": f"p{number}", "answer": None if number < 2000 else "1"} for number in range(2001)]
-    Dataset.from_list(rows).to_parquet(tmp_path / "rows.parquet")
-    loaded, report = load_math(str(tmp_path / "rows.parquet"))
-    message = {"role": Value("string"), "content": Value("string")}
-    assert loaded.features == Features(
-        {"prompt": List(message), "answer": List(Value("string")), "source": Value("string")}
-    )
-    assert (len(loaded), report.counts["empty"]) == (1, 2000)
-
-
-def test_what_was_loaded_loads_again_unchanged(tmp_path: Path) -> None:
-    rows, _ = load_rows(tmp_path, problems("3", problem="a") + problems(r"\frac12", problem="b"))
-    (tmp_path / "again").mkdir()
-    again, report = load_rows(tmp_path / "again", rows)
-    assert (again, report.removed) == (rows, [])
-
-
-# The cleaning
-
-
-def test_rows_without_a_problem_or_an_answer_are_removed(tmp_path: Path) -> None:
-    rows = problems("1", problem=" ") + problems("1", problem=INSTRUCTION) + problems(None, "\n", problem="a")
-    kept, report = load_rows(tmp_path, [*rows, *problems("1", problem="b")])
-    assert (len(kept), report.counts["empty"]) == (1, 4)
+    content = problem + INSTRUCTION
+    assert rows == [{"prompt": [{"role": "user", "content": content}], "answer": answer, "source": source}]
 
 
 @pytest.mark.parametrize("again", ["What  is\nit?", "What is it？", f"What is it? {INSTRUCTION}"])
@@ -286,9 +185,7 @@ def test_accepted_answers_that_overlap_are_no_conflict(tmp_path: Path, others: l
     "gold",
     ["$$", r"\left", "\x00\x01", "9" * 3000, r"\frac{1}{", "}{", "{'x': 1}", '{"x": "y"}', "b'12'", "inf", "-nan"],
 )
-def test_an_answer_that_the_verifier_cannot_read_is_removed_and_its_readable_twin_stays(
-    tmp_path: Path, gold: str
-) -> None:
+def test_an_unreadable_answer_is_removed_and_its_readable_twin_stays(tmp_path: Path, gold: str) -> None:
     kept, report = load_rows(tmp_path, problems(gold, "5"))
     assert [row["answer"] for row in kept] == [["5"]]
     assert [(entry["row"], entry["reason"], entry["answer"]) for entry in report.removed] == [
@@ -305,14 +202,7 @@ def test_without_the_verifier_only_texts_and_integers_are_compared(tmp_path: Pat
     rows = [*problems("07", "7"), *problems("1/2", "0.5", problem="a"), *problems("$$", problem="b")]
     kept, report = load_rows(tmp_path, rows, verify=False)
     assert [row["answer"] for row in kept] == [["07"], ["$$"]]
-    assert report.counts == {
-        "empty": 0,
-        "duplicate": 1,
-        "unverifiable": 0,
-        "conflict": 2,
-        "contaminated": 0,
-        "too_long": 0,
-    }
+    assert report.counts == dict.fromkeys(REASONS, 0) | {"duplicate": 1, "conflict": 2}
 
 
 def test_prompts_are_too_long_from_one_token_above_the_bound_with_the_chat_template(tmp_path: Path) -> None:
@@ -340,38 +230,18 @@ def test_the_report_lists_exactly_the_removed_rows_in_order(tmp_path: Path) -> N
     kept, report = load_rows(tmp_path, rows, verify=False)
     report.write(tmp_path / "made" / "removed.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "made" / "removed.jsonl").read_text("utf-8").splitlines()]
-    assert [(line["row"], line["reason"]) for line in lines] == [
-        (0, "conflict"),
-        (1, "conflict"),
-        (2, "conflict"),
-        (3, "conflict"),
-        (4, "empty"),
-        (6, "duplicate"),
-    ]
-    assert lines[0] == {
-        "row": 0,
-        "reason": "conflict",
-        "conflicts_with": [1],
-        "prompt": f"数 {INSTRUCTION}",
-        "answer": ["求"],
-    }
+    reasons = dict.fromkeys(range(4), "conflict") | {4: "empty", 6: "duplicate"}
+    assert [(line["row"], line["reason"]) for line in lines] == list(reasons.items())
+    first = {"row": 0, "reason": "conflict", "conflicts_with": [1], "prompt": f"数 {INSTRUCTION}", "answer": ["求"]}
+    assert lines[0] == first
     assert len(kept) == report.kept == len(rows) - len(lines)
 
 
-def test_the_summary_names_every_reason_and_adds_up(tmp_path: Path) -> None:
-    _, report = load_rows(tmp_path, [*problems("3", "4"), *problems("2", problem="a")])
-    table = {line.split()[0]: int(line.split()[1]) for line in report.summary().splitlines()[1:]}
-    assert list(table) == ["rows", *REASONS, "kept"]
-    assert table["rows"] + sum(table[reason] for reason in REASONS) == table["kept"] == 1
-
-
 def test_a_fresh_cache_and_a_full_one_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = str(shared_file("math"))
-    rows, report = load_shared("math")
+    path = str(write_dataset(tmp_path, "math"))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    for _ in range(2):
-        again, again_report = load_math(path)
-        assert (again.to_list(), again_report) == (rows, report)
+    (rows, report), (again, again_report) = load_math(path), load_math(path)
+    assert (again.to_list(), again_report) == (rows.to_list(), report)
 
 
 def test_answers_are_verified_once_until_the_verifier_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

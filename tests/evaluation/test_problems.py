@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from datasets import Dataset, Features, Value
 
+from tests.support.paper_data import write_dataset
 from trl_real.evaluation.problems import BENCHMARKS, load_benchmark
 from trl_real.evaluation.tables import COLUMNS, TABLES
 
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 INSTRUCTION = r" Let's think step by step and output the final answer within \boxed{}."
 
 
@@ -19,10 +19,10 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_comes_whole_with_the_papers_prompt(name: str) -> None:
-    problems = load_benchmark(name, SHARED)
+def test_a_benchmark_is_complete_and_has_the_papers_prompt(name: str, tmp_path: Path) -> None:
+    write_dataset(tmp_path, BENCHMARKS[name].file.removesuffix(".parquet"))
+    problems = load_benchmark(name, tmp_path)
     assert len(problems.prompts) == len(problems.columns) == BENCHMARKS[name].rows
     assert all(len(prompt) == 1 and prompt[0]["content"].endswith(INSTRUCTION) for prompt in problems.prompts)
     assert all(columns["answer"] for columns in problems.columns)

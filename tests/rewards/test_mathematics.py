@@ -1,34 +1,27 @@
 """The verifier of mathematical answers: what is right, and that nothing can make it hang, lie or stay behind."""
 
 import json
-import os
 import pickle
 import random
-import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
 
 from tests.verifier.pairs import ATTACKED, DIFFERENT, NEAR_MISSES, SAME, SPELLED, hostile_answers
 from trl_real.rewards.mathematics import make_math_reward, math_reward
 from trl_real.verifier.answers import accepted_answers
-from trl_real.verifier.judging import verifiable
 from trl_real.verifier.normal import normalize
 from trl_real.verifier.pool import POOL, VerifierPool
 
 
 ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
-BENCHMARKS = {"aime": 30, "aime25": 30, "amc": 83, "math": 500, "minerva": 272, "olympiad_bench": 675}
 HANG = r"\binom{100000000}{50000000}"
 ENDLESS_HANGS = [rf"\boxed{{9^{{9^{{{number}}}}}}}" for number in range(9, 99)]
 
@@ -139,12 +132,8 @@ def test_accepted_floats_are_the_integers_that_they_hold_and_nan_is_no_answer() 
 def test_the_reward_is_none_exactly_where_no_accepted_answer_can_be_read(answer: Any) -> None:
     completions = [boxed("x^2"), boxed("34"), "no box", boxed("1" * 100_000)]
     assert math_reward(None, completions, [answer] * 4) == [None] * 4
-    assert math_reward(None, completions, [[answer, "x^2"] if isinstance(answer, str) else ["x^2"]] * 4) == [
-        1,
-        0,
-        0,
-        0,
-    ]
+    either = [answer, "x^2"] if isinstance(answer, str) else ["x^2"]
+    assert math_reward(None, completions, [either] * 4) == [1, 0, 0, 0]
 
 
 def test_what_was_killed_counts_as_wrong_and_in_a_metric_and_the_rest_is_judged_in_order() -> None:
@@ -220,14 +209,6 @@ def test_a_text_is_brought_into_one_spelling_once_in_a_batch() -> None:
     assert normalize.cache_info().misses == 9
 
 
-def test_threads_share_the_pool() -> None:
-    def judge(number: int) -> list[float | None]:
-        return math_reward(None, [boxed(f"x+{number}"), boxed(f"x-{number}")] * 3, [[f"{number}+x"]] * 6)
-
-    with ThreadPoolExecutor(4) as executor:
-        assert list(executor.map(judge, range(1, 13))) == [[1.0, 0.0] * 3] * 12
-
-
 def verifier_processes() -> list[psutil.Process]:
     """The server first, then its workers."""
     math_reward(None, [boxed("x+1")], [["1+x"]])
@@ -253,21 +234,6 @@ def test_the_processes_load_no_torch_and_the_workers_have_little_memory() -> Non
         assert "torch" not in Path(f"/proc/{process.pid}/maps").read_text()
     assert {worker.rlimit(psutil.RLIMIT_AS)[1] for worker in workers} == {2**30}
     assert POOL.judge([(("1",), "2^{2^{34}}")], 1.0, 10.0)[0] in ("wrong", "killed")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
-def test_a_dead_server_takes_its_workers_along_and_is_replaced() -> None:
-    server, *workers = verifier_processes()
-    server.kill()
-    assert gone([worker.pid for worker in workers])
-    assert math_reward(None, [boxed("x+1")], [["1+x"]]) == [1.0]
-
-
-def test_killed_workers_are_replaced_and_cost_no_verdict() -> None:
-    _, *workers = verifier_processes()
-    for worker in workers:
-        worker.kill()
-    assert math_reward(None, [boxed(f"x+{n}") for n in range(9)], ["4+x"] * 9) == [0.0] * 4 + [1.0] + [0.0] * 4
 
 
 def test_a_verifier_that_cannot_start_is_an_error_and_no_reward(tmp_path: Path, monkeypatch: Any) -> None:
@@ -343,48 +309,3 @@ sys.exit(0) if child == 0 else os.waitpid(child, 0)
     reports = [json.loads(line) for line in output.splitlines()]
     assert [report["rewards"] for report in reports] == [[1.0, 0.0]] * 2
     assert gone([pid for report in reports for pid in report["pids"]])
-
-
-def test_two_processes_of_torchrun_judge_their_own_answers(tmp_path: Path) -> None:
-    script = r"""
-import torch.distributed as dist
-dist.init_process_group("gloo")
-rank = dist.get_rank()
-rewards = math_reward(None, [rf"\boxed{{x+{n}}}" for n in range(4)], [f"{rank}+x"] * 4)
-everyone = [None, None]
-dist.all_gather_object(everyone, rewards)
-if rank == 0:
-    report(rewards=everyone)
-dist.barrier()
-dist.destroy_process_group()
-"""
-    run = start(script, tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    output, _ = run.communicate(timeout=120)
-    report = json.loads(re.search(r"^\{.*\}$", output, re.MULTILINE)[0])
-    assert report["rewards"] == [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
-    assert gone(report["pids"])
-
-
-def accepted_in(name: str) -> list[Any]:
-    path = DATA / f"{name}.parquet"
-    if not path.exists():
-        pytest.skip(f"needs {os.path.relpath(path, ROOT)}")
-    rows = pd.read_parquet(path)
-    return list(rows.answer) if "answer" in rows else [row["ground_truth"] for row in rows.reward_model]
-
-
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_every_answer_of_a_benchmark_is_right_against_itself(name: str) -> None:
-    answers = accepted_in(name)
-    assert len(answers) == BENCHMARKS[name]
-    assert [row for row, right in zip(answers, verifiable(answers), strict=True) if not right] == []
-
-
-@pytest.mark.parametrize(("name", "empty"), [("dapo-math-17k", 0), ("deepscaler-subset", 2)])
-def test_every_answer_of_a_training_set_is_right_against_itself_but_the_empty_ones(name: str, empty: int) -> None:
-    answers = accepted_in(name)
-    assert sum(not accepted_answers(row) for row in answers) == empty
-    sample = [row for row in answers if not accepted_answers(row)] + random.Random(0).sample(answers, 1000)
-    failed = [row for row, right in zip(sample, verifiable(sample), strict=True) if not right]
-    assert len(failed) >= empty
-    assert not any(map(accepted_answers, failed))
