@@ -1,17 +1,17 @@
 """
 Mutants: single lines of the core broken on purpose, each with the tests that must notice.
 
-In: the tables of this folder. Out: which mutants survive (`make mutants`, docs/mutants.md).
-Left out: mutants at random. Of these folders cosmic-ray makes 3,684, each with a process of its own that has to load
-TRL, and no change of an operator or a constant says "not gathered over the processes" or "a full step's groups".
+`make mutants` writes into docs/mutants.md which of them survive. Each folder of the package has a table: after
+`$`, the tests of the mutants below; after `!`, what is wrong with a mutant; after `-` and `+`, a text that occurs once
+in the folder and its replacement; after `?`, why no test can notice.
+
+Mutants at random are left out. Of these folders cosmic-ray makes 3,684, each with a process of its own that has to
+load TRL, and no change of an operator or a constant means "not gathered over the processes".
 """
 
-from .mutant import Mutant
-from .table_engines import MUTANTS as ENGINES
-from .table_layouts import MUTANTS as LAYOUTS
-from .table_objective import MUTANTS as OBJECTIVE
-from .table_step import MUTANTS as STEP
-from .table_trainer import MUTANTS as TRAINER
+from pathlib import Path
+
+from .mutant import Mutant, read_mutants
 
 
-ALL: list[Mutant] = [*OBJECTIVE, *STEP, *LAYOUTS, *TRAINER, *ENGINES]
+ALL: list[Mutant] = [mutant for path in sorted(Path(__file__).parent.glob("*.txt")) for mutant in read_mutants(path)]

@@ -1,6 +1,5 @@
 """`python -m tests.mutants`: break one line of the core after another and see whether the tests notice.
 
-In: the tables. Out: one line per mutant, docs/mutants.md if asked for, exit status 1 if one survives that should not.
 Every mutant runs in a process forked after the heavy imports, on a copy of the tree.
 """
 
