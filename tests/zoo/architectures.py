@@ -7,43 +7,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 
 
 # A configuration takes of these what it knows, whatever its words for them
-SIZE: dict[str, Any] = dict(
-    vocab_size=63,
-    pad_token_id=0,
-    bos_token_id=2,
-    eos_token_id=1,
-    initializer_range=0.3,
-    hidden_size=16,
-    intermediate_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    head_dim=8,
-    max_position_embeddings=64,
-    use_cache=False,
-)
+SIZE: dict[str, Any] = dict(vocab_size=63, pad_token_id=0, bos_token_id=2, eos_token_id=1, initializer_range=0.3)
+SIZE |= dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1)
+SIZE |= dict(head_dim=8, max_position_embeddings=64, use_cache=False)
 LEFT_OUT = object()  # of SIZE
 GPT: dict[str, Any] = dict(n_embd=16, n_layer=2, n_head=2, n_positions=64, resid_pdrop=0.0, embd_pdrop=0.0)
 EXPERTS: dict[str, Any] = dict(num_experts=4, num_local_experts=4, num_experts_per_tok=2, moe_intermediate_size=16)
-LATENT: dict[str, Any] = dict(
-    n_routed_experts=4,
-    n_group=1,
-    topk_group=1,
-    q_lora_rank=8,
-    kv_lora_rank=8,
-    qk_rope_head_dim=4,
-    qk_nope_head_dim=4,
-    v_head_dim=8,
-)
-STATE: dict[str, Any] = dict(
-    mamba_n_heads=4,
-    mamba_d_head=8,
-    mamba_n_groups=1,
-    mamba_d_state=8,
-    mamba_d_ssm=32,
-    mamba_expand=2,
-    mamba_chunk_size=8,
-)
+LATENT: dict[str, Any] = dict(n_routed_experts=4, n_group=1, topk_group=1, q_lora_rank=8, kv_lora_rank=8, v_head_dim=8)
+LATENT |= dict(qk_rope_head_dim=4, qk_nope_head_dim=4)
+STATE: dict[str, Any] = dict(mamba_n_heads=4, mamba_d_head=8, mamba_n_groups=1, mamba_d_state=8, mamba_d_ssm=32)
+STATE |= dict(mamba_expand=2, mamba_chunk_size=8)
 LINEAR: dict[str, Any] = dict(
     linear_num_key_heads=2, linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8
 )

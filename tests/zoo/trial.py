@@ -13,19 +13,11 @@ MODEL = dict(steps=2, max_steps=2, options=dict(max_completion_length=20))
 
 @dataclass(frozen=True)
 class Trial:
-    """
-    What came of it.
+    """What came of it."""
 
-    Args:
-        forwards (`str`):
-            `"packed"`, `"padded: <reason>"` or `"refused: <reason>"`, as the documentation has it.
-        moved, difference (`float`):
-            Largest change of a parameter in training, and its largest difference between the two cuts.
-    """
-
-    forwards: str
-    moved: float = 0.0
-    difference: float = 0.0
+    forwards: str  # "packed", "padded: <reason>" or "refused: <reason>", as the documentation has it
+    moved: float = 0.0  # largest change of a parameter in training,
+    difference: float = 0.0  # and its largest difference between the two batchings
 
 
 def forwards_of(trainer: REALTrainer) -> str:
