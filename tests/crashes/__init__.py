@@ -1,7 +1,5 @@
 """
-Runs that are killed at a named moment, resumed, and compared with one that nobody disturbed.
+Runs that are killed at a named moment, resumed, and compared bit by bit with an undisturbed one (docs/crashes.md).
 
-In: a setup (one process or two, what is trained) and the moments of the kills. Out: whether the run ended with the
-same weights and log, bit by bit (docs/crashes.md; a few of them are tests, `tests/checkpoints/test_crashes.py`).
-Left out: kills at random, which would find nothing that is not found by counting.
+Kills at random would find nothing that is not found by counting. A few are tests, `tests/checkpoints/test_crashes.py`.
 """

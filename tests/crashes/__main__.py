@@ -1,7 +1,6 @@
 """`python -m tests.crashes`: kill runs at named moments, resume them, and see that nothing was lost.
 
-In: the setups of `run.py`. Out: one line per case, docs/crashes.md if asked for, exit status 1 if a run could not
-resume or ended differently. Every run is killed twice, the second time in its next save.
+Every run is killed twice, the second time in its next save.
 """
 
 import argparse

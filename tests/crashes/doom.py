@@ -25,13 +25,9 @@ Moment = tuple[str, int | str]
 
 class Doom:
     """
-    Counts events and ends the process at one of them.
+    Counts events, and ends the process at a moment: a kind of event, and its number from 1 or how its name begins.
 
-    Args:
-        moment (`tuple`, *optional*):
-            Kind of the event, and its number from 1 or the beginning of its name. `None` only counts.
-        root (`Path`):
-            Changes of files in this folder are events while something is saved.
+    Changes of files in `root` are events while something is saved.
     """
 
     def __init__(self, moment: Moment | None, root: Path):

@@ -8,22 +8,7 @@ from tests.support import processes
 
 
 def start(setup: str, folder: Path, moment: Moment | None = None, rank: int = 0) -> list[int]:
-    """
-    A part of a run, to its end or to that of one of its processes.
-
-    Args:
-        setup (`str`):
-            Key of `SETUPS`.
-        folder (`Path`):
-            Of the run; what it prints goes into `said.txt` there.
-        moment (`tuple`, *optional*):
-            At which a process ends.
-        rank (`int`):
-            That process.
-
-    Returns:
-        `list[int]`: exit codes; a signal is a negative number.
-    """
+    """A part of a run, to its end or until the process of this rank is killed; exit codes, negative for signals."""
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [(setup, folder, moment if index == rank else None) for index in range(SETUPS[setup][0])]
     return processes.start(live, arguments, folder / "said.txt")

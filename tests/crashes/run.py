@@ -84,17 +84,7 @@ class Steps(TrainerCallback):
 
 
 def live(setup: str, folder: Path, moment: Moment | None) -> None:
-    """
-    Trains from the newest checkpoint on, to the end or to the moment of the kill.
-
-    Args:
-        setup (`str`):
-            Key of `SETUPS`.
-        folder (`Path`):
-            Of the run, the same for every part of it.
-        moment (`tuple`, *optional*):
-            At which this process ends.
-    """
+    """Trains from the newest checkpoint to the end, or to the moment at which this process is killed."""
     rank = int(os.environ.get("RANK", "0"))
     processes, options, arguments = SETUPS[setup]
     if setup.startswith("FSDP2"):

@@ -1,8 +1,7 @@
-"""The objective as the paper prints it, one scalar after another, and a training loop without any batch cut."""
+"""The objective as the paper prints it, one scalar after another, and custom losses of the tests."""
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +21,9 @@ def group_loss(
     degenerate_groups: str = "drop",
     score_clip: float | None = None,
 ) -> torch.Tensor:
-    """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean. Autograd can follow it."""
+    """Eq. 6 + Eq. 7 = Eq. 8; Eq. 2 on the scores; Eq. 11 as a mean; or a custom loss. Autograd can follow it."""
+    if loss_type in CUSTOM:
+        return CUSTOM[loss_type](scores, labels)
     limit = torch.inf if score_clip is None else score_clip
     positives = [s.clamp(max=limit) for s, y in zip(scores, labels, strict=True) if y == 1.0]
     negatives = [s.clamp(min=-limit) for s, y in zip(scores, labels, strict=True) if y == 0.0]
@@ -50,6 +51,9 @@ def group_weights(
     score_clip: float | None = None,
 ) -> list[float]:
     """Derivative of the loss with respect to every score in closed form: Eq. 9 for REAL, and its like."""
+    if loss_type in CUSTOM:
+        leaves = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
+        return torch.autograd.grad(CUSTOM[loss_type](leaves, labels), leaves)[0].tolist()
     limit = math.inf if score_clip is None else score_clip
     signs = [{1.0: -1, 0.0: 1}.get(label, 0) for label in labels]
     terms = [  # e^{-s/tau} of a correct rollout, e^{s/tau} of an incorrect one
@@ -70,48 +74,33 @@ def group_weights(
     ]
 
 
-def step_loss(scores: torch.Tensor, labels: torch.Tensor, loss: Callable = group_loss) -> torch.Tensor:
-    """Mean over all groups (N, G); those of one class give 0 but count."""
-    groups = zip(scores, labels.tolist(), strict=True)
-    return sum((loss(s, y) for s, y in groups), scores.new_zeros(())) / len(scores)
+def all_pairs(scores: torch.Tensor, labels: list[float]) -> torch.Tensor:
+    """-log σ(correct - incorrect), a mean over the pairs."""
+    correct, incorrect = ([s for s, y in zip(scores, labels, strict=True) if y == kind] for kind in (1.0, 0.0))
+    terms = [torch.log(1 + torch.exp(wrong - right)) for right in correct for wrong in incorrect]
+    return sum(terms, 0.0 * scores.sum()) / max(len(terms), 1)
+
+
+def smoothed(scores: torch.Tensor, labels: list[float]) -> torch.Tensor:
+    """A tenth of the loss has every label exchanged."""
+    return 0.9 * group_loss(scores, labels) + 0.1 * group_loss(scores, [1 - label for label in labels])
+
+
+def every_class(scores: torch.Tensor, labels: list[float]) -> torch.Tensor:
+    """Trains groups of one class too."""
+    signs = [{1.0: -1.0, 0.0: 1.0}.get(label, 0.0) for label in labels]
+    contrast = sum(sign * score for sign, score in zip(signs, scores, strict=True))
+    return torch.log(1 + torch.exp(contrast)) if any(signs) else 0.0 * scores.sum()
+
+
+CUSTOM: dict[str, Callable] = {
+    "docs.examples.own_objective:all_pairs": all_pairs,
+    "docs.examples.own_objective:smoothed": smoothed,
+    "tests.objective.test_own:every_class": every_class,
+}
 
 
 def completion_logps(model: nn.Module, prompt: list[int], completion: list[int]) -> torch.Tensor:
     """Log-probabilities of the completion's tokens, one rollout at a time, without padding."""
     logits = model(input_ids=torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]
     return logits.log_softmax(-1)[range(len(completion)), completion]
-
-
-def train(
-    model: nn.Module,
-    generations: list[list[list[dict[str, Any]]]],
-    lr: float,
-    epsilon: float | None,
-    loss: Callable = group_loss,
-) -> nn.Module:
-    """
-    Train on `generations[generation][step]`, a list of rollouts with `prompt`, `completion`, `label` and `group`.
-
-    AdamW, gradients clipped to norm 1, as the trainers of the tests do; without `epsilon` SGD without clipping, which
-    shows the scale of a gradient.
-    """
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    if epsilon is not None:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=lr, eps=epsilon, weight_decay=0.0)
-    for steps in generations:
-        with torch.no_grad():
-            for rollout in (rollout for step in steps for rollout in step):
-                rollout["old"] = completion_logps(model, rollout["prompt"], rollout["completion"])
-        for step in steps:
-            scores = [
-                (completion_logps(model, rollout["prompt"], rollout["completion"]) - rollout["old"]).mean()
-                for rollout in step
-            ]
-            groups = len({rollout["group"] for rollout in step})
-            labels = torch.tensor([rollout["label"] for rollout in step]).view(groups, -1)
-            optimizer.zero_grad(set_to_none=False)
-            step_loss(torch.stack(scores).view(groups, -1), labels, loss).backward()
-            if epsilon is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-    return model

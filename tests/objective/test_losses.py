@@ -54,22 +54,6 @@ def test_weights_are_the_closed_forms_and_the_gradient(options):
     assert (weights[labels == 1] <= 0).all() and (weights[labels == 0] >= 0).all()
 
 
-@pytest.mark.parametrize("loss_type", LOSS_TYPES)
-def test_weights_agree_with_finite_differences_of_the_reference(loss_type):
-    scores, labels = [0.3, -0.2, 0.9, -1.1], [1.0, 0.0, math.nan, 1.0]
-    tensors = torch.tensor([[scores], [labels]], dtype=torch.float64)
-    weights = score_weights(*tensors, 0.5, loss_type)[0]
-    for k in range(4):
-        up, down = tensors[0, 0].clone(), tensors[0, 0].clone()
-        up[k] += 1e-5
-        down[k] -= 1e-5
-        slope = (
-            reference.group_loss(up, labels, 0.5, loss_type, "drop")
-            - reference.group_loss(down, labels, 0.5, loss_type, "drop")
-        ) / 2e-5
-        assert weights[k].item() == pytest.approx(slope.item(), abs=1e-8)
-
-
 def test_hand_worked_group():
     # Two positives and one negative at score 0, tau 0.5: log(1 + 2) + log(1 + 1); weights -2/3, -2/3, +1
     scores, labels = torch.zeros(1, 3), torch.tensor([[1.0, 1.0, 0.0]])
@@ -92,13 +76,6 @@ def test_a_clipped_score_worked_by_hand():
     share = math.exp(1) / (1 + math.exp(-0.5) + math.exp(1))
     weights = score_weights(scores, labels, score_clip=0.25)[0].tolist()
     assert weights == pytest.approx([0.0, -2 * share, 0.0, 2 * share])
-
-
-def test_a_clip_that_no_score_reaches_changes_nothing():
-    scores, labels = random_groups(seed=4)
-    widest = scores.abs().max().item()
-    assert torch.equal(score_weights(scores, labels, score_clip=widest), score_weights(scores, labels))
-    assert not torch.equal(score_weights(scores, labels, score_clip=widest / 2), score_weights(scores, labels))
 
 
 @pytest.mark.parametrize("label", [1.0, 0.0])
@@ -137,18 +114,6 @@ def test_nan_scores_without_a_label_do_not_spread():
     assert loss.isfinite().all() and scores.grad[0, 1] == 0 and scores.grad[0, 0] < 0 < scores.grad[0, 2]
 
 
-def test_half_precision_scores_are_computed_in_float32():
-    scores, labels = torch.zeros(1, 4, dtype=torch.bfloat16), torch.tensor([[1.0, 0.0, 1.0, 0.0]])
-    assert group_losses(scores, labels).dtype == torch.float32
-    assert score_weights(scores, labels).dtype == torch.float32
-
-
-def test_order_of_rollouts_does_not_matter():
-    scores, labels = random_groups(seed=3)
-    order = torch.randperm(scores.size(1), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(group_losses(scores, labels), group_losses(scores[:, order], labels[:, order]))
-
-
 def test_scores_are_means_over_counted_tokens():
     new, old = (
         torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, torch.nan]]),
@@ -158,6 +123,7 @@ def test_scores_are_means_over_counted_tokens():
     scores = sequence_scores(new, old, mask)
     assert scores.tolist() == [pytest.approx(reference.score(new[0].tolist(), old[0].tolist(), [1, 1, 0])), 0.0]
     assert sequence_scores(new.bfloat16(), old.bfloat16(), mask).dtype == torch.float32
+    assert group_losses(scores.bfloat16()[None], torch.tensor([[1.0, 0.0]])).dtype == torch.float32
     new.requires_grad_()
     sequence_scores(new, old, mask).sum().backward()
     assert new.grad.tolist() == [[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]

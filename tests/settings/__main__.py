@@ -1,7 +1,4 @@
-"""`python -m tests.settings`: optimizer steps under every combination of settings, compared with the formulas.
-
-In: the table of `cells.py`. Out: one line per cell, docs/settings.md if asked for, exit status 1 if a cell is wrong.
-"""
+"""`python -m tests.settings`: optimizer steps under every combination of settings, compared with the formulas."""
 
 import argparse
 import sys

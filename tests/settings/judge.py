@@ -1,8 +1,6 @@
 """
-Starts the processes of `run.py` and compares what they write with the formulas.
-
-In: cells. Out: a verdict on each. The gradient of either optimizer step must be that of the float64 oracle
-(`tests/trainer/oracle.py`) at the same parameters, in the layout and precision that were asked for.
+Starts the processes of `run.py` and compares what they write with the formulas: the gradient of either optimizer step
+must be the float64 oracle's at the same parameters, in the layout and precision that were asked for.
 """
 
 import math
@@ -37,25 +35,13 @@ Groups = list[list[Sample]]
 
 @dataclass
 class Verdict:
-    """
-    What became of a cell.
+    """What became of a cell."""
 
-    Args:
-        kind (`str`), said (`str`):
-            As in [`run.Outcome`]; "crashed" also where processes disagree.
-        distances (`list[float]`):
-            Of the gradient of each optimizer step from the correct one, relative to its length.
-        wrong (`list[str]`):
-            What is not as it must be.
-        outcomes (`list[Outcome]`):
-            Of the processes.
-    """
-
-    kind: str
+    kind: str  # as in [`run.Outcome`]; "crashed" also if processes disagree
     said: str = ""
-    distances: list[float] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    distances: list[float] = field(default_factory=list)  # of both gradients from the correct ones, over their length
+    wrong: list[str] = field(default_factory=list)  # what is not as it must be
+    outcomes: list[Outcome] = field(default_factory=list)  # of the processes
 
 
 def judge(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Verdict]]:

@@ -50,40 +50,19 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass
 class Outcome:
-    """
-    What became of a cell in one process.
+    """What became of a cell in one process."""
 
-    Args:
-        kind (`str`):
-            "trained", "refused" or "crashed".
-        said (`str`):
-            The error.
-        prompts (`list[str]`):
-            Of this process's rollouts, in order.
-        before, gradients (`list[Tensors]`):
-            Trained parameters before every optimizer step, and its gradient; from the first process alone.
-        plans (`list[tuple[MicroStep, ...]]`):
-            Rows of every forward of every micro-step of every optimizer step.
-        spread (`list[bool]`):
-            Whether the groups of each step are spread over micro-steps.
-        layouts (`set[str]`):
-            Kinds of batches that were run with gradient.
-        reentrant (`bool`, *optional*):
-            The `use_reentrant` of the layers; `None` without checkpointing.
-        rounded (`set[str]`):
-            "log-probabilities" or "gradients" that have no more digits than bfloat16.
-    """
-
-    kind: str = "trained"
-    said: str = ""
-    prompts: list[str] = field(default_factory=list)
+    kind: str = "trained"  # or "refused" or "crashed",
+    said: str = ""  # with this error
+    prompts: list[str] = field(default_factory=list)  # of this process's rollouts, in order
+    # Trained parameters before every optimizer step, and its gradient; from the first process alone
     before: list[Tensors] = field(default_factory=list)
     gradients: list[Tensors] = field(default_factory=list)
-    plans: list[tuple[MicroStep, ...]] = field(default_factory=list)
-    spread: list[bool] = field(default_factory=list)
-    layouts: set[str] = field(default_factory=set)
-    reentrant: bool | None = None
-    rounded: set[str] = field(default_factory=set)
+    plans: list[tuple[MicroStep, ...]] = field(default_factory=list)  # rows of every forward, by step
+    spread: list[bool] = field(default_factory=list)  # whether the groups of each step are spread over micro-steps
+    layouts: set[str] = field(default_factory=set)  # kinds of batches that were run with gradient
+    reentrant: bool | None = None  # the `use_reentrant` of the layers; `None` without checkpointing
+    rounded: set[str] = field(default_factory=set)  # what has no more digits than bfloat16
 
 
 class Observed(REALTrainer):

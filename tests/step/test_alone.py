@@ -1,10 +1,8 @@
 """The update phase without TRL's trainer: the script of the docs trains what plain autograd does; laws of the room."""
 
-import ast
 import re
 from pathlib import Path
 
-import pytest
 import torch
 
 from tests.objective import reference
@@ -47,28 +45,14 @@ def test_the_script_of_the_docs_trains_two_exact_steps(tmp_path, capsys):
     old = [logps(row).detach() for row in range(16)]
     for rows, labels in ((range(8), LABELS[:2]), (range(8, 16), LABELS[2:])):
         scores = torch.stack([(logps(row) - old[row]).mean() for row in rows]).view(2, 4)
-        reference.step_loss(scores, labels).backward()
+        losses = [reference.group_loss(*group) for group in zip(scores, labels.tolist(), strict=True)]
+        (sum(losses) / 2).backward()
         optimizer.step()
         optimizer.zero_grad()
     trained, start = dict(names["model"].named_parameters()), dict(tiny_model().named_parameters())
     for name, value in model.named_parameters():
         assert (trained[name] - value).abs().max() < 1e-5, name
     assert max((trained[name] - start[name]).abs().max() for name in start) > 1e-2
-
-
-@pytest.mark.parametrize("path", sorted(ROOM.glob("*.py")), ids=lambda path: path.name)
-def test_nothing_in_the_room_knows_a_trainer(path):
-    names = {
-        getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "arg", None) or ""
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Name | ast.Attribute | ast.arg)
-    }
-    modules = {
-        node.module or "" for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
-    }
-    assert not any("trainer" in name.lower() for name in names)
-    assert not any("trl" == module.split(".")[0] or "trainer" in module for module in modules)
-    assert not {"_metrics", "_logs", "args"} & {name for name in names if name != "args"}
 
 
 def test_only_the_trainer_writes_what_is_logged():

@@ -26,9 +26,7 @@ KERNELS = {
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_a_kernel_of_the_hub_trains_what_sdpa_trains_packed_and_behind_prompts(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_it_trains_what_sdpa_trains(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     asked = install_from_hub(monkeypatch)
     model = tiny_model(attn_implementation=name)
     assert packing.packing_obstacle(model) is None and packing.sharing_obstacle(model) is None

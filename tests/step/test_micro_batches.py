@@ -35,13 +35,6 @@ def test_padded_rows_predict_only_what_counts():
     assert [part.tolist() for part in batch.split(torch.arange(24))][1] == [10, 11, 12, 13]
 
 
-def test_padded_and_packed_rows_have_the_same_tokens_and_masks():
-    rollouts = unpad(trl_batch(), 0)
-    padded, packed = pad_rollouts(rollouts, 0), pack_rollouts(rollouts, 0)
-    assert padded.input_ids[padded.attention_mask == 1].tolist() == packed.input_ids[0].tolist()
-    assert torch.equal(padded.mask, packed.mask)
-
-
 def test_the_width_is_rounded_up_to_a_multiple():
     batch = pad_rollouts(unpad(trl_batch(), 0), pad_token_id=0, pad_to_multiple_of=8)
     assert batch.input_ids.shape == batch.labels.shape == (3, 8) and batch.mask.shape == (3, 4)

@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from tests.support.cuts import ROWS, trainer_for
-from tests.support.tiny import fixed_reward, prompts_dataset, tiny_model, tiny_tokenizer
-from tests.support.trainers import config
-from trl_real import REALConfig, REALTrainer
+from tests.support.trainers import config, trainer
 from trl_real.step.metrics import beyond, sequence_log_ratios, token_log_ratios
 
 
@@ -28,35 +26,18 @@ def test_a_band_is_the_limit_and_its_inverse_and_a_token_that_was_impossible_is_
     assert beyond(ratios, 1.2).tolist() == [False, False, False, True, True, True, True]
 
 
-@pytest.mark.parametrize("limit", [1.0, 0.5, NAN, math.inf])
-def test_a_limit_that_is_no_factor_above_1_is_refused(limit):
-    with pytest.raises(ValueError, match="`mismatch_limit` must be a finite number above 1"):
-        REALConfig(output_dir="x", use_cpu=True, bf16=False, mismatch_limit=limit)
-
-
 def test_a_limit_without_another_engine_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`mismatch_limit` compares .* write use_vllm=True"):
-        REALTrainer(
-            tiny_model(),
-            fixed_reward,
-            config(tmp_path, mismatch_limit=1.1),
-            prompts_dataset(8),
-            processing_class=tiny_tokenizer(),
-        )
+        trainer(tmp_path, args=config(tmp_path, mismatch_limit=1.1))
 
 
 def test_a_limit_without_log_probabilities_of_the_sampler_is_an_error():
-    trainer = trainer_for(dict(batch=ROWS, max_steps=1, options=dict(mismatch_limit=1.1)))
-    whole = trainer._generate_and_score_completions
+    made = trainer_for(dict(batch=ROWS, max_steps=1, options=dict(mismatch_limit=1.1)))
+    whole = made._generate_and_score_completions
 
     def without(inputs):
         return {key: value for key, value in whole(inputs).items() if key != "sampling_per_token_logps"}
 
-    trainer._generate_and_score_completions = without
+    made._generate_and_score_completions = without
     with pytest.raises(ValueError, match="`mismatch_limit`: the rollouts came without log-probabilities"):
-        trainer.train()
-
-
-def test_trl_s_own_correction_is_refused_with_the_way_out():
-    with pytest.raises(ValueError, match="`mismatch_limit` drops the labels .* mismatch_limit=1.1"):
-        REALConfig(output_dir="x", use_cpu=True, bf16=False, vllm_importance_sampling_correction=True)
+        made.train()

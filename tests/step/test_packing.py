@@ -2,37 +2,23 @@
 
 import logging
 import re
-from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, PeftType, PromptTuningConfig, get_peft_model
 from transformers import (
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
-    GPTBigCodeConfig,
-    GPTBigCodeForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
-    MambaConfig,
-    MambaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    OPTConfig,
-    OPTForCausalLM,
     PreTrainedModel,
-    XGLMConfig,
-    XGLMForCausalLM,
 )
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from tests.step.test_trial import over_all_rows
 from tests.support.cuts import ROWS, train_cut, trainer_for
-from tests.support.tiny import tiny_model, tiny_moe
+from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.zoo import architectures
-from trl_real import REALConfig
 from trl_real.step import attention as packing
 from trl_real.step.attention import ROW_BY_ROW, packed_attention, row_boundaries
 from trl_real.step.obstacles import packing_obstacle as obstacle
@@ -40,16 +26,11 @@ from trl_real.step.obstacles import packing_obstacle as obstacle
 
 SIZE = dict(vocab_size=63, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
 SIZE |= dict(initializer_range=0.3, max_position_embeddings=64)
-HEADS = dict(num_key_value_heads=1, head_dim=8)
 GPT2 = dict(vocab_size=63, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3, resid_pdrop=0.0)
-MODELS = {
+MODELS = {  # one for each way in which rows could meet
     "qwen2": tiny_model,
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZE, **HEADS)),
-    "mistral without a window": lambda: MistralForCausalLM(MistralConfig(**SIZE, **HEADS, sliding_window=None)),
-    "mixture of experts": tiny_moe,
     "absolute positions": lambda: GPT2LMHeadModel(GPT2Config(**GPT2, embd_pdrop=0.0, attn_pdrop=0.0)),
     "a window": lambda: architectures.build("mistral, window of 4"),
-    "windows in half of the layers": lambda: architectures.build("gemma3_text"),
     "windows and a soft cap": lambda: architectures.build("gemma2"),
     "windows and sinks": lambda: architectures.build("gpt_oss"),
     "eager": lambda: architectures.build("llama", "eager"),
@@ -80,41 +61,9 @@ def test_packed_rows_are_computed_as_if_alone(name, lengths):
     assert (alone - leaking).abs().max() > 0.1  # what a leak would look like
 
 
-@pytest.mark.parametrize("feature", [{}, dict(lora=True, checkpointing=True), dict(moe=True, steps=2)])
-def test_packed_and_padded_rows_train_the_same(feature):
-    packed, _ = train_cut(dict(batch=4, steps=4) | feature)
-    padded, _ = train_cut(dict(batch=4, steps=4, options=dict(pack_rollouts=False)) | feature)
-    assert distance(packed, padded) < TOLERANCE
-
-
-def test_absolute_positions_start_with_every_row(tmp_path):
-    build("absolute positions").save_pretrained(tmp_path)
-    cut = dict(steps=4, path=str(tmp_path))
-    base, _ = train_cut(cut | dict(batch=ROWS))
-    for other in (dict(batch=4), dict(batch=4, options=dict(pack_rollouts=False))):
-        assert distance(base, train_cut(cut | other)[0]) < TOLERANCE
-
-
-def leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attention that does not stop at the end of a row."""
-
-    def over_all_rows(module, query, key, value, attention_mask, *, row_lengths, **kwargs):
-        return sdpa_attention_forward(module, query, key, value, None, **kwargs)
-
-    monkeypatch.setitem(packing.AttentionInterface._global_mapping, ROW_BY_ROW, over_all_rows)
-
-
-def test_a_leak_between_rows_would_break_exactness(monkeypatch):
-    base, _ = train_cut(dict(batch=ROWS, steps=4))
-    leak(monkeypatch)
-    monkeypatch.setattr("trl_real.step.choice.passes", lambda totals: True)
-    leaking, _ = train_cut(dict(batch=ROWS, steps=4))
-    assert distance(base, leaking) > 100 * TOLERANCE
-
-
 def test_a_model_that_leaks_is_found_out_and_padded(monkeypatch, caplog):
     base, _ = train_cut(dict(batch=ROWS, steps=4))
-    leak(monkeypatch)
+    monkeypatch.setitem(packing.AttentionInterface._global_mapping, ROW_BY_ROW, over_all_rows)
     with caplog.at_level(logging.WARNING, logger="trl_real"):
         padded, _ = train_cut(dict(batch=4, steps=4))
     assert distance(base, padded) < TOLERANCE
@@ -142,32 +91,21 @@ def test_a_backward_that_recomputes_activations_keeps_the_rows_apart():
     assert distance(trained, expected) < TOLERANCE
 
 
-def without(name: str, **options: Any) -> PreTrainedModel:
-    torch.manual_seed(0)
-    return {
-        "mamba": lambda: MambaForCausalLM(MambaConfig(vocab_size=63, hidden_size=16, num_hidden_layers=1, **options)),
-        "opt": lambda: OPTForCausalLM(OPTConfig(vocab_size=63, hidden_size=16, ffn_dim=32, num_hidden_layers=1)),
-        "bloom": lambda: architectures.build("bloom"),
-        "flex": lambda: tiny_model(attn_implementation="flex_attention"),
-        "convolutions": lambda: architectures.build("lfm2"),
-        "prompt tuning": lambda: get_peft_model(
-            tiny_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
-        ),
-    }[name]()
-
-
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("make", "reason"),
     [
-        ("mamba", "carries a state from token to token"),
-        ("flex", "attn_implementation is flex_attention, not sdpa, eager or flash_attention_2"),
-        ("convolutions", "its layers of the kind conv do not keep rows apart"),
-        ("bloom", "it chooses its attention by itself"),
-        ("prompt tuning", "prompt learning puts virtual tokens in front of a row"),
+        (lambda: architectures.build("mamba"), "carries a state from token to token"),
+        (lambda: tiny_model(attn_implementation="flex_attention"), "flex_attention, not sdpa, eager or flash_attenti"),
+        (lambda: architectures.build("lfm2"), "its layers of the kind conv do not keep rows apart"),
+        (lambda: architectures.build("bloom"), "it chooses its attention by itself"),
+        (
+            lambda: get_peft_model(tiny_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)),
+            "prompt learning puts virtual tokens in front of a row",
+        ),
     ],
 )
-def test_models_that_cannot_be_packed_are_told_by_their_settings(name, reason):
-    assert re.search(reason, obstacle(without(name)))
+def test_models_that_cannot_be_packed_are_told_by_their_settings(make, reason):
+    assert re.search(reason, obstacle(make()))
 
 
 def test_an_adapter_that_was_not_tried_is_padded_since_no_trial_would_show_its_effect():
@@ -178,17 +116,6 @@ def test_an_adapter_that_was_not_tried_is_padded_since_no_trial_would_show_its_e
     model.peft_config["default"].peft_type = PeftType.LORA
     model.peft_config["default"].alora_invocation_tokens = [5]
     assert "invocation tokens" in obstacle(model)
-
-
-def test_layers_with_a_window_train_the_same_in_every_cut(tmp_path):
-    """Packed by hand: the windows must be those of the padded model, in the backward too."""
-    torch.manual_seed(0)
-    config = Gemma3TextConfig(**SIZE, **HEADS, sliding_window=4, layer_types=["sliding_attention", "full_attention"])
-    Gemma3ForCausalLM(config).save_pretrained(tmp_path)
-    cut = dict(steps=4, max_steps=4, path=str(tmp_path))
-    trained, _ = train_cut(cut | dict(batch=4))
-    expected, _ = train_cut(cut | dict(batch=4, options=dict(pack_rollouts=False)))
-    assert distance(trained, expected) < TOLERANCE
 
 
 def test_compiled_models_are_padded():
@@ -223,10 +150,6 @@ def test_flash_attention_does_not_keep_other_layers_apart():
     assert obstacle(model) == "its layers of the kind linear_attention do not keep rows apart"
 
 
-def test_pack_rollouts_is_left_to_the_model_by_default():
-    assert REALConfig(output_dir="x", use_cpu=True, bf16=False).pack_rollouts is None
-
-
 def test_a_model_that_fails_on_packed_rows_is_padded(caplog):
     cut = dict(steps=4, build=lambda: architectures.build("nemotron"))  # does not hand the ends of rows on
     with caplog.at_level(logging.WARNING, logger="trl_real"):
@@ -235,22 +158,9 @@ def test_a_model_that_fails_on_packed_rows_is_padded(caplog):
     assert distance(base, train_cut(cut | dict(batch=4))[0]) < TOLERANCE
 
 
-SMALL = dict(vocab_size=63, eos_token_id=1, bos_token_id=0)
-FUNCTIONAL_DROPOUT = {
-    "gpt bigcode": lambda: GPTBigCodeForCausalLM(
-        GPTBigCodeConfig(**SMALL, n_embd=16, n_layer=2, n_head=2, n_positions=64, attn_pdrop=0.5)
-    ),
-    "xglm": lambda: XGLMForCausalLM(
-        XGLMConfig(**SMALL, d_model=16, ffn_dim=32, num_layers=2, attention_heads=2, dropout=0.5)
-    ),
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZE, **HEADS, attention_dropout=0.5)),
-}
-
-
-@pytest.mark.parametrize("name", FUNCTIONAL_DROPOUT)
-def test_dropout_that_is_no_module_is_turned_off_too(name, tmp_path):
+def test_dropout_that_is_no_module_is_turned_off_too(tmp_path):
     torch.manual_seed(0)
-    FUNCTIONAL_DROPOUT[name]().save_pretrained(tmp_path)
+    LlamaForCausalLM(LlamaConfig(**SIZE, attention_dropout=0.5)).save_pretrained(tmp_path)
     trainer = trainer_for(dict(batch=ROWS, path=str(tmp_path)))
     ids = torch.arange(2, 14)[None]
     trainer.model.train()

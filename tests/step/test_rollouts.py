@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trl_real.step.rollouts import Rollout, token_counts, unpad
+from trl_real.step.rollouts import token_counts, unpad
 from trl_real.validation.arguments import check_rollout_func
 
 
@@ -26,10 +26,6 @@ def test_counts_are_of_real_tokens_and_of_those_that_count():
     assert token_counts(unpad(trl_batch(), 0)).tolist() == [[2, 4, 2], [3, 1, 1], [1, 1, 0]]
 
 
-def test_a_rollout_knows_its_length():
-    assert Rollout(0, torch.ones(3), torch.ones(4), torch.ones(4), prompt_key=0).length == 7
-
-
 def test_a_rollout_function_keeps_its_name_and_its_answer():
     def rollout(prompts, trainer):
         return {"completion_ids": [[1], [2, 3]]}
@@ -43,12 +39,8 @@ def test_rollouts_are_the_rows_without_their_padding():
     first, second, third = unpad(trl_batch(), first_row=6)
     assert [rollout.row for rollout in (first, second, third)] == [6, 7, 8]
     assert first.prompt_ids.tolist() == [5, 6] and first.mask.tolist() == [1, 0, 0, 1]
-    assert second.completion_ids.tolist() == [21] and second.token_types["token_type_ids"].tolist() == [
-        107,
-        108,
-        109,
-        121,
-    ]
+    assert second.completion_ids.tolist() == [21]
+    assert second.token_types["token_type_ids"].tolist() == [107, 108, 109, 121]
     assert third.completion_ids.tolist() == [31] and third.mask.tolist() == [0]  # one position, which counts nowhere
 
 

@@ -45,6 +45,7 @@ def test_rounding_switches_no_saving_off(name, precision, tmp_path):
 
 def over_all_rows(module, query, key, value, attention_mask, *, row_lengths, **kwargs):
     """Attention that does not stop at the end of a row."""
+    kwargs.pop("prefixes", None)
     return sdpa_attention_forward(module, query, key, value, None, is_causal=True, **kwargs)
 
 
@@ -64,11 +65,13 @@ def test_a_model_without_row_boundaries_is_found_in_every_precision(name, precis
     assert not forwards.packs
 
 
+def see_everything(self: Prefixes, segment: int, query: torch.Tensor) -> torch.Tensor:
+    """A mask that hides nothing: not the later tokens, nor another prompt."""
+    return query.new_zeros(self.lengths[segment], self.lengths[self.of[segment]] + self.lengths[segment])
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_prefix_of_another_prompt_is_found_in_every_precision(precision, tmp_path, monkeypatch):
-    def see_everything(self: Prefixes, segment: int, query: torch.Tensor) -> torch.Tensor:
-        return query.new_zeros(self.lengths[segment], self.lengths[self.of[segment]] + self.lengths[segment])
-
     monkeypatch.setattr(Prefixes, "mask", see_everything)
     forwards = started(tmp_path, tiny_model, precision)._phase.choice
     assert forwards.packs and not forwards.shared

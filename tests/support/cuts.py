@@ -13,6 +13,7 @@ from peft import LoraConfig
 from torch.distributed.tensor import DTensor
 
 from tests.support.tiny import (
+    QUIET,
     fixed_reward,
     fixed_rollouts,
     graded_reward,
@@ -39,30 +40,23 @@ def trainer_for(
 
     `cut` has `batch` (per device), `steps` (optimizer steps per generation) and `options` (fields of REALConfig), and
     may ask for `lora` (or another `peft` configuration), `lora_scale` (of its weights), `moe`, `env_mask`, `graded`
-    (rewards), `checkpointing`, `prompts` and `eval` (counts), `path` (of a saved model) and `build` (what makes the
-    model).
+    (rewards), `checkpointing`, `prompts` and `eval` (counts), `path` (of a saved model), `build` (what makes the
+    model) and `rollout_func`.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = cut.get("accumulation", ROWS // (cut["batch"] * processes))
-    options = dict(
-        output_dir=output_dir or tempfile.gettempdir(),
+    options = QUIET | dict(
+        output_dir=output_dir or tempfile.gettempdir(), seed=1, learning_rate=1e-2, max_grad_norm=1.0
+    )
+    options |= dict(
         per_device_train_batch_size=cut["batch"],
         gradient_accumulation_steps=accumulation,
         num_generations=GROUP,
         steps_per_generation=cut.get("per_generation", accumulation * cut.get("steps", 4)),
         max_steps=cut.get("max_steps", 6),  # with 4 per generation: into the second one
-        learning_rate=1e-2,
         adam_epsilon=1e-5,  # a gradient of rounding noise must not become a full step
         lr_scheduler_type="constant",
-        max_grad_norm=1.0,
         gradient_checkpointing=cut.get("checkpointing", False),
-        use_cpu=True,
-        bf16=False,
-        report_to="none",
-        save_strategy="no",
-        logging_steps=1,
-        disable_tqdm=True,
-        seed=1,
     )
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM") if cut.get("lora") else None
     peft = cut.get("peft", lora)
@@ -74,7 +68,7 @@ def trainer_for(
         train_dataset=prompts_dataset(cut.get("prompts", 32)),
         eval_dataset=prompts_dataset(cut["eval"]) if "eval" in cut else None,
         processing_class=tiny_tokenizer(),
-        rollout_func=fixed_rollouts(cut.get("env_mask", False)),
+        rollout_func=cut.get("rollout_func") or fixed_rollouts(cut.get("env_mask", False)),
         peft_config=peft,
     )
     if lora:  # both factors away from zero, the same in every cut

@@ -19,19 +19,7 @@ SERVER.set_forkserver_preload(["tests.support.preloaded"])
 
 
 def together(function: Callable, *arguments: object, said: Path, processes: int = 2) -> None:
-    """
-    Calls a function in every process, all of which must end well.
-
-    Args:
-        function (`Callable`):
-            Of a module.
-        arguments (`object`):
-            For each of them.
-        said (`Path`):
-            The file for what they print.
-        processes (`int`):
-            Number of them.
-    """
+    """Calls a function of a module in every process, all of which must end well; `said` gets what they print."""
     assert not any(start(function, [arguments] * processes, said)), said.read_text()[-6000:]
 
 
@@ -39,8 +27,7 @@ def start(function: Callable, arguments: list[tuple], said: Path) -> list[int]:
     """
     Calls a function in a process per tuple of arguments, until all have ended or one fails, which ends the others.
 
-    Returns:
-        `list[int]`: exit codes; a signal is a negative number.
+    Returns exit codes; a signal is a negative number.
     """
     # The store is here and has its port already, so that nothing else can take it
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)

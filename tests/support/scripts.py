@@ -3,6 +3,8 @@
 import importlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +31,13 @@ def kills_the_second_process(completions: list[str], trainer_state: Any, **kwarg
         Path(os.environ["KILLED"]).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return first_word_is_even(completions)
+
+
+def python(*words: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess:
+    """Runs Python on these words, which finds this checkout; how it ended and what it printed."""
+    environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1") | variables
+    command = [sys.executable, *words]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def load_script(name: str) -> ModuleType:

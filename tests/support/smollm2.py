@@ -1,21 +1,19 @@
-"""The real language model of the tests, written once for all test processes."""
+"""What all processes of pytest share: their folder, and in it a real language model, written once."""
 
 from pathlib import Path
 
 from filelock import FileLock
 
-from tests.support.folders import of_all_processes
 from trl_real.cli.recipes import main
 
 
-def written_once(base: Path) -> Path:
-    """
-    The folder of SmolLM2-135M-Instruct.
+def of_all_processes(base: Path) -> Path:
+    """The folder of one run of all tests, from `tmp_path_factory.getbasetemp()` of one of its processes."""
+    return base.parent if base.name.startswith("popen-") else base
 
-    Args:
-        base (`Path`):
-            `tmp_path_factory.getbasetemp()`.
-    """
+
+def written_once(base: Path) -> Path:
+    """The folder of SmolLM2-135M-Instruct; `base` as above."""
     common = of_all_processes(base)
     with FileLock(common / "smollm2.lock"):
         folder = common / "SmolLM2-135M-Instruct"

@@ -18,6 +18,8 @@ from transformers import (
 
 
 WORDS = [f"w{index}" for index in range(60)]
+# Of every training: on the CPU, one line of log for each step, nothing else written
+QUIET = dict(use_cpu=True, bf16=False, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True)
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -51,15 +53,8 @@ def tiny_moe(seed: int = 0) -> PreTrainedModel:
 
 def prompts_dataset(count: int) -> Dataset:
     """Prompts of one to four words, all different."""
-    return Dataset.from_list(
-        [
-            {
-                "prompt": " ".join(WORDS[(7 * index + 3 * k) % 60] for k in range(1 + index % 4))
-                + f" {WORDS[index % 60]}"
-            }
-            for index in range(count)
-        ]
-    )
+    places = [[(7 * index + 3 * k) % 60 for k in range(1 + index % 4)] + [index % 60] for index in range(count)]
+    return Dataset.from_list([{"prompt": " ".join(WORDS[place] for place in each)} for each in places])
 
 
 def digest(*parts: Any) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from tests.support.tiny import prompts_dataset, tiny_model, tiny_tokenizer
+from tests.support.tiny import QUIET, prompts_dataset, tiny_model, tiny_tokenizer
 from trl_real import REALConfig, REALTrainer
 
 
@@ -15,23 +15,9 @@ GROUP = 4
 
 def config(folder: Path, **options: Any) -> REALConfig:
     """Two prompts with four rollouts per optimizer step, two optimizer steps per generation, on the CPU."""
-    defaults = dict(
-        output_dir=str(folder / "run"),
-        per_device_train_batch_size=4,
-        per_device_eval_batch_size=4,
-        gradient_accumulation_steps=2,
-        steps_per_generation=4,
-        num_generations=GROUP,
-        max_completion_length=6,
-        max_steps=2,
-        learning_rate=1e-2,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=True,
-        bf16=False,
-    )
+    defaults = dict(output_dir=str(folder / "run"), max_steps=2, learning_rate=1e-2, max_completion_length=6) | QUIET
+    defaults |= dict(per_device_train_batch_size=4, per_device_eval_batch_size=4, gradient_accumulation_steps=2)
+    defaults |= dict(steps_per_generation=4, num_generations=GROUP)
     return REALConfig(**defaults | options)
 
 

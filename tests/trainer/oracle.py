@@ -1,8 +1,4 @@
-"""What an optimizer step must be, from the formulas: float64, one rollout after another, no code of the package.
-
-In: the parameters before the step, those that generated, the rollouts of the step. Out: the value of the objective,
-its gradient, and what is logged of it. Left out: how a trainer comes by them (`test_oracle.py`).
-"""
+"""What an optimizer step must be, from the formulas: float64, one rollout after another, no code of the package."""
 
 import math
 from collections.abc import Iterable
@@ -93,7 +89,8 @@ def trained(group: list[Sample], terms: Terms) -> list[bool]:
     if terms.regularized and terms.regularize == "all":
         return [bool(sample.positions) for sample in group]
     both = {1.0, 0.0} <= {sample.label for sample in group}
-    pulled = both or (terms.degenerate_groups == "keep" and terms.loss_type != "real_no_anchor")
+    keeps = terms.degenerate_groups == "keep" and terms.loss_type != "real_no_anchor"
+    pulled = both or keeps or terms.loss_type.endswith("every_class")
     return [pulled and not math.isnan(sample.label) for sample in group]
 
 
@@ -148,15 +145,8 @@ class StepOracle:
     Objective of one optimizer step, and what is logged of it.
 
     The mean over the groups of each group's loss; plus, for every term, the mean over all rollouts of each one's own
-    mean over its counted tokens, where a rollout without any gives 0.
-
-    Args:
-        model (`nn.Module`):
-            Float64, at the parameters before the step.
-        groups (`list[list[Sample]]`):
-            With `old` and, where the KL needs it, `ref`.
-        terms ([`Terms`]), entropy_weight (`float`):
-            The objective, and the coefficient of the entropy bonus in this step.
+    mean over its counted tokens, where a rollout without any gives 0. The model is float64, at the parameters before
+    the step; samples have `old` and, for a KL, `ref`.
     """
 
     def __init__(self, model: nn.Module, groups: list[list[Sample]], terms: Terms, entropy_weight: float):

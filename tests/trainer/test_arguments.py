@@ -42,9 +42,7 @@ def second(completions: list, **kwargs: Any) -> list[float]:
         ({"train_dataset": Dataset.from_list([])}, {}, "train_dataset: it has 0 prompts.* Give it at least 1"),
     ],
 )
-def test_an_error_comes_before_any_weight_is_read(
-    weightless: str, tmp_path: Path, arguments: dict, options: dict, message: str
-) -> None:
+def test_errors_come_early(weightless: str, tmp_path: Path, arguments: dict, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         trainer(tmp_path, model=weightless, args=config(tmp_path, **options), **arguments)
 

@@ -1,8 +1,7 @@
 """Every optimizer step of REALTrainer is the one that the formulas give: value, gradient and metrics, in float64.
 
 The trainer takes plain SGD steps without clipping, so what the parameters moved by, over the learning rate, is the
-gradient with its scale; AdamW and clipping hide a wrong factor. `test_exactness` compares cuts with each other, so it
-cannot see what is wrong in every cut alike; `oracle.py` knows no cut and none of our code.
+gradient with its scale, which AdamW and clipping would hide.
 """
 
 import math
@@ -37,18 +36,9 @@ ADAPTIVE = dict(use_adaptive_entropy=True, entropy_coef=0.2, entropy_coef_delta=
 CUT = ("batch", "env_mask", "lora", "moe")
 METRICS = {"loss", "policy_loss", "kl", "kl_old", "entropy", "entropy_coef", "aux_loss", "trained/rollouts"}
 METRICS |= {"scores/abs_mean", "scores/positive_mean", "scores/negative_mean", "weights/mean", "weights/max"}
-METRICS |= {
-    "groups/all_correct",
-    "groups/all_incorrect",
-    "groups/mixed",
-    "groups/unlabelled",
-    "trained/tokens",
-    "mismatch/token_mean",
-    "mismatch/token_max",
-    "mismatch/sequence_mean",
-    "mismatch/sequence_max",
-    "mismatch/dropped",
-}
+METRICS |= {f"groups/{kind}" for kind in ("all_correct", "all_incorrect", "mixed", "unlabelled")}
+METRICS |= {f"mismatch/{kind}" for kind in ("token_mean", "token_max", "sequence_mean", "sequence_max", "dropped")}
+METRICS |= {"trained/tokens"}
 
 CASES: dict[str, dict[str, Any]] = {
     "real": {},
@@ -92,6 +82,9 @@ CASES: dict[str, dict[str, Any]] = {
     "mixture of experts, truncated completions masked": dict(moe=True, options=dict(mask_truncated_completions=True)),
     "generation used twice": dict(iterations=2, options=dict(num_iterations=2)),
     "generation used twice, with terms": dict(iterations=2, options=dict(num_iterations=2, **KL, entropy_coef=0.5)),
+    "custom loss of all pairs": dict(options=dict(loss_type="docs.examples.own_objective:all_pairs")),
+    "custom loss with label smoothing": dict(options=dict(loss_type="docs.examples.own_objective:smoothed")),
+    "custom loss that trains one class": dict(options=dict(loss_type="tests.objective.test_own:every_class")),
     "short last window": dict(window=True),
     "short last window, with terms": dict(window=True, options=dict(**KL, entropy_coef=0.5)),
     "short last window of a mixture of experts": dict(window=True, moe=True),

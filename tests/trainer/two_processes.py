@@ -7,20 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from tests.step.test_trial import over_all_rows
 from tests.support.cuts import trainer_for
 from tests.support.tiny import digest, fixed_completion
 from trl_real import REALTrainer
 from trl_real.step import attention as packing
-
-
-# Without clipping and Adam, so that the scale of a gradient shows
-SGD = dict(batch=1, steps=2, max_steps=4, options=dict(optim="sgd", max_grad_norm=0.0, learning_rate=0.1))
-
-
-def flat_parameters(trainer: REALTrainer) -> list[float]:
-    return torch.cat([p.detach().flatten() for _, p in sorted(trainer.model.named_parameters())]).tolist()
 
 
 class Spy(REALTrainer):
@@ -41,13 +33,6 @@ class Spy(REALTrainer):
         return self
 
 
-def steps_of_sgd() -> dict[str, Any]:
-    """The parameters at the end."""
-    trainer = trainer_for(SGD)
-    trainer.train()
-    return dict(parameters=flat_parameters(trainer))
-
-
 def rare_label(prompts: list[str], completion_ids: list[list[int]], **kwargs: Any) -> list[float | None]:
     """One rollout of every fourth prompt is right; no other has a label."""
     rows = zip(prompts, completion_ids, strict=True)
@@ -58,7 +43,7 @@ def rare_label(prompts: list[str], completion_ids: list[list[int]], **kwargs: An
 
 def forward_counts() -> dict[str, Any]:
     """Forwards of every micro-step, and their tokens, where a step has so few rows that a process has none."""
-    cut = SGD | dict(steps=4, options=SGD["options"] | dict(degenerate_groups="keep"))
+    cut = dict(batch=1, steps=4, max_steps=4, options=dict(degenerate_groups="keep"))
     trainer = trainer_for(cut, Spy, reward_func=rare_label).watch()
     trainer.train()
     return dict(forwards=trainer.forwards, tokens=trainer.tokens)
@@ -67,12 +52,6 @@ def forward_counts() -> dict[str, Any]:
 def leak_on_one_process() -> dict[str, Any]:
     """Rows see each other on the second process alone; what the first one, which logs, says of it."""
     if os.environ["RANK"] == "1":
-
-        def over_all_rows(
-            module: Any, query: Any, key: Any, value: Any, mask: Any, *, row_lengths: Any, **kwargs: Any
-        ) -> tuple[torch.Tensor, None]:
-            return sdpa_attention_forward(module, query, key, value, None, **kwargs)
-
         packing.AttentionInterface._global_mapping[packing.ROW_BY_ROW] = over_all_rows
     said: list[str] = []
     handler = logging.Handler()
@@ -84,11 +63,7 @@ def leak_on_one_process() -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     """One thing after another; where one fails, what follows is not written."""
-    for name, run in {
-        "steps_of_sgd": steps_of_sgd,
-        "forward_counts": forward_counts,
-        "leak_on_one_process": leak_on_one_process,
-    }.items():
-        (folder / f"{name}-{os.environ['RANK']}.json").write_text(json.dumps(run()))
+    for run in (forward_counts, leak_on_one_process):
+        (folder / f"{run.__name__}-{os.environ['RANK']}.json").write_text(json.dumps(run()))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
