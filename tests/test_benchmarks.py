@@ -3,16 +3,14 @@
 import importlib
 import itertools
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
+from tests.support.scripts import ROOT, python
 
-ROOT = Path(__file__).parent.parent
+
 TINY = "--hidden 32 --layers 1 --longest 24 --prompt 4 --rollouts 16 --group 4 --batch 4 --generations 1".split()
 
 
@@ -55,10 +53,8 @@ def test_a_generation_that_optimizer_steps_cannot_share_is_refused(run, rollouts
 
 def test_the_peak_of_memory_is_that_of_both_trainers(run, tmp_path):
     output = tmp_path / "numbers.json"
-    rows = run(
-        "update_phase", *TINY, "--memory", "true", "--mixes", "late", "--steps", "4",
-        "--output", str(output),
-    )  # fmt: skip
+    memory = ["--memory", "true", "--mixes", "late", "--steps", "4", "--output", str(output)]
+    rows = run("update_phase", *TINY, *memory)
     assert rows[0][:3] == ["late", "50% / 0% / 50%", "4"]
     assert all(peak > 0 for peak in json.loads(output.read_text())[0]["peak_bytes"].values())
 
@@ -81,11 +77,7 @@ def test_plans_of_ten_thousand_rollouts_are_quick_and_even(run):
 
 def test_rollouts_move_between_two_processes():
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | dict(PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
-    process = subprocess.run(
-        [sys.executable, *launch, "benchmarks/overhead.py", "--rollouts", "128"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    process = python(*launch, "benchmarks/overhead.py", "--rollouts", "128", CUDA_VISIBLE_DEVICES="")
     assert process.returncode == 0, process.stderr[-4000:]
     assert "of 128 rollouts move" in process.stdout and "every process receives" in process.stdout
 

@@ -101,10 +101,9 @@ def test_only_compat_imports_private_names_of_trl_and_transformers(path: Path) -
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.relative_to(ROOT).as_posix())
-def test_a_folder_is_small_and_says_what_comes_in_what_goes_out_and_what_is_left_out(folder: Path) -> None:
+def test_a_folder_is_small_and_says_what_it_is(folder: Path) -> None:
     assert len(list(folder.glob("*.py"))) <= 20
-    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8"))) or ""
-    assert all(words in text for words in ("In:", "Out:", "Left out:"))
+    assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())

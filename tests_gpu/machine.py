@@ -1,7 +1,6 @@
 """
 The GPUs of this machine, and what a test runs on them.
 
-In: CUDA_VISIBLE_DEVICES, GPU_TESTS_ON_CPU. Out: how many GPUs there are, options of a configuration, a model's size.
 The process of pytest has one GPU, as a single process of a training does; launched processes have all of them.
 """
 

@@ -1,8 +1,6 @@
 """Products, attention on packed rows and shared prompts, and the sum over all GPUs, each by itself."""
 
 import json
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.scripts import ROOT
+from tests.support.scripts import python
 from tests.support.tiny import tiny_model
 from tests_gpu.machine import GPUS, SIZE, Record
 from trl_real.cli.layout_trial import try_layouts
@@ -46,8 +44,7 @@ def test_packed_rows_and_shared_prompts_are_computed_as_padded_rows(attention: s
 
 def test_the_sum_over_all_gpus_is_exact(processes: int, tmp_path: Path, record_property: Record) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command = [sys.executable, *launcher, "--module", "tests_gpu.collective", str(tmp_path / "found.json")]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    run = python(*launcher, "--module", "tests_gpu.collective", str(tmp_path / "found.json"))
     assert run.returncode == 0, run.stderr[-6000:]
     found = json.loads((tmp_path / "found.json").read_text("utf-8"))
     record_property("sum", found)

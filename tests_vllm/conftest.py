@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from tests.support.folders import of_all_processes
+from tests.support.smollm2 import of_all_processes
 
 
 # Where vLLM is not installed, `pytest` over everything finds nothing here

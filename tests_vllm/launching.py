@@ -1,8 +1,4 @@
-"""
-Starts what a test of an engine needs, in processes of their own.
-
-In: a command. Out: it has run, or the test fails with the end of what it said. Left out: what is run.
-"""
+"""Starts what a test of an engine needs, in processes of their own."""
 
 import json
 import os
@@ -131,21 +127,7 @@ def torchrun(processes: int) -> list[str]:
 def train(
     folder: Path, processes: int = 1, lora: bool = False, variables: dict | None = None, **options: Any
 ) -> Trained:
-    """
-    Trains a tiny model with vLLM.
-
-    Args:
-        folder (`Path`):
-            An empty folder.
-        processes (`int`, *optional*, defaults to `1`):
-            How many.
-        lora (`bool`, *optional*, defaults to `False`):
-            Whether to train an adapter.
-        variables (`dict`, *optional*):
-            For the environment.
-        options:
-            Of the configuration.
-    """
+    """Trains a tiny model, or an adapter, with vLLM; `variables` are the environment's, options REALConfig's."""
     (folder / "probe").mkdir()
     if not (folder / "model").exists():
         prepare_model(folder)

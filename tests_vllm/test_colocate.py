@@ -37,14 +37,8 @@ def test_an_adapter_on_a_base_that_zero3_has_cut_up_is_sampled(tmp_path: Path) -
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_weights_that_are_lost_in_sleep_come_back(tmp_path: Path, lora: bool) -> None:
-    run = train(
-        tmp_path,
-        lora=lora,
-        variables={"ENGINES_SLEEP": "1"},
-        per_device_train_batch_size=16,
-        vllm_enable_sleep_mode=True,
-        **STEPS,
-    )
+    sleep = dict(variables={"ENGINES_SLEEP": "1"}, vllm_enable_sleep_mode=True)
+    run = train(tmp_path, lora=lora, per_device_train_batch_size=16, **sleep, **STEPS)
     check_learned(run)
 
 

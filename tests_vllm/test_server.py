@@ -45,22 +45,11 @@ def wait_for(process: subprocess.Popen, port: int, said: Path) -> None:
 
 
 @pytest.mark.parametrize(("lora", "processes"), [(False, 2), (True, 1)])
-def test_a_server_samples_what_it_was_sent(
-    server: tuple[Path, int], tmp_path: Path, lora: bool, processes: int
-) -> None:
+def test_weights_reach_the_server(server: tuple[Path, int], tmp_path: Path, lora: bool, processes: int) -> None:
     folder, port = server
     (tmp_path / "model").symlink_to(folder / "model")
-    run = train(
-        tmp_path,
-        processes=processes,
-        lora=lora,
-        vllm_mode="server",
-        vllm_server_base_url=f"http://127.0.0.1:{port}",
-        vllm_group_port=free_port(),
-        per_device_train_batch_size=16 // processes,
-        gradient_accumulation_steps=1,
-        steps_per_generation=2,
-        max_steps=40,
-    )
+    options = dict(vllm_mode="server", vllm_server_base_url=f"http://127.0.0.1:{port}", vllm_group_port=free_port())
+    options |= dict(per_device_train_batch_size=16 // processes, gradient_accumulation_steps=1)
+    run = train(tmp_path, processes, lora, steps_per_generation=2, max_steps=40, **options)
     check_learned(run, processes)
     assert run.seen["frozen"] == run.seen["kept"] and bool(run.seen["frozen"]) == lora

@@ -3,8 +3,7 @@ The program of the cases that train: a tiny model with vLLM, as a user's script 
 
     python -m tests_vllm.train_case FOLDER '{"options": {...}, "lora": false}'
 
-In: a folder, and JSON with options of the configuration and whether to train an adapter. Out: in the folder what the
-probe saw (`plugin/engines_probe.py`) and the log, with whether the frozen base is as it was. Left out: the launcher.
+The folder gets what the probe saw (`plugin/engines_probe.py`) and the log, with whether the frozen base is as it was.
 """
 
 import json
@@ -45,14 +44,8 @@ def main(folder: Path, options: dict[str, Any], lora: bool) -> None:
     defaults = dict(
         use_vllm=True, vllm_max_model_length=64, vllm_gpu_memory_utilization=0.1, lr_scheduler_type="constant"
     )
-    trainer = REALTrainer(
-        str(folder / "model"),
-        even_start,
-        config(folder, **defaults | options),
-        prompts_dataset(16),
-        prompts_dataset(12),
-        peft_config=peft,
-    )
+    args, data = config(folder, **defaults | options), (prompts_dataset(16), prompts_dataset(12))
+    trainer = REALTrainer(str(folder / "model"), even_start, args, *data, peft_config=peft)
     before = frozen_weights(trainer)
     trainer.train()
     if trainer.args.load_best_model_at_end:

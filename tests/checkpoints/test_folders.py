@@ -119,9 +119,7 @@ def test_a_checkpoint_appears_at_once_in_place_of_an_older_one_and_leaves_nothin
 
 
 @pytest.mark.parametrize("moves", [0, 1, 2])
-def test_wherever_replacing_a_checkpoint_ends_one_of_the_two_is_there_afterwards(
-    tmp_path: Path, moves: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replacing_never_loses_both_checkpoints(tmp_path: Path, moves: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process ends before the first rename, between the two, and before the removal of the old one."""
 
     class Killed(BaseException):

@@ -1,14 +1,11 @@
 """One of two processes is killed: the launcher ends the other one and says what happened."""
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.scripts import ROOT, write_recipe
+from tests.support.scripts import python, write_recipe
 from trl_real.checkpoints.folders import newest_complete
 
 
@@ -23,15 +20,7 @@ def test_when_one_process_is_killed_the_other_ends_and_the_message_says_how_to_g
         eval_on_start=False,
     )
     launch = ["-m", "trl_real", "train", "--multi_gpu", "--num_machines", "1", "--num_processes", "2"]
-    environment = os.environ | dict(PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1")
-    run = subprocess.run(
-        [sys.executable, *launch, "--config", str(recipe)],
-        cwd=ROOT,
-        env=environment | dict(KILLED=str(tmp_path / "killed")),
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    run = python(*launch, "--config", str(recipe), DS_ACCELERATOR="cpu", KILLED=str(tmp_path / "killed"))
     seconds = time.time() - (tmp_path / "killed").stat().st_mtime
     assert run.returncode == 1
     assert seconds < 60  # 2 are usual

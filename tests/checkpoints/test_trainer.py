@@ -55,7 +55,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage().removeprefix("[RANK 0] ") for record in own]
 
 
-def test_an_incomplete_checkpoint_is_passed_over_in_one_line(
+def test_an_incomplete_checkpoint_is_skipped(
     four_steps: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = copy(four_steps, tmp_path, 4)
@@ -67,7 +67,7 @@ def test_an_incomplete_checkpoint_is_passed_over_in_one_line(
     assert missing_part(run / "checkpoint-4") is None  # it was written again
 
 
-def test_without_a_complete_checkpoint_training_starts_from_scratch_and_warns(
+def test_without_a_checkpoint_a_run_restarts(
     four_steps: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = copy(four_steps, tmp_path / "broken", 2, 4)
@@ -80,18 +80,14 @@ def test_without_a_complete_checkpoint_training_starts_from_scratch_and_warns(
     assert empty == f"There is no checkpoint in {tmp_path}/empty/run. Training starts from scratch."
 
 
-def test_a_named_checkpoint_that_is_incomplete_is_an_error_with_the_newest_complete_one(
-    four_steps: Path, tmp_path: Path
-) -> None:
+def test_an_incomplete_checkpoint_is_refused_by_name(four_steps: Path, tmp_path: Path) -> None:
     run = copy(four_steps, tmp_path, 4)
     message = f"{run}/checkpoint-4 is incomplete .trainer_state.json is missing.. Write {run}/checkpoint-2, "
     with pytest.raises(ValueError, match=message):
         build(tmp_path).train(resume_from_checkpoint=f"{run}/checkpoint-4")
 
 
-def test_what_an_interrupted_save_left_is_removed_at_the_start(
-    four_steps: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_interrupted_save_is_removed(four_steps: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = copy(four_steps, tmp_path)
     shutil.copytree(run / "checkpoint-4", run / ASIDE / "checkpoint-6")
     with caplog.at_level(logging.WARNING):
@@ -100,9 +96,7 @@ def test_what_an_interrupted_save_left_is_removed_at_the_start(
     assert not (run / ASIDE).exists() and (run / "checkpoint-4").exists()
 
 
-def test_a_run_that_has_ended_in_the_midst_of_an_epoch_is_resumed_without_a_step(
-    four_steps: Path, tmp_path: Path
-) -> None:
+def test_resuming_a_finished_run_takes_no_step(four_steps: Path, tmp_path: Path) -> None:
     shutil.rmtree(copy(four_steps, tmp_path) / "checkpoint-4")
     resumed = build(tmp_path, max_steps=2)
     assert first_step(resumed, True) == 2 and resumed.state.global_step == 2
@@ -114,9 +108,7 @@ def test_older_checkpoints_are_removed_beyond_the_limit(tmp_path: Path) -> None:
     assert found == ["checkpoint-2", "checkpoint-3"]
 
 
-def test_a_checkpoint_is_pushed_when_it_is_complete_and_has_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_is_pushed_when_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed = []
     monkeypatch.setattr(
         Trainer,

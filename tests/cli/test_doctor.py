@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from accelerate.state import AcceleratorState
 from transformers import MambaConfig, MambaForCausalLM
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tests.cli.test_commands import RECIPES, run
+from tests.step.test_trial import over_all_rows, see_everything
 from tests.support.scripts import write_recipe
 from tests.support.trainers import tiny_llama
 from trl_real.cli import doctor, main
@@ -40,9 +38,7 @@ def test_the_doctor_says_what_each_recipe_lacks(tmp_path: Path, monkeypatch: pyt
     assert "Did you mean `tau`" in doctor.recipe_lacks(tmp_path / "wrong.yaml")[0]
 
 
-def test_the_doctor_ends_with_an_error_only_if_something_essential_is_broken(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_essentials_make_the_doctor_fail(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = run(capsys, "doctor")
     assert all(path.stem in printed for path in recipe_paths(RECIPES))
     versions = doctor.metadata.version
@@ -60,9 +56,7 @@ def test_a_tiny_model_is_packed_with_shared_prompts_and_a_cpu_is_called_one(caps
     assert all(f"{name}: 0.0e+00 nats from padded rows" in printed for name in ("packed rows", "shared prompts"))
 
 
-def test_what_a_model_s_settings_rule_out_is_said_and_no_failure(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_what_a_models_settings_rule_out_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     tiny_llama().save_pretrained(tmp_path / "llama")
     named = ["--model_name_or_path", str(tmp_path / "llama"), "--attn_implementation", "eager"]
     assert "  packed, prompts not shared (attn_implementation is eager" in try_model(capsys, *named)
@@ -72,38 +66,22 @@ def test_what_a_model_s_settings_rule_out_is_said_and_no_failure(
     assert "  padded (it carries a state from token to token)" in printed and "nats" not in printed
 
 
-def over_all_rows(
-    module: Any, query: Any, key: Any, value: Any, mask: None, *, row_lengths: Any, prefixes: Any = None, **kwargs: Any
-) -> tuple[torch.Tensor, None]:
-    """Attention that does not stop at the end of a row."""
-    return sdpa_attention_forward(module, query, key, value, mask, is_causal=True, **kwargs)
-
-
 @pytest.mark.parametrize("attention", packing.BY_ROW)
-def test_a_row_that_sees_its_neighbor_is_a_failure(
-    attention: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_leak_is_a_failure(attention: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packing.AttentionInterface._global_mapping, packing.BY_ROW[attention], over_all_rows)
     with pytest.raises(SystemExit, match="^failed: "):
         main(["doctor", "--gpu", "--attn_implementation", attention])
     assert "  padded (a row changes its neighbor" in capsys.readouterr().out
 
 
-def test_a_rollout_that_sees_another_one_behind_their_prompt_is_a_failure(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def see_everything(self: Prefixes, segment: int, query: torch.Tensor) -> torch.Tensor:
-        return query.new_zeros(self.lengths[segment], self.lengths[self.of[segment]] + self.lengths[segment])
-
+def test_a_leak_behind_a_prompt_is_a_failure(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Prefixes, "mask", see_everything)
     with pytest.raises(SystemExit, match="^failed: "):
         main(["doctor", "--gpu"])
     assert "  packed, prompts not shared (a rollout has other log-probabilities" in capsys.readouterr().out
 
 
-def test_a_layout_that_only_the_start_of_a_training_takes_for_correct_is_a_failure(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_layout_that_passes_the_trial_wrongly_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trl_real.step.choice.passes", lambda totals: True)
     monkeypatch.setitem(packing.AttentionInterface._global_mapping, packing.ROW_BY_ROW, over_all_rows)
     with pytest.raises(SystemExit, match="^failed: "):

@@ -1,14 +1,11 @@
 """What would end a run as a traceback: memory that does not suffice, errors of a reward function, under a launcher."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.support.scripts import ROOT, write_recipe
+from tests.support.scripts import python, write_recipe
 from trl_real.cli import main
 from trl_real.cli.problems import one_line_errors
 
@@ -32,19 +29,10 @@ def test_other_errors_of_a_run_keep_their_traceback() -> None:
 
 
 @pytest.mark.parametrize(("more", "status"), [([], 0), (["--dataset_name", "nowhere.jsonl"], 1)])
-def test_accelerate_launches_the_program_and_its_errors_stay_one_line(
-    tmp_path: Path, more: list[str], status: int
-) -> None:
+def test_errors_under_a_launcher_stay_one_line(tmp_path: Path, more: list[str], status: int) -> None:
     recipe = write_recipe(tmp_path, eval_strategy="no", eval_on_start=False, save_strategy="no")
     words = ["train", "--config", str(recipe), "--num_processes", "1", "--mixed_precision", "no", "--max_steps", "1"]
-    run = subprocess.run(
-        [sys.executable, "-m", "trl_real", *words, *more],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    run = python("-m", "trl_real", *words, *more, cwd=tmp_path)
     assert run.returncode == status, run.stderr[-4000:]
     if status == 0:
         assert (tmp_path / "out" / "model.safetensors").exists()

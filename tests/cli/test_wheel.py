@@ -1,7 +1,6 @@
 """The wheel, installed outside of the repository: the recipes come along, and a model is trained with them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.scripts import ROOT, write_recipe
+from tests.support.scripts import ROOT, python, write_recipe
 from trl_real.recipe.shipped import recipe_paths
 
 
@@ -28,11 +27,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+def test_the_wheel_ships_every_module_every_recipe_and_the_typing_marker(installed: Path) -> None:
+    recipes = [path for path in (ROOT / "recipes").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trl_real").rglob("*.py")}
+    wanted |= {f"trl_real/{path.relative_to(ROOT).as_posix()}" for path in recipes}
+    shipped = [path.relative_to(installed) for path in (installed / "trl_real").rglob("*") if path.is_file()]
+    found = {path.as_posix() for path in shipped if "__pycache__" not in path.parts}
+    assert found == wanted | {"trl_real/py.typed", "trl_real/cli/options.json"}
+
+
 def trl_real(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess:
     """The installed command, started in `folder`."""
-    environment = os.environ | {"PYTHONPATH": str(installed)}
-    command = [sys.executable, str(installed / "bin" / "trl-real"), *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    return python(str(installed / "bin" / "trl-real"), *words, cwd=folder, PYTHONPATH=str(installed))
 
 
 def test_the_recipes_come_with_the_wheel_and_the_doctor_finds_nothing_broken(installed: Path, tmp_path: Path) -> None:

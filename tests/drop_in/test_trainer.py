@@ -15,7 +15,6 @@ from trl import GRPOTrainer
 
 from tests.support.tiny import prompts_dataset, tiny_model, tiny_tokenizer
 from tests.support.trainers import (
-    GROUP,
     config,
     even_start,
     logged,
@@ -44,14 +43,6 @@ def test_a_model_given_by_name_trains_and_its_saved_weights_load(tmp_path: Path)
     run.save_model()
     loaded = AutoModelForCausalLM.from_pretrained(run.args.output_dir)
     assert not moved(weights(loaded), weights(run.model))
-
-
-def test_a_model_given_as_object_trains(tmp_path: Path) -> None:
-    model = tiny_model()
-    run = trainer(tmp_path, model=model)
-    before = weights(model)
-    run.train()
-    assert run.model is model and moved(before, weights(model))
 
 
 def test_without_args_a_real_config_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,48 +145,6 @@ def test_conversational_prompts_are_rendered_with_the_chat_template(tmp_path: Pa
     run = trainer(tmp_path, reward_funcs=reward, train_dataset=data, processing_class=tokenizer)
     run.train()
     assert all(message["role"] == "assistant" for completion in contents for message in completion)
-
-
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_a_stream_of_prompts_trains_in_groups(tmp_path: Path, shuffle: bool) -> None:
-    seen: list[str] = []
-
-    def reward(prompts, completion_ids, **kwargs):
-        seen.extend(prompts)
-        return even_start(completion_ids)
-
-    data = prompts_dataset(8)
-    args = config(tmp_path, shuffle_dataset=shuffle, max_steps=4)
-    run = trainer(tmp_path, reward_funcs=reward, train_dataset=data.to_iterable_dataset(), args=args)
-    run.train()
-    groups = [seen[start : start + GROUP] for start in range(0, len(seen), GROUP)]
-    assert all(len(set(group)) == 1 for group in groups)
-    assert len(groups) == 8 and {group[0] for group in groups} == set(data["prompt"])
-
-
-def test_the_completions_log_holds_every_rollout_of_the_generation(tmp_path: Path) -> None:
-    run = trainer(tmp_path, args=config(tmp_path, log_completions=True, max_steps=4))
-    run.train()
-    files = sorted(Path(run.args.output_dir, "completions").glob("*.parquet"))
-    assert [file.stem for file in files] == [f"completions_{step:05d}" for step in (1, 2, 3, 4)]
-    tables = [pd.read_parquet(file) for file in files]
-    for table in tables:
-        assert len(table) == run.args.generation_batch_size
-        assert (table["prompt"].value_counts() == GROUP).all()
-        assert {"step", "prompt", "completion", "even_start"} <= set(table.columns)
-        assert set(table["even_start"]) <= {0.0, 1.0}
-    same = [list(table["completion"]) for table in tables]
-    assert same[0] == same[1] and same[2] == same[3] and same[1] != same[2]
-
-
-def test_truncated_completions_can_be_masked(tmp_path: Path) -> None:
-    # The model cannot end a completion, so all of them are truncated and nothing may move
-    args = config(tmp_path, mask_truncated_completions=True, generation_kwargs={"suppress_tokens": [1]})
-    run = trainer(tmp_path, args=args)
-    before = weights(run.model)
-    run.train()
-    assert logged(run, "completions/clipped_ratio") == [1.0]
-    assert not moved(before, weights(run.model))
 
 
 @pytest.mark.parametrize("sync", [False, True])

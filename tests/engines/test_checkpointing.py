@@ -44,9 +44,7 @@ def test_no_hooks_pile_up_with_gradient_checkpointing(tmp_path: Path, lora: bool
 
 
 @pytest.mark.parametrize("options", [dict(num_generations=16), dict(mismatch_limit=150.0)])
-def test_old_log_probabilities_and_scores_are_computed_without_it(
-    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
-) -> None:
+def test_logps_and_scores_are_computed_without_it(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     seen, policy_logps = [], Forwards.policy_logps
 
     def spy(self: Forwards, batch: Any) -> Any:

@@ -133,12 +133,3 @@ def test_learned_prompts_cannot_be_sent() -> None:
     keep_base_exact(generation)
     with pytest.raises(ValueError, match="`use_vllm`: the adapter is learned prompts.*Write use_vllm=False"):
         generation.sync_weights()
-
-
-def test_a_model_without_an_adapter_is_left_to_trl() -> None:
-    model, sent = tiny_model(), Sent()
-    generation = link(model, sent)
-    keep_base_exact(generation)
-    assert "_iter_named_params" not in vars(generation)
-    generation.sync_weights()
-    assert sent.keys() == dict(model.named_parameters()).keys()

@@ -29,13 +29,6 @@ def test_pass_at_k_is_the_share_of_all_subsets_with_a_right_sample(samples: int)
             assert pass_at_k([right], samples, k) == pytest.approx([sum(map(any, subsets)) / len(subsets)])
 
 
-def test_pass_at_k_is_unbiased() -> None:
-    """Over the chances of c right in 5 samples of a coin that is right in 0.3, the mean is 1 - 0.7 ** k."""
-    for k in (1, 2, 5):
-        chances = [comb(5, right) * 0.3**right * 0.7 ** (5 - right) for right in range(6)]
-        assert np.dot(chances, pass_at_k(range(6), 5, k)) == pytest.approx(1 - 0.7**k)
-
-
 @pytest.mark.parametrize("k", [0, 5])
 def test_more_tries_than_samples_are_refused(k: int) -> None:
     with pytest.raises(ValueError, match=rf"k: {k} is not between 1 and the number of samples, 4"):
@@ -78,18 +71,3 @@ def test_a_paired_interval_is_narrower_where_two_models_find_the_same_problems_h
     assert unpaired.std() == pytest.approx(sqrt(0.6 * 0.4 / 40 + 0.5 * 0.5 / 40), rel=0.03)
     estimate = make_estimate(0.1, paired)
     assert (estimate.low, estimate.high) == pytest.approx((0.025, 0.2), abs=0.026)
-
-
-def test_an_average_over_two_sets_varies_less_by_the_square_root_of_two() -> None:
-    values = np.array([1] * 20 + [0] * 20)
-    average = (resample_means(values, "one set") + resample_means(values, "another")) / 2
-    assert average.std() == pytest.approx(sqrt(0.25 / 40 / 2), rel=0.03)
-
-
-def test_the_same_set_gives_the_same_interval_again() -> None:
-    values = np.arange(7) / 7
-    first, other = resample_means(values, "set"), resample_means(values, "another")
-    assert np.array_equal(resample_means(values, "set"), first)
-    assert not np.array_equal(first, other)
-    both = resample_means(np.stack([values, 1 - values], axis=1), "set")
-    assert np.allclose(both, np.stack([first, 1 - first], axis=1))

@@ -112,9 +112,7 @@ def test_nothing_is_sampled_where_nothing_is_missing(
     assert (evaluated / "table.md").read_text() == before
 
 
-def test_a_run_that_was_killed_goes_on_and_loses_and_repeats_nothing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_resumes_without_loss(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "buffer"))
     command = [sys.executable, "recipes/evaluate.py", *words(folder, tmp_path, "--batch_size", "2")]
     environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
@@ -145,9 +143,7 @@ def logged_samples(output: Path) -> int:
         return 0
 
 
-def test_more_samples_and_problems_take_over_those_that_are_there_and_fewer_lose_none(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_samples_are_kept_when_more_or_fewer_are_asked_for(folder: Path, tmp_path: Path) -> None:
     script.main(words(folder, tmp_path, "--limit", "6", "--samples", "2"))
     first = {each.uuid for each in samples_by_model(tmp_path)[str(folder / "model")]}
     script.main(words(folder, tmp_path, "--limit", "8"))
@@ -331,9 +327,7 @@ def test_the_logs_are_shown_in_a_browser(evaluated: Path) -> None:
         ("--report", "output: there are no samples in"),
     ],
 )
-def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(
-    folder: Path, tmp_path: Path, more: str, message: str
-) -> None:
+def test_bad_input_is_one_line_and_writes_nothing(folder: Path, tmp_path: Path, more: str, message: str) -> None:
     output = tmp_path / "out"
     with pytest.raises(SystemExit) as error:
         script.main(words(folder, output) + more.format(folder=folder).split())

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trl_real.evaluation.results import Result, average, difference, make_result
-from trl_real.evaluation.tables import COLUMNS, TABLES, detail_table, difference_table, pass_table
+from trl_real.evaluation.tables import COLUMNS, detail_table, difference_table, pass_table
 
 
 def make_about(model: str, name: str, questions: str = "?") -> dict[str, Any]:
@@ -76,17 +76,8 @@ def test_the_tables_have_a_row_for_each_model_and_a_column_for_each_set() -> Non
         "| b                     | –      | +0.250 [+0.250, +0.250] | –    |"
     ]
     details = [[cell.strip() for cell in line.split("|")[1:-1]] for line in detail_table(results).splitlines()]
-    assert details[0] == [
-        "set",
-        "model",
-        "problems x samples",
-        "pass@1",
-        "pass@2",
-        "pass@4",
-        "truncated",
-        "no answer",
-        "tokens",
-    ]
+    heads = "set, model, problems x samples, pass@1, pass@2, pass@4, truncated, no answer, tokens"
+    assert details[0] == heads.split(", ")
     assert [row[:3] for row in details[2:]] == [
         ["AIME24", "a", "2 x 4"],
         ["MATH500", "a", "2 x 4"],
@@ -113,12 +104,3 @@ def test_with_all_six_the_average_is_the_one_that_the_paper_prints() -> None:
     table = pass_table({"a": sets}, with_paper=True)
     averages = [line.split("|")[-2].strip() for line in table.splitlines() if line.startswith("| DS-Distill")]
     assert averages == ["0.376", "0.513"]  # the columns of the first give 0.3765
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_the_papers_averages_follow_from_its_columns(table: str) -> None:
-    for *values, printed in TABLES[table].values():
-        if printed is None:
-            assert None in values
-        else:
-            assert sum(values) / 6 == pytest.approx(printed, abs=0.0011)

@@ -49,9 +49,7 @@ def test_of_a_model_without_any_word_nothing_is_known(tmp_path: Path, monkeypatc
         ("own.jsonl", [], "amc23", None),
     ],
 )
-def test_known_overlaps_are_told_by_the_name(
-    name: str, decontaminate: list[str], benchmark: str, count: int | None
-) -> None:
+def test_overlaps_are_known_by_name(name: str, decontaminate: list[str], benchmark: str, count: int | None) -> None:
     found = known_overlap([{"dataset_name": name, "decontaminate": decontaminate}], benchmark)
     assert found == (None if count is None else (name, count))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trl_real.figures.run_log import Run, read_run, read_runs
+from trl_real.figures.run_log import Run, read_run
 
 
 def write_state(folder: Path, log: list[dict[str, Any]]) -> Path:
@@ -65,10 +65,3 @@ def test_a_path_without_a_log_is_an_error_that_names_it(
     Path("list.json").write_text("[]")
     with pytest.raises(error, match=message):
         read_run(source)
-
-
-def test_two_runs_of_one_name_are_an_error(tmp_path: Path) -> None:
-    sources = [str(write_state(tmp_path / parent / "out", []).parent) for parent in ("a", "b")]
-    with pytest.raises(ValueError, match="^out: is the name of 2 runs; write name=path"):
-        read_runs(sources)
-    assert [run.name for run in read_runs([sources[0], f"b={sources[1]}"])] == ["out", "b"]

@@ -2,17 +2,14 @@
 
 import importlib.util
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.support.scripts import ROOT
+from tests.support.scripts import python
 from tests.support.trainers import config, logged, trainer
 from trl_real import REALTrainer
 from trl_real.metrics.histograms import HISTOGRAMS, SCORE_EDGES, WEIGHT_BINS, count_bins
@@ -67,8 +64,7 @@ def test_trackio_gets_histograms(tmp_path: Path) -> None:
         pytest.skip("needs a trackio with histograms")
     start = f"from tests.metrics.test_trackers import *; run(Path({str(tmp_path)!r}), 'trackio')"
     # Its folder is decided when it is imported
-    environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "trackio"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", start], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = python("-c", start, cwd=tmp_path, TRACKIO_DIR=str(tmp_path / "trackio"))
     assert done.returncode == 0, done.stderr[-4000:]
     [path] = (tmp_path / "trackio").glob("tests*.db")
     with sqlite3.connect(path) as database:

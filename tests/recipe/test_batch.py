@@ -12,16 +12,6 @@ from trl_real.recipe.batch import Batch, derive_batch
 PAPER = dict(prompts_per_generation=128, prompts_per_step=32, num_generations=8, per_device_train_batch_size=8)
 
 
-@pytest.mark.parametrize(
-    ("world_size", "accumulation", "per_generation"), [(1, 32, 128), (2, 16, 64), (4, 8, 32), (8, 4, 16), (16, 2, 8)]
-)
-def test_1_to_16_gpus_run_the_papers_batch(world_size: int, accumulation: int, per_generation: int) -> None:
-    cut = derive_batch(PAPER, [], world_size)
-    assert cut == dict(gradient_accumulation_steps=accumulation, steps_per_generation=per_generation)
-    assert 8 * world_size * cut["gradient_accumulation_steps"] == 32 * 8
-    assert 8 * world_size * cut["steps_per_generation"] == 128 * 8
-
-
 @settings(max_examples=300, deadline=None)
 @given(*[st.integers(1, 6), st.integers(1, 40), st.integers(2, 12), st.integers(1, 24), st.integers(1, 20)])
 def test_a_batch_is_cut_exactly_or_refused(steps: int, prompts: int, group: int, device: int, processes: int) -> None:

@@ -53,10 +53,6 @@ def test_a_training_leaves_word_of_its_data_for_the_evaluation(tmp_path: Path) -
     assert found == [{"dataset_name": recipe.dataset_name, "decontaminate": [exam]}]
 
 
-def test_by_default_a_recipe_keeps_its_data(tmp_path: Path) -> None:
-    assert len(load_inputs(math_recipe(tmp_path), training(tmp_path), ModelConfig()).train) == 2
-
-
 def test_the_held_out_set_of_a_recipe_is_not_compared_with_itself(tmp_path: Path) -> None:
     recipe = math_recipe(tmp_path, decontaminate=[str(tmp_path / "exam.parquet")])
     assert [row["answer"] for row in _load_rows(recipe, training(tmp_path), ModelConfig())] == [["2"]]
@@ -71,9 +67,7 @@ def test_the_held_out_set_of_a_recipe_is_not_compared_with_itself(tmp_path: Path
         ({"eval_dataset_split": "exam"}, "eval_dataset_split: there is no split 'exam', only train"),
     ],
 )
-def test_what_is_wrong_with_the_evaluation_set_names_its_own_options(
-    tmp_path: Path, form: str | None, own: dict[str, str], message: str
-) -> None:
+def test_bad_evaluation_sets_are_named(tmp_path: Path, form: str | None, own: dict[str, str], message: str) -> None:
     rows = Dataset.from_list([{"prompt": "1+1", "answer": "2"}])
     for name in ("train", "exam"):
         rows.to_parquet(tmp_path / f"{name}.parquet")
@@ -83,8 +77,3 @@ def test_what_is_wrong_with_the_evaluation_set_names_its_own_options(
     for load in (load_inputs, _load_rows):
         with pytest.raises(ValueError, match=f"^{message}"):
             load(recipe, training(tmp_path), ModelConfig())
-
-
-def test_decontaminate_without_the_format_says_what_to_add() -> None:
-    with pytest.raises(ValueError, match="decontaminate: .*set dataset_format: math"):
-        RecipeArguments(dataset_name="any.jsonl", decontaminate=["amc23"])

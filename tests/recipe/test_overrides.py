@@ -8,10 +8,9 @@ import pytest
 import yaml
 from trl import ModelConfig
 
-from tests.support.scripts import ROOT
 from trl_real import REALConfig
 from trl_real.recipe.options import RecipeArguments
-from trl_real.recipe.reading import read_method, read_options
+from trl_real.recipe.reading import read_options
 
 
 CLASSES = [RecipeArguments, REALConfig, ModelConfig]
@@ -31,23 +30,14 @@ def test_none_unsets_an_optional_field_of_any_type(tmp_path: Path, words: str) -
     assert {"label_threshold", "deepspeed"} <= given
 
 
-def test_none_is_understood_where_the_method_is_read_too(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("method: grpo\ntest_size: 2")
-    assert read_method(["--config", "recipe.yaml", "--test_size", "none"], tmp_path) == "grpo"
-
-
 def test_none_stays_a_word_where_it_has_a_meaning_and_an_error_where_a_number_must_be(tmp_path: Path) -> None:
     assert options(tmp_path, "--report_to none --reward_funcs none other")[0]["report_to"] == ["none"]
     with pytest.raises(ValueError, match="tau: invalid float value: 'none'"):
         options(tmp_path, "--tau none")
-    with pytest.raises(ValueError, match="no option `--label_treshold`"):
-        options(tmp_path, "--label_treshold none")
 
 
 @pytest.mark.parametrize("file", [True, False])
-def test_a_local_data_set_on_the_command_line_does_without_what_is_said_of_the_hubs(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: bool
-) -> None:
+def test_a_local_data_set_unsets_hub_options(tmp_path: Path, caplog: pytest.LogCaptureFixture, file: bool) -> None:
     local = tmp_path / "mine.jsonl"
     local.touch() if file else local.mkdir()
     with caplog.at_level(logging.WARNING):
@@ -73,9 +63,3 @@ def test_a_local_evaluation_file_has_the_one_split_that_files_have(tmp_path: Pat
     assert options(tmp_path, name, **HUB)[0]["eval_dataset_split"] == "train"
     assert options(tmp_path, name)[0]["eval_dataset_split"] == "train"
     assert options(tmp_path, f"{name} --eval_dataset_split exam")[0]["eval_dataset_split"] == "exam"
-
-
-def test_the_recipe_that_names_a_configuration_of_the_hub_takes_a_local_file(tmp_path: Path) -> None:
-    (tmp_path / "mine.parquet").touch()
-    words = ["--config", "real_1p5b_dapo17k", "--dataset_name", str(tmp_path / "mine.parquet")]
-    assert read_options(words, CLASSES, ROOT / "recipes")[0]["dataset_config"] is None

@@ -26,16 +26,7 @@ def test_evaluations_that_are_to_come_are_counted_once_one_has_been_seen() -> No
     assert left.seconds(1, 5, 2) == 28
 
 
-def test_only_the_latest_times_count() -> None:
-    left = TimeLeft(period=0.25)
-    for step in range(1, 40):
-        left.add_step(step, 1.0 if step > 20 else 50.0)
-    assert left.seconds(39, 49, 0) == 10
-
-
-def test_the_bar_has_the_time_left_and_evaluation_one_of_its_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_bars_of_training_and_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     recipe = write_recipe(tmp_path, save_strategy="no", per_device_eval_batch_size=8)
     load_script("train").main(["--config", str(recipe)])
     shown = capsys.readouterr().err

@@ -25,16 +25,7 @@ RECIPES = ROOT / "recipes"
 PATHS = sorted(RECIPES.glob("*.yaml"))
 SMALL = ("quickstart", "graded")  # on a CPU; the others are the paper's
 TWINS = ("bce", "real_no_anchor", "real_kl_ref", "real_kl_old", "grpo", "dapo", "gspo")
-METHOD_KEYS = {
-    "method",
-    "loss_type",
-    "tau",
-    "beta",
-    "kl_target",
-    "epsilon",
-    "epsilon_high",
-    "importance_sampling_level",
-}
+METHOD_KEYS = {*"method loss_type tau beta kl_target epsilon epsilon_high importance_sampling_level".split()}
 
 
 def content(name: str) -> dict[str, Any]:
@@ -120,12 +111,8 @@ def test_the_values_are_those_of_the_paper() -> None:
         ("grpo_1p5b", "--loss_type real", "loss_type: real is a loss of REAL; set method: real"),
         ("grpo_1p5b", "--method real", "loss_type: grpo is not a loss of REAL"),
         ("real_1p5b", "--method grpo", "there is no field `tau`"),
-        ("real_1p5b", "--epsilon 0.2", "epsilon: has no effect in REAL"),
-        ("real_1p5b", "--loss_type dapo", "loss_type: dapo is not a loss of REAL"),
-        ("real_1p5b", "--method ppo", "method: 'ppo' is not one of real, grpo"),
         ("real_1p5b", "--gradient_accumulation_steps 4", "gradient_accumulation_steps: follows from"),
         ("real_1p5b", "--per_device_train_batch_size 6", "Write per_device_train_batch_size 4 or 8"),
-        ("real_1p5b", "--deepspeed zero4.json", "deepspeed: there is no file zero4.json"),
     ],
 )
 def test_a_key_of_the_other_method_or_a_batch_that_cannot_be_is_refused(name: str, words: str, message: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from tests.support.trainers import config, even_start, logged, trainer
+from tests.support.trainers import config, even_start, trainer
 from trl_real.rewards import RewardError
 from trl_real.rewards.calling import call_reward, checked
 
@@ -62,9 +62,7 @@ def test_anything_else_is_said_with_the_functions_name_and_the_value(value: Any,
         (reads_texts, CHATS, "mine failed with AttributeError.*set prompt_format: plain"),
     ],
 )
-def test_a_function_for_the_other_kind_of_completions_is_told_which_there_are(
-    function: Callable, completions: list, message: str
-) -> None:
+def test_the_wrong_kind_of_completions_is_named(function: Callable, completions: list, message: str) -> None:
     with pytest.raises(RewardError, match=message):
         call_reward(function, "mine", {"completions": completions})
 
@@ -94,15 +92,6 @@ def test_the_trainer_names_the_function_and_keeps_it_as_it_was_given(tmp_path: P
     with pytest.raises(RewardError, match="reads_messages failed with TypeError"):
         made.train()
     assert made.reward_funcs == [even_start, reads_messages]
-
-
-def test_asynchronous_functions_train(tmp_path: Path) -> None:
-    async def judge(completion_ids: list, **columns: Any) -> list[float]:
-        return even_start(completion_ids)
-
-    made = trainer(tmp_path, reward_funcs=judge, args=config(tmp_path, max_steps=1))
-    made.train()
-    assert logged(made, "rewards/judge/mean")
 
 
 def needs_tests(completions: list, tests: list) -> list[float]:

@@ -2,14 +2,10 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trl.rewards
 
 from trl_real.rewards import (
-    REWARD_FUNCS,
-    check_inputs,
     first_integer_reward,
     reasoning_gym_reward,
     resolve_reward_func,
@@ -66,12 +62,6 @@ def test_an_answer_that_breaks_a_tasks_scorer_is_wrong() -> None:
     assert score == {"2 × 3": 1.0, "two": 0.0}
 
 
-def test_short_names_give_trls_functions_and_ours() -> None:
-    assert resolve_reward_func("accuracy_reward") is trl.rewards.accuracy_reward
-    assert resolve_reward_func("first_integer_reward") is first_integer_reward
-    assert all(resolve_reward_func(name) is function for name, function in REWARD_FUNCS.items())
-
-
 def test_the_overlong_punishment_follows_the_completion_length() -> None:
     punish = resolve_reward_func("get_soft_overlong_punishment", max_completion_length=100)
     # None up to 80 tokens, then falling to -1 at 100
@@ -87,40 +77,6 @@ def test_a_dotted_path_imports_from_the_current_folder(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert resolve_reward_func("length_rewards_of_this_test.shortness")(completions=["abcd"]) == [0.25]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("acuracy_reward", "Did you mean `accuracy_reward`"),
-        ("zzz", "Write one of accuracy_reward"),
-        ("no_such_module.reward", "cannot import `no_such_module.reward`"),
-        ("math.no_such_function", "cannot import `math.no_such_function`"),
-        ("math.pi", "is a float, not a function"),
-    ],
-)
-def test_a_reward_function_that_is_not_there_is_named(name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=f"reward_funcs: .*{message}"):
-        resolve_reward_func(name)
-
-
-@pytest.mark.parametrize(
-    ("name", "row", "message"),
-    [
-        ("first_integer_reward", {"prompt": "1+1=", "solution": 2}, "needs a column `answer`.* only prompt, solution"),
-        ("accuracy_reward", {"prompt": [], "answer": 2}, "needs a column `solution`"),
-        ("accuracy_reward", {"prompt": "1+1=", "solution": "2"}, "set prompt_format: chat"),
-    ],
-)
-def test_a_reward_function_without_what_it_reads_is_an_error(name: str, row: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=f"reward_funcs: {name} .*{message}"):
-        check_inputs(name, resolve_reward_func(name), row)
-
-
-def test_every_named_reward_function_accepts_a_row_with_its_columns() -> None:
-    row = {"prompt": [], "answer": "2", "solution": "2", "metadata": "{}"}
-    for name in [*REWARD_FUNCS, "get_soft_overlong_punishment"]:
-        check_inputs(name, resolve_reward_func(name, 10), row)
 
 
 def test_math_rewards_are_known_by_name_and_differ_in_what_they_demand_of_thinking() -> None:

@@ -34,9 +34,7 @@ def test_asynchronous_functions_get_all_columns_and_nothing_that_belongs_to_this
     assert rewards(pooled(judges.later, workers=1), "w1", **given)[0] == [1.0]
 
 
-def test_a_call_that_hangs_or_crashes_costs_its_own_completion_alone_and_what_it_started_ends_too(
-    moody: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_hanging_call_costs_its_own_completion_alone(moody: Callable[..., Any], tmp_path: Path) -> None:
     texts = ["sleep", "loop", "good", "crash", "exit", "none", f"child {tmp_path / 'pid'}", "raise"]
     found, metrics = rewards(moody, *texts)
     assert found == [0.0, 0.0, 1.0, 0.0, 0.0, None, 0.0, 0.0]
@@ -46,9 +44,7 @@ def test_a_call_that_hangs_or_crashes_costs_its_own_completion_alone_and_what_it
     assert rewards(moody, "good")[0] == [1.0]
 
 
-def test_an_error_is_logged_with_the_functions_name(
-    moody: Callable[..., Any], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_error_is_logged(moody: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert rewards(moody, "good", "raise")[0] == [1.0, 0.0]
     assert "moody raised an error on 1 of 2 completions: KeyError: 'raise'" in caplog.text
@@ -98,9 +94,7 @@ def shadowed(completions: list) -> list[float]:  # noqa: F811
         (judges.needs_state, "needs_state needs `trainer_state`, which stays in the training process"),
     ],
 )
-def test_a_function_that_another_process_cannot_have_is_an_error_at_once(
-    function: Callable[..., Any], message: str
-) -> None:
+def test_a_function_that_cannot_be_imported_is_refused(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^pooled: .*{message}"):
         pooled(function)
 

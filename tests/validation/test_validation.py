@@ -30,9 +30,7 @@ WHOLE_SET = ("eval_avg@", "eval_pass@", "eval_groups/", "eval_reward", "eval_fra
 
 
 @given(*[st.integers(1, 40), st.integers(1, 9), st.integers(1, 40), st.integers(1, 9)])
-def test_every_prompt_is_dealt_its_samples_and_processes_have_equal_batches(
-    prompts: int, samples: int, largest: int, processes: int
-) -> None:
+def test_every_prompt_gets_its_samples(prompts: int, samples: int, largest: int, processes: int) -> None:
     unit = processes // math.gcd(samples, processes)
     if largest * processes < samples * unit:
         with pytest.raises(ValueError, match="`per_device_eval_batch_size` is") as error:
@@ -48,11 +46,6 @@ def test_every_prompt_is_dealt_its_samples_and_processes_have_equal_batches(
     rows = [row for batch in batches for row in batch]
     assert rows[: prompts * samples] == [prompt for prompt in range(prompts) for _ in range(samples)]
     assert len(rows) - prompts * samples < unit * samples
-
-
-def test_an_empty_set_is_an_error() -> None:
-    with pytest.raises(ValueError, match="`eval_dataset` is empty"):
-        deal_batches(0, 2, 4, 1)
 
 
 # ---- metrics --------------------------------------------------------------------------------------------------------
@@ -119,21 +112,6 @@ def test_every_prompt_counts_once_whatever_the_batch(tmp_path: Path, rollouts_at
     full = rollouts_at_once // 2
     assert found["eval_prompts_at_once"] == pytest.approx((5 // full * full**2 + (5 % full) ** 2) / 5)
     assert found["eval_all_scored"] == (1.0 if full < 5 else None)
-
-
-@pytest.mark.parametrize("env_mask", [False, True])
-def test_the_numbers_are_trls_where_trl_is_exact(tmp_path: Path, env_mask: bool) -> None:
-    """In one batch of one process, TRL's means over batches are those of the set."""
-    options = dict(num_generations_eval=4, per_device_eval_batch_size=24)
-    real = trainer_for(dict(batch=16, env_mask=env_mask, options=options)).evaluate(prompts_dataset(6))
-    arguments = dict(model=tiny_model(), reward_funcs=fixed_reward, processing_class=tiny_tokenizer())
-    arguments |= dict(train_dataset=prompts_dataset(8), rollout_func=fixed_rollouts(env_mask))
-    args = GRPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to="none", num_generations=4, **options)
-    trls = GRPOTrainer(**arguments, args=args).evaluate(prompts_dataset(6))
-    shared = [name for name in trls if name.startswith(("eval_reward", "eval_frac", "eval_completions"))]
-    assert len(shared) == 12
-    assert {name: real[name] for name in shared} == pytest.approx({name: trls[name] for name in shared}, abs=1e-5)
-    assert real["eval_entropy"] == pytest.approx(trls["eval_entropy"], abs=1e-5)
 
 
 def test_a_rollout_cut_off_is_not_right_where_it_has_no_label(tmp_path: Path) -> None:
@@ -218,18 +196,6 @@ def test_a_temperature_of_0_gives_greedy_answers_in_evaluation_only(tmp_path: Pa
     assert len(logged(run, "groups/mixed")) == 2  # the second generation is logged as training again
     # Entropies are those of the policy that is trained, at its own temperature
     assert min(logged(run, "eval_entropy")) > 1
-
-
-@pytest.mark.parametrize("eval_temperature", [None, 1.0])
-def test_evaluation_may_be_hotter_than_training(tmp_path: Path, eval_temperature: float | None) -> None:
-    def groups(completions: list[str], **kwargs: Any) -> list[float]:
-        different.append(len(set(completions)))
-        return even_start(**kwargs)
-
-    different: list[int] = []
-    args = config(tmp_path, temperature=1e-4, eval_temperature=eval_temperature)
-    trainer(tmp_path, reward_funcs=groups, args=args).evaluate(prompts_dataset(3))
-    assert len(different) == 3 and all((number > 1) is (eval_temperature == 1) for number in different)
 
 
 def test_the_sampling_of_training_is_back_after_an_evaluation_that_failed(tmp_path: Path) -> None:

@@ -1,135 +1,105 @@
-"""Answers for the tests of the verifier: (accepted, found) that mean the same, that differ; and attacks."""
+"""Answers for the tests of the verifier: an accepted one, and those that mean the same or differ; and attacks."""
 
 import random
 
 
-SAME = [
-    # numbers
-    ("1/2", r"\frac12"),
-    ("1/2", "0.5"),
-    ("1/2", ".5"),
-    ("1/2", r"50\%"),
-    ("1/2", r"\dfrac{2}{4}"),
-    ("1/2", "2^{-1}"),
-    (r"\frac43", r"\frac{4}{3}"),
-    (r"\frac{4}{3}", r"\frac43"),
-    (r"\frac{4}{3}", r"1\frac{1}{3}"),
-    (r"\frac{4}{3}", "1.333333333"),
-    (r"11\sqrt2", r"11\sqrt{2}"),
-    (r"11\sqrt{2}", r"\sqrt{242}"),
-    (r"\frac{\sqrt{3}}{3}", r"\frac{1}{\sqrt 3}"),
-    ("1000", "1,000"),
-    ("1000", "1{,}000"),
-    ("10000", r"10\,000"),
-    (r"12,\!441,\!600", "12441600"),
-    ("034", "34"),
-    ("142.0", "142"),
-    ("42", "42."),
-    ("42", "{42}"),
-    ("42", "$42$"),
-    ("42", "-(-42)"),
-    (r"3\pi", r"\pi \cdot 3"),
-    (r"\ln 8", r"3\ln 2"),
-    ("10", r"\binom{5}{2}"),
-    ("101_2", "101_{2}"),
-    # negative
-    ("-3", "-3.0"),
-    ("-3", "−3"),
-    (r"-\frac{1}{2}", r"\frac{-1}{2}"),
-    ("0", "-0"),
-    # units
-    ("5", r"5 \text{ cm}"),
-    (r"5\text{ cm}", "5"),
-    ("5", r"5\,\mathrm{m/s}"),
-    ("30", r"30^\circ"),
-    ("5", r"\$5"),
-    # equations and words
-    ("5", "x=5"),
-    ("5", "x = 2+3 = 5"),
-    ("y=2x+1", "y=1+2x"),
-    ("y=2x+1", "2x-y+1=0"),
-    (r"\text{Evelyn}", "Evelyn"),
-    (r"\text{(C)}", "C"),
-    # expressions
-    ("x^2+2x+1", "(x+1)^2"),
-    (r"\sin^2 x+\cos^2 x", "1"),
-    ("1+2i", "2i+1"),
-    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{bmatrix}1\\2\end{bmatrix}"),
-    # sets, tuples, intervals
-    (r"\{1,2\}", r"\{2, 1\}"),
-    ("1,2", r"x=1 \text{ or } x=2"),
-    (r"\pm 3", "3,-3"),
-    ("(1,2)", "(1, 2)"),
-    ("[1,2)", "[1, 2)"),
-    ("[1,2]", r"x\in[1,2]"),
-    (r"(-\infty,3)\cup(3,\infty)", r"(3,\infty)\cup(-\infty,3)"),
-    # huge exponents
-    ("256", "2^{2^3}"),
-    ("65536", "2^{2^{2^{2}}}"),
-    ("10^{100}", r"10^{99}\cdot 10"),
-    ("2^{1000}", r"\frac{2^{1001}}{2}"),
-    ("9^{9^{9^{9}}}", "9^{9^{9^{9}}}"),
-    # more digits than are compared at first
-    ("2^{200}", "1606938044258990275541962092341162602522202993782792835301376"),
-    (r"\frac{100!}{2^{50}}", r"\frac{100 \cdot 99!}{2^{50}}"),
-    (r"\frac{2^{100}-1}{2^{100}}", r"1-\frac{1}{2^{100}}"),
-    (r"10^{60}\sqrt{2}", r"\frac{2 \cdot 10^{60}}{\sqrt{2}}"),
-    ("9^{9^9}", r"3^{2 \cdot 9^9}"),
-    ("x^{100}+x^{99}", "(x+1)x^{99}"),
-]
+Pairs = list[tuple[str, str]]
 
-DIFFERENT = [
-    ("42", "43"),
-    ("42", "-42"),
-    ("42", "42x"),
-    ("42", "4242"),
-    ("42", "4 2"),
-    ("42", r"4\,2"),
-    ("42", "42!"),
-    ("42", "41,42"),
-    ("42", r"42 \text{ or } 43"),
-    ("42", r"\text{not }42"),
-    ("42", r"\ne 42"),
-    ("42", "forty-two"),
-    ("42", "?"),
-    ("42", "nan"),
-    ("42", r"\infty"),
-    ("42", r"\frac{42}{0}"),
-    ("42", r"\text{any number}"),
-    ("12", "12.01"),
-    (r"\frac{1}{3}", "0.33"),
-    ("0.33", r"\frac13"),
-    (r"11\sqrt2", "15.5563"),
-    (r"2\frac12", "1"),
-    (r"\infty", r"-\infty"),
-    ("11011100_2", "11011100_8"),
-    ("24_{10}", "24_{16}"),
-    (r"\pm 3", "3"),
-    ("x^2+2x+1", "(x+1)^3"),
-    ("2x+1", "2y+1"),
-    ("p-q", "q-p"),
-    ("1+2i", "1-2i"),
-    ("y=2x+1", "y=2x-1"),
-    (r"\text{Evelyn}", r"\text{Briana}"),
-    (r"\text{even}", r"\text{odd}"),
-    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\1\end{pmatrix}"),
-    ("1,2", "1"),
-    ("1,2", "1,2,3"),
-    ("(1,2)", "(2,1)"),
-    ("(1,2)", "[1,2]"),
-    ("[1,2)", "(1,2]"),
-    ("10^{100}", "10^{99}"),
-    ("2^{1000}", "2^{1001}"),
-    ("9^{9^{9^{9}}}", "9^{9^{9^{8}}}"),
-    (r"\frac{100!}{2^{50}}", r"\frac{100!}{2^{50}}+1"),
-    (r"\frac{100!+1}{50!}", r"\frac{100!}{50!}"),
-    ("2^{200}", "1606938044258990275541962092341162602522202993782792835301377"),
-    (r"\binom{200}{100}", r"\binom{200}{100}-1"),
-    ("10^{60}", "10^{60}+0.5"),
-    (r"\frac{2^{100}-1}{2^{100}}", "1"),
-    (r"10^{60}\sqrt{2}", r"10^{60}\sqrt{2}+1"),
-    ("x^{100}", "x^{100}+1"),
-    # deep nesting, 100 kB, binary rubbish
+
+def read_pairs(table: str) -> Pairs:
+    """Every line has an accepted answer and, behind ⇔, found ones."""
+    rows = [line.split(" ⇔ ") for line in table.strip().splitlines()]
+    return [(accepted, found) for accepted, *answers in rows for found in answers]
+
+
+SAME = read_pairs(r"""
+1/2 ⇔ \frac12 ⇔ 0.5 ⇔ .5 ⇔ 50\% ⇔ \dfrac{2}{4} ⇔ 2^{-1}
+\frac43 ⇔ \frac{4}{3}
+\frac{4}{3} ⇔ \frac43 ⇔ 1\frac{1}{3} ⇔ 1.333333333
+11\sqrt2 ⇔ 11\sqrt{2}
+11\sqrt{2} ⇔ \sqrt{242}
+\frac{\sqrt{3}}{3} ⇔ \frac{1}{\sqrt 3}
+1000 ⇔ 1,000 ⇔ 1{,}000
+10000 ⇔ 10\,000
+12,\!441,\!600 ⇔ 12441600
+034 ⇔ 34
+142.0 ⇔ 142
+42 ⇔ 42. ⇔ {42} ⇔ $42$ ⇔ -(-42)
+3\pi ⇔ \pi \cdot 3
+\ln 8 ⇔ 3\ln 2
+10 ⇔ \binom{5}{2}
+101_2 ⇔ 101_{2}
+-3 ⇔ -3.0 ⇔ −3
+-\frac{1}{2} ⇔ \frac{-1}{2}
+0 ⇔ -0
+5 ⇔ 5 \text{ cm} ⇔ 5\,\mathrm{m/s} ⇔ \$5 ⇔ x=5 ⇔ x = 2+3 = 5
+5\text{ cm} ⇔ 5
+30 ⇔ 30^\circ
+y=2x+1 ⇔ y=1+2x ⇔ 2x-y+1=0
+\text{Evelyn} ⇔ Evelyn
+\text{(C)} ⇔ C
+x^2+2x+1 ⇔ (x+1)^2
+\sin^2 x+\cos^2 x ⇔ 1
+1+2i ⇔ 2i+1
+\begin{pmatrix}1\\2\end{pmatrix} ⇔ \begin{bmatrix}1\\2\end{bmatrix}
+\{1,2\} ⇔ \{2, 1\}
+1,2 ⇔ x=1 \text{ or } x=2
+\pm 3 ⇔ 3,-3
+(1,2) ⇔ (1, 2)
+[1,2) ⇔ [1, 2)
+[1,2] ⇔ x\in[1,2]
+(-\infty,3)\cup(3,\infty) ⇔ (3,\infty)\cup(-\infty,3)
+256 ⇔ 2^{2^3}
+65536 ⇔ 2^{2^{2^{2}}}
+10^{100} ⇔ 10^{99}\cdot 10
+2^{1000} ⇔ \frac{2^{1001}}{2}
+9^{9^{9^{9}}} ⇔ 9^{9^{9^{9}}}
+2^{200} ⇔ 1606938044258990275541962092341162602522202993782792835301376
+\frac{100!}{2^{50}} ⇔ \frac{100 \cdot 99!}{2^{50}}
+\frac{2^{100}-1}{2^{100}} ⇔ 1-\frac{1}{2^{100}}
+10^{60}\sqrt{2} ⇔ \frac{2 \cdot 10^{60}}{\sqrt{2}}
+9^{9^9} ⇔ 3^{2 \cdot 9^9}
+x^{100}+x^{99} ⇔ (x+1)x^{99}
+""")
+
+DIFFERENT = read_pairs(r"""
+42 ⇔ 43 ⇔ -42 ⇔ 42x ⇔ 4242 ⇔ 4 2 ⇔ 4\,2 ⇔ 42! ⇔ 41,42 ⇔ 42 \text{ or } 43 ⇔ \text{not }42 ⇔ \ne 42 ⇔ forty-two ⇔ ?
+42 ⇔ nan ⇔ \infty ⇔ \frac{42}{0} ⇔ \text{any number}
+12 ⇔ 12.01
+\frac{1}{3} ⇔ 0.33
+0.33 ⇔ \frac13
+11\sqrt2 ⇔ 15.5563
+2\frac12 ⇔ 1
+\infty ⇔ -\infty
+11011100_2 ⇔ 11011100_8
+24_{10} ⇔ 24_{16}
+\pm 3 ⇔ 3
+x^2+2x+1 ⇔ (x+1)^3
+2x+1 ⇔ 2y+1
+p-q ⇔ q-p
+1+2i ⇔ 1-2i
+y=2x+1 ⇔ y=2x-1
+\text{Evelyn} ⇔ \text{Briana}
+\text{even} ⇔ \text{odd}
+\begin{pmatrix}1\\2\end{pmatrix} ⇔ \begin{pmatrix}2\\1\end{pmatrix}
+1,2 ⇔ 1 ⇔ 1,2,3
+(1,2) ⇔ (2,1) ⇔ [1,2]
+[1,2) ⇔ (1,2]
+10^{100} ⇔ 10^{99}
+2^{1000} ⇔ 2^{1001}
+9^{9^{9^{9}}} ⇔ 9^{9^{9^{8}}}
+\frac{100!}{2^{50}} ⇔ \frac{100!}{2^{50}}+1
+\frac{100!+1}{50!} ⇔ \frac{100!}{50!}
+2^{200} ⇔ 1606938044258990275541962092341162602522202993782792835301377
+\binom{200}{100} ⇔ \binom{200}{100}-1
+10^{60} ⇔ 10^{60}+0.5
+\frac{2^{100}-1}{2^{100}} ⇔ 1
+10^{60}\sqrt{2} ⇔ 10^{60}\sqrt{2}+1
+x^{100} ⇔ x^{100}+1
+""")
+
+# Deep nesting, 100 kB, binary rubbish
+DIFFERENT += [
     ("1", "(" * 200 + "2" + ")" * 200),
     ("1", r"\sqrt{" * 400 + "2" + "}" * 400),
     ("1", "1" * 100_000),
@@ -140,135 +110,109 @@ DIFFERENT = [
     ("1", "\ud800\udfff1"),
 ]
 
-# Spellings that only a normalizer reads, and what math-verify alone calls right
-SPELLED = [
-    (r"1e-5", r"10^{-5}"),
-    (r"1e-5", r"1 \times 10^{-5}"),
-    (r"1.70e4", r"17000"),
-    (r"6-5i", r"6 - 5 i"),
-    (r"6 - 5 i", r"6-5i"),
-    (r"6-5i", r"6-5\mathrm{i}"),
-    (r"$(-\infty, 0) \cup\{1\}$.", r"(-\infty,0)\cup\{1\}"),
-    (r"142.0", r"142"),
-    (r"8.7e8", r"870000000"),
-    (r"870000000", r"0.87 \times 10^{9}"),
-    (r"8.7e8", r"8.7\cdot10^8"),
-    (r"90", r"90°"),
-    (r"90", r"90\degree"),
-    (r"(1,2)", r"\big(1, 2\big)"),
-    (r"(2,\infty)", r"x > 2"),
-    (r"\frac{1}{3}", r"0.\overline{3}"),
-    (r"\emptyset", r"\varnothing"),
-    (r"17.5\%", r"17.5"),
-    (r"17.5\%", r"0.175"),
-    (r"\sqrt{2}", r"√2"),
-    (r"x^2", r"x²"),
-    (r"\frac12", r"½"),
-    (r"42", "4\u200b2"),
-    (r"5", r"5~"),
-    (r"10", r"\textcolor{red}{10}"),
-    (r"\frac32", r"1 1/2"),
-    (r"10", r"10 weeks"),
-    (r"2", r"17 \bmod 5"),
-    (r"1.4e-10", r"1.4 \times 10^{-10} \text{ m}"),
-    (r"5", r"5 \text{ square units}"),
-    (r"5 \text{ cm}", r"5\,\mathrm{cm}"),
-    (r"\sqrt{2}", r"\sqrt{2} \approx 1.414"),
-    (r"5", r"x = 5"),
-    (r"12", r"3 \cdot 4 = 12"),
-    (r"5", r"\$5.00"),
-    (r"\frac{1}{2}", r"0.50"),
-    (r"3", r"\text{Area} = 3"),
-    (r"2x+3", r"3+2x"),
-    (r"4.5e33", r"4.5 \times 10^{33}"),
-    (r"7", r"7 \text{ students}"),
-    (r"5", r"5\text{ m/s}"),
-    (r"9.8", r"9.8\ \mathrm{m/s^2}"),
-    (r"10 \text{ m/s}^2", r"10~\mathrm{m}/\mathrm{s}^2"),
-    (r"i", r"i"),
-    (r"2i", r"2\,i"),
-    (r"(1+i)^2", r"2i"),
-    (r"-0.5", r"-\frac12"),
-    (r"10", r"{\bf 10}"),
-    (r"3", r"3 = 3"),
-    (r"2^{100}", r"1267650600228229401496703205376"),
-    (r"0.333333", r"\frac13"),
-    (r"x=2, y=3", r"(2,3)"),
-    (r"-2,1", r"x=1, x=-2"),
-    (r"\text{yes}", r"yes"),
-    (r"p \ge 3", r"[3,\infty)"),
-    (r"1,000,000", r"1000000"),
-    (r"1\,000\,000", r"1000000"),
-    # what other graders' suites hold
-    (r"\begin{pmatrix}2&-1\\0&3\end{pmatrix}", r"\begin{bmatrix} 2 & -1 \\ 0 & 3 \end{bmatrix}"),
-    (r"\begin{pmatrix} \frac12 \\ 4 \end{pmatrix}", r"\begin{pmatrix} 0.5 \\  4 \end{pmatrix}"),
-    (r"23456789", r"23,\! 456,\! 789"),
-    (r"23456", r"23 456"),
-    (r"23456.7", r"23 456.7 \text{ m}"),
-    (r"\frac{\sqrt3}{2}", r"\sin 60^\circ"),
-    (r"\sin x", r"\cos(90^{\circ}-x)"),
-    (r"3\pi", r"3pi"),
-    (r"\ln 5", r"ln(5)"),
-    (r"3\sqrt{7}", r"3sqrt(7)"),
-    (r"3\sqrt{7}", r"3\sqrt(7)"),
-    (r"\sqrt[3]{5}", r"\sqrt[3]5"),
-    (r"7.5", r"x \approx 7.5"),
-    (r"7.5", r"v_0 \approx 7.5 \text{ m/s}"),
-    (r"\sqrt{\frac{a}{b}}", r"\frac{\sqrt{a}}{\sqrt{b}}"),
-    (r"\frac{1}{a}\left(1+\frac{r}{a}\right)^{-3/2}", r"\frac{\sqrt{a}}{(a+r)^{3/2}}"),
-    (r"8", r"8\,\Omega"),
-    (r"8", r"8\ \text{k}\Omega"),
-    (r"8\text{ μm}", r"8\,\mu\text{m}"),
-    (r"3e8", r"3 \times 10^8 m/s"),
-]
+# Spellings that only a normalizer reads, and what math-verify alone calls right; then those of other graders
+SPELLED = read_pairs(r"""
+1e-5 ⇔ 10^{-5} ⇔ 1 \times 10^{-5}
+1.70e4 ⇔ 17000
+6-5i ⇔ 6 - 5 i ⇔ 6-5\mathrm{i}
+6 - 5 i ⇔ 6-5i
+$(-\infty, 0) \cup\{1\}$. ⇔ (-\infty,0)\cup\{1\}
+142.0 ⇔ 142
+8.7e8 ⇔ 870000000 ⇔ 8.7\cdot10^8
+870000000 ⇔ 0.87 \times 10^{9}
+90 ⇔ 90° ⇔ 90\degree
+(1,2) ⇔ \big(1, 2\big)
+(2,\infty) ⇔ x > 2
+\frac{1}{3} ⇔ 0.\overline{3}
+\emptyset ⇔ \varnothing
+17.5\% ⇔ 17.5 ⇔ 0.175
+\sqrt{2} ⇔ √2 ⇔ \sqrt{2} \approx 1.414
+x^2 ⇔ x²
+\frac12 ⇔ ½
+5 ⇔ 5~ ⇔ 5 \text{ square units} ⇔ x = 5 ⇔ \$5.00 ⇔ 5\text{ m/s}
+10 ⇔ \textcolor{red}{10} ⇔ 10 weeks ⇔ {\bf 10}
+\frac32 ⇔ 1 1/2
+2 ⇔ 17 \bmod 5
+1.4e-10 ⇔ 1.4 \times 10^{-10} \text{ m}
+5 \text{ cm} ⇔ 5\,\mathrm{cm}
+12 ⇔ 3 \cdot 4 = 12
+\frac{1}{2} ⇔ 0.50
+3 ⇔ \text{Area} = 3 ⇔ 3 = 3
+2x+3 ⇔ 3+2x
+4.5e33 ⇔ 4.5 \times 10^{33}
+7 ⇔ 7 \text{ students}
+9.8 ⇔ 9.8\ \mathrm{m/s^2}
+10 \text{ m/s}^2 ⇔ 10~\mathrm{m}/\mathrm{s}^2
+i ⇔ i
+2i ⇔ 2\,i
+(1+i)^2 ⇔ 2i
+-0.5 ⇔ -\frac12
+2^{100} ⇔ 1267650600228229401496703205376
+0.333333 ⇔ \frac13
+x=2, y=3 ⇔ (2,3)
+-2,1 ⇔ x=1, x=-2
+\text{yes} ⇔ yes
+p \ge 3 ⇔ [3,\infty)
+1,000,000 ⇔ 1000000
+1\,000\,000 ⇔ 1000000
+\begin{pmatrix}2&-1\\0&3\end{pmatrix} ⇔ \begin{bmatrix} 2 & -1 \\ 0 & 3 \end{bmatrix}
+\begin{pmatrix} \frac12 \\ 4 \end{pmatrix} ⇔ \begin{pmatrix} 0.5 \\  4 \end{pmatrix}
+23456789 ⇔ 23,\! 456,\! 789
+23456 ⇔ 23 456
+23456.7 ⇔ 23 456.7 \text{ m}
+\frac{\sqrt3}{2} ⇔ \sin 60^\circ
+\sin x ⇔ \cos(90^{\circ}-x)
+3\pi ⇔ 3pi
+\ln 5 ⇔ ln(5)
+3\sqrt{7} ⇔ 3sqrt(7) ⇔ 3\sqrt(7)
+\sqrt[3]{5} ⇔ \sqrt[3]5
+7.5 ⇔ x \approx 7.5 ⇔ v_0 \approx 7.5 \text{ m/s}
+\sqrt{\frac{a}{b}} ⇔ \frac{\sqrt{a}}{\sqrt{b}}
+\frac{1}{a}\left(1+\frac{r}{a}\right)^{-3/2} ⇔ \frac{\sqrt{a}}{(a+r)^{3/2}}
+8 ⇔ 8\,\Omega ⇔ 8\ \text{k}\Omega
+8\text{ μm} ⇔ 8\,\mu\text{m}
+3e8 ⇔ 3 \times 10^8 m/s
+""") + [("42", "4\u200b2")]
 
-NEAR_MISSES = [
-    ("0", r"0\text{ (wrong)}"),
-    (r"2.88 \times 10^{-19}", r"-1 \times 10^{-25}"),
-    (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),
-    (r"0.0000672", r"0.0000671"),
-    (r"1", r"6-5\mathrm{i}"),
-    (r"7", r"7\text{ (wrong)}"),
-    (r"7", r"7\text{ is not it}"),
-    (r"5", r"5\mathrm{x}"),
-    (r"204", r"205 = 204"),
-    (r"204", r"204 \approx 205"),
-    (r"24", r"24_{7}"),
-    (r"N=n", r"N = n+1"),
-    (r"5\text{ cm}", r"5\text{ km}"),
-    (r"(1,2)", r"[1,2]"),
-    (r"42", r"42m"),
-    (r"5", r"5t"),
-    (r"7", r"7 \text{ or maybe not}"),
-    (r"x^2=-1", r"x^2=-2"),
-    (r"0", r"10^{-20}"),
-    (r"1e-5", r"1e-6"),
-    (r"100", r"100.0000001"),
-    (r"\{1,2\}", r"\{1,2.0000001\}"),
-    (r"12", r"12 = 13"),
-    (r"12", r"13 = 12 = 12"),
-    (r"5", r"5!"),
-    (r"17.5\%", r"0.175\%"),
-    (r"3", r"3\text{ maybe}"),
-    (r"10^{-19}", r"0"),
-    (r"\begin{pmatrix} 1 & 0 \\ 0 & 1 \end{pmatrix}", r"\begin{pmatrix} 1 & 0 \\ 5 & 1 \end{pmatrix}"),
-    (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{pmatrix} 1 & 3 \\ 2 & 4 \end{pmatrix}"),
-    (r"23456", r"2 3456"),
-    (r"1000", r"1 000 000"),
-    (r"\frac{1}{2}", r"\sin 30"),
-    (r"30", r"\sin 30^\circ"),
-    (r"7.5", r"x \approx 7.6"),
-    (r"7.5", r"7.6 \approx 7.5"),
-    (r"|a|", r"a"),
-    (r"a-b", r"\sqrt{(a-b)^2}"),
-    (r"\lfloor a \rfloor", r"\lfloor a + 0.001 \rfloor"),
-    (r"\sqrt{n+1}", r"\sqrt{n}+1"),
-    (r"\sqrt{\frac{a}{b}}", r"\frac{\sqrt{b}}{\sqrt{a}}"),
-    (r"x_1 - x_{12}", r"x_{12} - x_1"),
-    (r"8\,\Omega", r"8\ \text{k}\Omega"),
-    (r"8\,\mu\text{m}", r"8\text{ mm}"),
-    (r"3 \times 10^8 m/s", r"3 \times 10^8 \text{ km/s}"),
-]
+NEAR_MISSES = read_pairs(r"""
+0 ⇔ 0\text{ (wrong)} ⇔ 10^{-20}
+2.88 \times 10^{-19} ⇔ -1 \times 10^{-25}
+\frac{1}{2^{99}} ⇔ \frac{1}{2^{98}}
+0.0000672 ⇔ 0.0000671
+1 ⇔ 6-5\mathrm{i}
+7 ⇔ 7\text{ (wrong)} ⇔ 7\text{ is not it} ⇔ 7 \text{ or maybe not}
+5 ⇔ 5\mathrm{x} ⇔ 5t ⇔ 5!
+204 ⇔ 205 = 204 ⇔ 204 \approx 205
+24 ⇔ 24_{7}
+N=n ⇔ N = n+1
+5\text{ cm} ⇔ 5\text{ km}
+(1,2) ⇔ [1,2]
+42 ⇔ 42m
+x^2=-1 ⇔ x^2=-2
+1e-5 ⇔ 1e-6
+100 ⇔ 100.0000001
+\{1,2\} ⇔ \{1,2.0000001\}
+12 ⇔ 12 = 13 ⇔ 13 = 12 = 12
+17.5\% ⇔ 0.175\%
+3 ⇔ 3\text{ maybe}
+10^{-19} ⇔ 0
+\begin{pmatrix} 1 & 0 \\ 0 & 1 \end{pmatrix} ⇔ \begin{pmatrix} 1 & 0 \\ 5 & 1 \end{pmatrix}
+\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} ⇔ \begin{pmatrix} 1 & 3 \\ 2 & 4 \end{pmatrix}
+23456 ⇔ 2 3456
+1000 ⇔ 1 000 000
+\frac{1}{2} ⇔ \sin 30
+30 ⇔ \sin 30^\circ
+7.5 ⇔ x \approx 7.6 ⇔ 7.6 \approx 7.5
+|a| ⇔ a
+a-b ⇔ \sqrt{(a-b)^2}
+\lfloor a \rfloor ⇔ \lfloor a + 0.001 \rfloor
+\sqrt{n+1} ⇔ \sqrt{n}+1
+\sqrt{\frac{a}{b}} ⇔ \frac{\sqrt{b}}{\sqrt{a}}
+x_1 - x_{12} ⇔ x_{12} - x_1
+8\,\Omega ⇔ 8\ \text{k}\Omega
+8\,\mu\text{m} ⇔ 8\text{ mm}
+3 \times 10^8 m/s ⇔ 3 \times 10^8 \text{ km/s}
+""")
 
 # Each takes a number, so that no two of a storm are the same. None of them is any of the answers in ATTACKED.
 ATTACKED = ["42", r"\frac{1}{2}", "x^2+1", "(1, 2]", r"\{3, 5\}", "y=2x+1"]

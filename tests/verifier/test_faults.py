@@ -49,7 +49,7 @@ def after(seconds: float, action: Callable[[], object]) -> threading.Timer:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["kill", "stop"])
 @pytest.mark.parametrize("whom", [workers, server])
-def test_killed_and_frozen_processes_are_replaced_and_cost_no_verdict(
+def test_faults_cost_no_verdict(
     pool: VerifierPool, monkeypatch: pytest.MonkeyPatch, whom: Callable, number: int
 ) -> None:
     monkeypatch.setattr("trl_real.verifier.pool.SILENCE", 3.0)

@@ -1,8 +1,7 @@
 """
-A weight transfer for vLLM servers over gloo, where vLLM and TRL have one over NCCL only.
+A weight transfer for vLLM servers over gloo, since vLLM and TRL have one over NCCL only.
 
-In: `--weight-transfer-config '{"backend": "gloo"}'` on the side of the server, `join_over_gloo` on the trainer's. Out:
-the trainer's tensors, one by one, in the processes of the server. Left out: what is sent when, which is TRL's.
+The server gets `--weight-transfer-config '{"backend": "gloo"}'`, the trainer calls `join_over_gloo`.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,9 +1,6 @@
 """
-What a GPU does and vLLM's CPU backend does not, as a plugin that vLLM loads in every process of it.
-
-In: nothing; the tests put this folder on PYTHONPATH. Out: a vLLM on a CPU that takes new weights, keeps float32, loses
-its weights in sleep as a GPU does, and can be sent weights by a trainer without NCCL. Left out: whatever the trainer
-does, which stays as it is; `engines_probe` watches it.
+What a GPU does and vLLM's CPU backend does not, as a plugin that vLLM loads in each of its processes: it takes new
+weights, keeps float32, loses its weights in sleep, and can be sent weights without NCCL.
 """
 
 import os

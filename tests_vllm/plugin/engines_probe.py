@@ -1,9 +1,8 @@
 """
-Compares what vLLM says of its samples with what the training model says of them, at every generation of a trainer.
+Compares vLLM's log-probabilities with the training model's, at every generation of a trainer.
 
-In: TRL's `VLLMGeneration` in the process of a trainer, and the variable ENGINES_PROBE, a folder. Out: in
-`<folder>/<rank>.jsonl` a line for each generation: the largest gap between the two log-probabilities of a token, the
-prompts that were asked for, those that were answered, the answers. Left out: what the tests make of it.
+`<ENGINES_PROBE>/<rank>.jsonl` gets a line for each generation: the largest gap between the two, the prompts that were
+asked for, those that were answered, and the answers.
 """
 
 import copy
