@@ -15,7 +15,7 @@ def test_a_label_shows_as_a_symbol_and_a_weight_with_its_sign() -> None:
     assert [str(SignedWeight(value)) for value in (0.4, -2 / 3, 0.0)] == ["+0.40", "-0.67", "+0.00"]
 
 
-def test_marks_and_numbers(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_completions_table(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     trainer(tmp_path, args=config(tmp_path, log_completions=True, max_steps=1)).train()
     printed = capsys.readouterr().out

@@ -74,7 +74,7 @@ def test_a_batch_beyond_the_data_set_is_refused(tmp_path: Path, capsys: pytest.C
     assert plan(tmp_path, capsys, *words)[0] == 0
 
 
-def test_lacks_of_this_machine(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lacks_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_script, "missing", lambda options: ["use_vllm: vLLM is not installed."])
     assert "This machine cannot run it. use_vllm: vLLM is not installed." in plan(tmp_path, capsys)[1]
     assert "This machine" not in plan(tmp_path, capsys, "--world_size", "2")[1]
