@@ -13,8 +13,8 @@ from tests.support.flash import install_from_hub
 from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE, distance
 from trl_real.compat import sdpa_attention_forward
-from trl_real.step import attention as packing
 from trl_real.step.layouts import pack_rollouts
+from trl_real.step.obstacles import packing_obstacle, sharing_obstacle
 
 
 # What is asked for, and the repository where Transformers finds it
@@ -29,7 +29,7 @@ KERNELS = {
 def test_it_trains_what_sdpa_trains(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     asked = install_from_hub(monkeypatch)
     model = tiny_model(attn_implementation=name)
-    assert packing.packing_obstacle(model) is None and packing.sharing_obstacle(model) is None
+    assert packing_obstacle(model) is None and sharing_obstacle(model) is None
 
     def train(attention: str, **options: Any) -> dict[str, torch.Tensor]:
         build = partial(tiny_model, attn_implementation=attention)
