@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
-from trl import GRPOConfig, ModelConfig
+from trl import ModelConfig
 
 from trl_real.evaluation.trained_on import find_training_data
 from trl_real.recipe.held_out import _load_rows
 from trl_real.recipe.inputs import load_inputs
 from trl_real.recipe.options import RecipeArguments
+from trl_real.validation.config import ValidationConfig
 
 
 def math_recipe(folder: Path, **fields: Any) -> RecipeArguments:
@@ -31,8 +32,8 @@ def math_recipe(folder: Path, **fields: Any) -> RecipeArguments:
     )
 
 
-def training(folder: Path) -> GRPOConfig:
-    return GRPOConfig(output_dir=str(folder), use_cpu=True, bf16=False, eval_on_start=True)
+def training(folder: Path) -> ValidationConfig:
+    return ValidationConfig(output_dir=str(folder), use_cpu=True, bf16=False, eval_on_start=True)
 
 
 def test_decontaminate_takes_the_benchmark_out_of_the_training_set_alone(tmp_path: Path) -> None:
