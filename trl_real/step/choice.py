@@ -28,11 +28,8 @@ IMAGES = "rollouts with token types or images cannot be packed"
 
 class LayoutChoice:
     """
-    The answer, once the first rollouts are there, and the batches that follow from it.
-
-    Raises:
-        `ValueError`: If `pack_rollouts` or `share_prompts` is true for a model that does not support it, or
-        completions may be too long for the model's positions.
+    The answer, once the first rollouts are there, and the batches that follow from it. Raises `ValueError` for a model
+    that does not support `pack_rollouts=True` or `share_prompts=True`, or the positions of such long completions.
     """
 
     def __init__(self, forwards: Forwards, settings: StepSettings):
@@ -152,10 +149,8 @@ class LayoutChoice:
 
     def try_out(self, rollouts: list[Rollout]) -> None:
         """
-        Decides, from the first rollouts, how forwards are laid out; the same on every process.
-
-        Raises:
-            `ValueError`: If `pack_rollouts` or `share_prompts` is true and the trial fails.
+        Decides, from the first rollouts, how forwards are laid out; the same on every process. Raises `ValueError` if
+        `pack_rollouts` or `share_prompts` is true and the trial fails.
         """
         if self.packs is None:
             self._try_packing(rollouts)

@@ -104,10 +104,8 @@ class GenerationPlanner:
                 The rollouts generated on this process.
             labels (`torch.Tensor` of shape `(P, G)`), counts (`torch.Tensor` of shape `(P * G, 3)`):
                 Labels and token counts of all processes.
-            policy_version (`int`):
-                Optimizer steps done so far.
-            first_step (`int`):
-                The next optimizer step of the generation; above 0 if a run resumes inside it.
+            policy_version (`int`), first_step (`int`):
+                Optimizer steps done so far, and the next one of the generation; above 0 if a run resumes inside it.
             one_per_backward (`bool`):
                 Whether every forward needs its own backward.
         """

@@ -71,14 +71,10 @@ class StepLoss:
         average it. If forwards need backwards of their own, all but the last have had theirs.
 
         Args:
-            model (`Any`):
-                The policy as it is wrapped for training.
-            inputs ([`MicroStepBatch`]):
-                The forwards of the micro-step.
-            groups (`float`):
-                Groups of the optimizer step on all processes, over which the loss is a mean.
-            entropy_coef (`float`):
-                Weight of the entropy bonus.
+            model (`Any`), inputs ([`MicroStepBatch`]):
+                The policy as it is wrapped for training, and the forwards of the micro-step.
+            groups (`float`), entropy_coef (`float`):
+                Groups of the optimizer step on all processes, over which the loss is a mean; weight of the bonus.
         """
         *others, last = inputs.backwards
         accelerator, loss = self.forwards.accelerator, partial(self._loss, model, groups, entropy_coef)

@@ -31,12 +31,10 @@ def compare(
     Args:
         tried (`Sequence` of `torch.Tensor` of shape `(B, C)`):
             Log-probabilities in the tested layout, once for each order of the rows.
-        reference (`Callable`):
-            Computes them in a layout that is known to be correct.
+        reference (`Callable`), embedding (`nn.Module`):
+            Computes them in a layout that is known to be correct, with the model's input embedding.
         mask (`torch.Tensor` of shape `(B, C)`):
             1 for every token of a completion.
-        embedding (`nn.Module`):
-            The model's input embedding.
 
     Returns:
         `torch.Tensor` of shape `(3,)`: squared changes of the layout, squared changes of rounding, tokens.

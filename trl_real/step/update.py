@@ -79,10 +79,8 @@ class UpdatePhase:
         The forwards of a micro-step on this process; `None` if no process has any and no gradient awaits reduction.
 
         Args:
-            step (`int`), index (`int`):
-                Optimizer step of the generation, and its micro-step.
-            policy_version (`int`):
-                Optimizer steps done so far.
+            step (`int`), index (`int`), policy_version (`int`):
+                Optimizer step of the generation, its micro-step, and optimizer steps done so far.
             last (`bool`):
                 Whether it is the last micro-step before the optimizer's, in which gradients are reduced.
         """

@@ -19,7 +19,7 @@ from ..objective import (
     name_of,
 )
 from ..options import check_values, document, number, one_of, option
-from ..validation.batches import wrong_batches
+from ..validation.batches import batch_numbers, wrong_batches
 from ..validation.config import ValidationConfig
 from .fields import INERT, REFUSED
 
@@ -158,14 +158,15 @@ class REALConfig(ValidationConfig):
 
     def _check_functions(self) -> None:
         """Run custom functions on small random groups."""
+        group, *_ = batch_numbers(self)
         if self._has_custom_loss():
-            for size in {self.num_generations, self.num_generations_eval or self.num_generations}:
+            for size in {group, self.num_generations_eval or group}:
                 check_group_loss(load_function("loss_type", self.loss_type), size)
             for name in ("tau", "degenerate_groups", "score_clip"):
                 if getattr(self, name) != getattr(type(self), name):
                     warnings.warn(f"`{name}` has no effect with a custom `loss_type`.", stacklevel=4)
         if self.label_func is not None:
-            check_label_func(load_function("label_func", self.label_func), self.num_generations)
+            check_label_func(load_function("label_func", self.label_func), group)
 
     def _has_custom_loss(self) -> bool:
         return callable(self.loss_type) or (isinstance(self.loss_type, str) and ":" in self.loss_type)

@@ -81,7 +81,7 @@ class REALTrainer(ValidatingTrainer):
     _tag_names = ["trl", "real"]
     _name = "REAL"
     _paper = PAPER
-    args: REALConfig
+    args: REALConfig  # pyright: ignore[reportIncompatibleVariableOverride] the constructor accepts no other
     max_completion_length: int
     pad_to_multiple_of: int | None
 
@@ -109,7 +109,8 @@ class REALTrainer(ValidatingTrainer):
             raise TypeError(f"`args` must be a REALConfig, got {type(args).__name__}: write REALConfig in its place.")
         check_arguments(args, reward_funcs if environment_factory is None else None, train_dataset, rollout_func)
         check_adapters(model, peft_config)
-        if (args.gradient_checkpointing_kwargs or {}).get("use_reentrant") and args.ddp_find_unused_parameters is None:
+        checkpointing: Any = args.gradient_checkpointing_kwargs or {}
+        if checkpointing.get("use_reentrant") and args.ddp_find_unused_parameters is None:
             # Transformers does so for a checkpointed model, but not for one with an adapter. With True, DDP marks
             # parameters as ready before the backward of a recomputed layer does, and fails.
             args.ddp_find_unused_parameters = False
