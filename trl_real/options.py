@@ -5,9 +5,10 @@ import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import MISSING, Field, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 
+Config = TypeVar("Config")
 Check = tuple[str, Callable[[Any], bool]]  # what a value must be, in words and in code
 
 
@@ -54,7 +55,7 @@ def check_values(config: Any) -> None:
             raise ValueError(f"`{item.name}` {must[0]}, got {value!r}.")
 
 
-def document(config: type) -> type:
+def document(config: type[Config]) -> type[Config]:
     """Writes the options of a dataclass into its docstring."""
     lines = [f"{inspect.getdoc(config)}", "", "Parameters:"]
     for item in described(config):

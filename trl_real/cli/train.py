@@ -37,6 +37,7 @@ from ..recipe.progress import ShortProgress, before_and_after
 from ..recipe.reading import build_options, read_method, read_options
 from ..recipe.shipped import recipes_folder
 from ..validation.arguments import check_trackers, prompts_per_generation
+from ..validation.config import ValidationConfig
 from ..validation.whole_set import check_best_metric
 from .problems import INSTALL, check_architecture, check_chat_template, one_line_errors, silence_deprecations
 from .recipes import DEFAULT_MODEL
@@ -87,7 +88,7 @@ def check_model(training: GRPOConfig, model: ModelConfig, plan: bool = False) ->
         ) from error
 
 
-def load_checked(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> Inputs:
+def load_checked(recipe: RecipeArguments, training: ValidationConfig, model: ModelConfig) -> Inputs:
     """The data sets and reward functions, if they suit the model's chat template."""
     inputs = load_inputs(recipe, training, model)
     check_chat_template(next(iter(inputs.train))["prompt"], training, model)

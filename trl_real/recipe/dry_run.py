@@ -6,8 +6,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from transformers import PretrainedConfig
-from trl import GRPOConfig
 
+from ..validation.config import ValidationConfig
 from .inputs import Inputs
 from .memory import GB, estimate_memory, model_size, zero_stage
 
@@ -136,7 +136,7 @@ def _count(rows: Any) -> str:
     return f"{len(rows):,} prompts" if hasattr(rows, "__len__") else "streamed; its length is unknown"
 
 
-def planned_config(config_class: type[GRPOConfig], world_size: int) -> type[GRPOConfig]:
+def planned_config(config_class: type[ValidationConfig], world_size: int) -> type[ValidationConfig]:
     """The configuration class with checks for this number of processes, without starting them."""
     members = {"world_size": property(lambda self: world_size), "main_process_first": lambda *_, **__: nullcontext()}
     return type("Planned", (config_class,), members)

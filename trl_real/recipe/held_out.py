@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from datasets import Dataset
-from trl import GRPOConfig, ModelConfig
+from trl import ModelConfig
 
 from ..data.loading import EVAL_FIELDS
 from ..evaluation.problems import HeldOut, ProblemSet
 from ..rewards.functions import MATH_REWARDS, check_inputs, resolve_reward_func
+from ..validation.config import ValidationConfig
 from .dry_run import planned_config
 from .inputs import load_inputs
 from .launch import prepare_launch
@@ -46,24 +47,25 @@ def load_held_out(name: str, recipes: Path) -> HeldOut:
     )
 
 
-def _load_rows(recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig) -> list[dict[str, Any]]:
+def _load_rows(recipe: RecipeArguments, training: ValidationConfig, model: ModelConfig) -> list[dict[str, Any]]:
     """The rows that the training evaluates on; `eval_dataset_name` is read without the training set."""
     training.eval_on_start = True
     if recipe.eval_dataset_name is None:
         test = load_inputs(recipe, training, model, trains=False).test
     else:
         training.eval_on_start, training.eval_strategy = False, "no"
-        own = {"dataset_name": recipe.eval_dataset_name, "dataset_train_split": recipe.eval_dataset_split}
-        own |= {"dataset_config": None, "dataset_size": None, "test_size": None, "eval_dataset_name": None}
-        own["decontaminate"] = []  # which is for training sets: a benchmark would remove itself
-        own_set = dataclasses.replace(recipe, **own)
-        test = load_inputs(own_set, training, model, EVAL_FIELDS, trains=False).train
+        changes: dict[str, Any] = {"dataset_name": recipe.eval_dataset_name}
+        changes |= {"dataset_train_split": recipe.eval_dataset_split, "eval_dataset_name": None}
+        changes |= {"dataset_config": None, "dataset_size": None, "test_size": None}
+        changes["decontaminate"] = []  # which is for training sets: a benchmark would remove itself
+        eval_set = dataclasses.replace(recipe, **changes)
+        test = load_inputs(eval_set, training, model, EVAL_FIELDS, trains=False).train
     if not isinstance(test, Dataset):
         raise ValueError("dataset_streaming: a streamed held-out set may have no end; do not stream it.")
     return cast(list[dict[str, Any]], list(test))
 
 
-def _make_judge(recipe: RecipeArguments, training: GRPOConfig, options: dict[str, Any]) -> dict[str, Any]:
+def _make_judge(recipe: RecipeArguments, training: ValidationConfig, options: dict[str, Any]) -> dict[str, Any]:
     if len(recipe.reward_funcs) == 1 and recipe.reward_funcs[0] in MATH_REWARDS:
         return dict(MATH_REWARDS[recipe.reward_funcs[0]])
     # GRPOConfig has no fields for labels
@@ -72,7 +74,7 @@ def _make_judge(recipe: RecipeArguments, training: GRPOConfig, options: dict[str
     return weights | labels | {"max_completion_length": training.max_completion_length}
 
 
-def _settings(training: GRPOConfig, model: ModelConfig) -> dict[str, Any]:
+def _settings(training: ValidationConfig, model: ModelConfig) -> dict[str, Any]:
     settings: dict[str, Any] = {name: getattr(training, name) for name in SAMPLING}
     settings["max_new_tokens"] = training.max_completion_length
     settings["samples"] = training.num_generations_eval or training.num_generations

@@ -5,11 +5,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from datasets import Dataset
 from transformers import AutoTokenizer
-from trl import GRPOConfig, ModelConfig
+from trl import ModelConfig
 
 from ..data.loading import (
     EVAL_FIELDS,
@@ -23,8 +23,9 @@ from ..data.loading import (
 )
 from ..data.mathematics import CleaningReport, load_math
 from ..evaluation.trained_on import write_note
-from ..rewards.functions import RewardFunc, check_inputs, resolve_reward_func
+from ..rewards.functions import check_inputs, resolve_reward_func
 from ..validation.arguments import check_prompts_suffice, check_rewards, reward_names
+from ..validation.config import ValidationConfig
 from .batch import Batch
 from .options import RecipeArguments
 
@@ -38,7 +39,7 @@ class Inputs:
     The inputs of a trainer besides the model and its arguments.
 
     Args:
-        reward_funcs (`list[RewardFunc]`):
+        reward_funcs (`list`):
             The reward functions.
         train (`Dataset`), test (`Dataset`, *optional*):
             Prompts to train on and to evaluate on.
@@ -48,7 +49,7 @@ class Inputs:
             Name of the training set, the benchmarks that were removed from it, and the model that is trained.
     """
 
-    reward_funcs: list[RewardFunc]
+    reward_funcs: list[Any]
     train: AnyDataset
     test: AnyDataset | None
     reports: dict[str, CleaningReport]
@@ -65,7 +66,7 @@ class Inputs:
 
 def load_inputs(
     recipe: RecipeArguments,
-    training: GRPOConfig,
+    training: ValidationConfig,
     model: ModelConfig,
     fields: Fields = TRAIN_FIELDS,
     trains: bool = True,
@@ -74,7 +75,7 @@ def load_inputs(
     Finds the reward functions, loads the data sets and checks that the functions can be called on the rows.
 
     Args:
-        recipe ([`RecipeArguments`]), training ([`~trl.GRPOConfig`]), model ([`~trl.ModelConfig`]):
+        recipe ([`RecipeArguments`]), training ([`ValidationConfig`]), model ([`~trl.ModelConfig`]):
             The options of a recipe.
         fields (`Fields`, *optional*):
             The options that errors about the training set name.
@@ -82,7 +83,7 @@ def load_inputs(
             Whether the training set must be large enough for one generation.
     """
     if recipe.dataset_name is None:
-        raise ValueError("dataset_name: name a data set: a file, a folder, a hub id, or reasoning_gym:<task>.")
+        raise ValueError("dataset_name: write a file, a folder, a hub id, or reasoning_gym:<task>.")
     functions = {name: resolve_reward_func(name, training.max_completion_length) for name in recipe.reward_funcs}
     evaluates = training.eval_strategy != "no" or training.eval_on_start
     with training.main_process_first(desc="loading the data set"):
@@ -101,7 +102,7 @@ def load_inputs(
     return Inputs(list(functions.values()), train, test, reports, origin)
 
 
-def _check_size(recipe: RecipeArguments, training: GRPOConfig, train: AnyDataset) -> None:
+def _check_size(recipe: RecipeArguments, training: ValidationConfig, train: AnyDataset) -> None:
     """Raises `ValueError` if the training set is smaller than one generation; the length of a stream is not known."""
     if not isinstance(train, Dataset):
         return
@@ -114,7 +115,7 @@ def _check_size(recipe: RecipeArguments, training: GRPOConfig, train: AnyDataset
     check_prompts_suffice(training, len(train))
 
 
-def _propose_batch(training: GRPOConfig, steps: int, prompts: int) -> str:
+def _propose_batch(training: ValidationConfig, steps: int, prompts: int) -> str:
     """The largest batch with as many steps per generation for which these prompts suffice."""
     group = cast(int, training.num_generations)
     for per_step in range(prompts // steps, 0, -1):
@@ -150,7 +151,7 @@ def _load_prompt_sets(name: str, recipe: RecipeArguments, evaluates: bool, field
 
 
 def _load_math_sets(
-    name: str, recipe: RecipeArguments, training: GRPOConfig, model: ModelConfig, evaluates: bool, fields: Fields
+    name: str, recipe: RecipeArguments, training: ValidationConfig, model: ModelConfig, evaluates: bool, fields: Fields
 ) -> Sets:
     load = partial(load_math, verify=recipe.verify_answers)
     if recipe.max_prompt_tokens:
