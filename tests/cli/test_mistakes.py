@@ -105,7 +105,7 @@ MISTAKES = {
     "train R --gradient_accumulation_steps 2 --steps_per_generation 3": "`steps_per_generation` .3.*Write",
     "train R --prompts_per_step 4": "prompts_per_step: also set prompts_per_generation, or omit both",
     "train R --temperature 0": "`temperature` must be above 0, got 0.0.* Write temperature=1.0",
-    "train R --eval_temperature -1": "`eval_temperature` must be a number from 0",
+    "train R --eval_temperature -1": "`eval_temperature` must be a finite number of at least 0",
     "train R --metric_for_best_model avg@3": "`metric_for_best_model` is 'avg@3'.* Write one of eval_avg@4",
     # the machine
     "train R --deepspeed nowhere.json": "deepspeed: there is no file nowhere.json.* Write a path, or --deepspeed none",
