@@ -47,9 +47,10 @@ settings: $(VENV)/.dev ## Compare gradients under every combination of settings,
 mutants: $(VENV)/.dev ## Break lines of the core and see that the tests notice (make mutants SAMPLE=4, in minutes)
 	$(TEST_ENV) $(VENV)/bin/python -m tests.mutants $(if $(SAMPLE),--minutes $(SAMPLE),--report docs/mutants.md)
 
-lint: $(VENV)/.dev ## Check style
+lint: $(VENV)/.dev ## Check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 
 format: $(VENV)/.dev ## Repair style
 	$(VENV)/bin/ruff check --fix .

@@ -78,6 +78,15 @@ def test_what_is_tested_is_inside_what_may_be_installed(name: str) -> None:
     assert Version(first) <= Version(PINS[name]) < Version(end)  # and the tests run on a version that counts as tested
 
 
+def test_one_ruff_is_pinned() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    [hook] = [repo["rev"] for repo in hooks if repo["repo"].endswith("/ruff-pre-commit")]
+    [ruff] = [requirement for requirement in requirements() if requirement.name == "ruff"]
+    assert hook == f"v{PINS['ruff']}"
+    assert str(ruff.specifier) == f"=={PINS['ruff']}"
+    assert "- run: make lint" in (ROOT / ".github/workflows/ci.yml").read_text()
+
+
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda requirement: requirement.name)
 def test_constraints_pin_a_version_inside_the_declared_range(requirement: Requirement) -> None:
     assert requirement.specifier.contains(PINS[requirement.name.lower()])
