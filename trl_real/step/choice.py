@@ -23,7 +23,6 @@ logger = get_logger(__name__)
 Layout = Callable[..., MicroBatch]
 
 LAYOUT = "trl_real_layout"  # key of a checkpoint's `stateful_callbacks`
-IMAGES = "rollouts with token types or images cannot be packed"
 
 
 class LayoutChoice:
@@ -164,8 +163,9 @@ class LayoutChoice:
 
     def _try_packing(self, rollouts: list[Rollout]) -> None:
         self.packs = True
-        images = not self.packs_all(rollouts)  # on any process, since all join the forwards of the trial, or none
-        self.why_padded = IMAGES if images else self._why_not_apart(rollouts)
+        # Images on any process count, since all join the forwards of the trial, or none
+        images = "rollouts with token types or images cannot be packed" if not self.packs_all(rollouts) else None
+        self.why_padded = images or self._why_not_apart(rollouts)
         self.packs = self.why_padded is None
         if self.why_padded and self.settings.pack_rollouts:
             raise ValueError(f"`pack_rollouts=True` does not work here: {self.why_padded}. Omit it.")

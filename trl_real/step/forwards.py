@@ -101,8 +101,8 @@ def balance_losses(
     router_logits: tuple[torch.Tensor, ...], batch: MicroBatch, num_experts: int, num_experts_per_tok: int
 ) -> torch.Tensor:
     """
-    Load-balancing loss (B,) of every rollout by itself; that of a batch is not a sum over rows, so it would depend on
-    the batching. `router_logits` has one tensor per layer, with a row for every token of the forward.
+    Load-balancing loss (B,) of every rollout by itself, since that of a batch depends on the batching. `router_logits`
+    has one tensor per layer, with a row for every token of the forward.
     """
     rollouts = zip(*(batch.split(layer) for layer in router_logits), strict=True)
     losses = (load_balancing_loss_func(layers, num_experts, num_experts_per_tok) for layers in rollouts)

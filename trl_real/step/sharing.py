@@ -60,10 +60,7 @@ def by_prompt(items: Iterable[Item], key: Callable[[Item], int]) -> list[list[It
 
 
 def deal_families(families: list[list[int]], cost: Callable[[list[int]], int], processes: int) -> list[list[int]]:
-    """
-    The rows of every process: families of rows with the same prompt, halved if one makes a process the slowest. `cost`
-    is that of some rows of one family.
-    """
+    """The rows of every process: rows with the same prompt stay together unless that makes one process the slowest."""
     parts = [(cost(family), family) for family in families]
     loads, dealt = deal(parts, processes)
     while halved := _halve_largest(dealt[loads.index(max(loads))], cost):

@@ -119,5 +119,4 @@ def sharing_rows(rollouts: list[Rollout]) -> list[Rollout]:
 
 def _counted(rollouts: list[Rollout]) -> list[Rollout]:
     """By length, with every token counted."""
-    counted = (replace(rollout, mask=torch.ones_like(rollout.mask)) for rollout in rollouts)
-    return sorted(counted, key=lambda rollout: rollout.length)
+    return sorted((replace(row, mask=torch.ones_like(row.mask)) for row in rollouts), key=lambda row: row.length)

@@ -92,8 +92,7 @@ class UpdatePhase:
         forwards = generation.micro_step(step, index)
         if not forwards and last:
             forwards = [[generation.filler]]
-        one_per_backward = generation.plans[step].one_per_backward
-        return self.choice.collate_micro_step(forwards, one_per_backward) if forwards else None
+        return self.choice.collate_micro_step(forwards, generation.plans[step].one_per_backward) if forwards else None
 
     def attention(self, batch: MicroStepBatch) -> AbstractContextManager[None]:
         """Must contain the backward of a micro-step, which may recompute its forwards."""
