@@ -85,7 +85,7 @@ def make_trainer(server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytes
     return make
 
 
-SAID = "The vLLM server gives `{}`, not log-probabilities at temperature {}"
+SAID = "The vLLM server returns `{}`, not log-probabilities at temperature {}"
 
 
 @pytest.mark.parametrize(("kind", "temperature"), [("raw_logprobs", 0.6), ("raw_logits", 1.0), ("raw_logprobs", 1.5)])
@@ -96,7 +96,7 @@ def test_a_server_that_gives_other_log_probabilities_is_said(
     make_trainer(kind, temperature=temperature)
     assert said in caplog.text
     way_out = "vllm serve --logprobs-mode processed_logprobs"
-    with pytest.raises(ValueError, match=f"`mismatch_limit`: {said}.*{way_out}.*or leave `mismatch_limit` out"):
+    with pytest.raises(ValueError, match=f"`mismatch_limit`: {said}.*{way_out}.*or omit `mismatch_limit`"):
         make_trainer(kind, temperature=temperature, mismatch_limit=1.1)
 
 

@@ -16,7 +16,7 @@ def test_the_card_names_the_base_model_and_the_package(tmp_path: Path, named: bo
     made = trainer(tmp_path, args=config(tmp_path, save_strategy="steps", save_steps=2), **model)
     made.train()
     card = ModelCard.load(tmp_path / "run" / "README.md")
-    base = f"`{tmp_path / 'base'}`" if named else "a model that was made in Python"
+    base = f"`{tmp_path / 'base'}`" if named else "a model that was created in Python"
     assert f"a fine-tuned version of {base}." in card.text and "None" not in card.text.split("##")[1]
     assert f"- trl-real: {__version__}" in card.text and "2602.05630" in card.text
     assert PAPER["citation"] in card.text and "Zhai, Zepeng" in card.text

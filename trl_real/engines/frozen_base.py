@@ -1,10 +1,9 @@
 """
 Keeps the frozen base of an adapter exact while vLLM is sent the merged weights.
 
-In: TRL's `VLLMGeneration` of a model with an adapter. Out: the names and tensors that it sends, as before, but merged
-copies, one layer at a time. TRL merges the adapter into the weights and takes it out again; with a base in bfloat16
-each time rounds twice, and the base walks away from what was loaded, and from what the saved adapter belongs to
-(`docs/frozen-base.md`). Left out: FSDP, where TRL merges all shards in place.
+TRL merges the adapter into the weights and removes it again. With a base in bfloat16 each time rounds twice, so the
+base drifts away from the loaded weights, to which the saved adapter belongs (`docs/frozen-base.md`). Here vLLM is sent
+merged copies, one layer at a time, under the same names. Left out: FSDP, where TRL merges all shards in place.
 """
 
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ BASE = ".base_layer"
 
 def keep_base_exact(generation: Any) -> None:
     """
-    Lets TRL send merged copies in place of weights that were merged where they lie.
+    Makes TRL send merged copies instead of weights that are merged in place.
 
     Args:
         generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):
@@ -35,7 +34,7 @@ def keep_base_exact(generation: Any) -> None:
 
 def merged_params(generation: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """
-    The weights that vLLM is sent.
+    The weights to send to vLLM.
 
     Args:
         generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):
@@ -69,7 +68,7 @@ def merged_params(generation: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 def merged_copies(layer: nn.Module) -> dict[str, torch.Tensor]:
     """
-    The weights of one layer with its adapter merged in; the layer stays as it was, bit by bit.
+    The weights of one layer with its adapter merged in; the layer itself stays the same, bit by bit.
 
     Args:
         layer (`nn.Module`):
@@ -80,7 +79,7 @@ def merged_copies(layer: nn.Module) -> dict[str, torch.Tensor]:
     """
     adapted = [module for module in layer.modules() if isinstance(module, BaseTunerLayer)]
     bases = list(dict.fromkeys(module for each in adapted for module in each.get_base_layer().modules()))
-    # The parameters, too, and not their values alone: a quantised layer gets new ones when it is merged
+    # The parameters as well as their values: a quantized layer gets new parameters when it is merged
     saved = [
         (base, name, parameter, parameter.data.clone())
         for base in bases

@@ -1,11 +1,9 @@
 """
 Keeps log-probabilities and gradients in float32 where FSDP computes in lower precision.
 
-In: the accelerator of a trainer before it prepares a model, and the model after that. Out: its policy of mixed
-precision, mended, and a model that can be trained under it. Accelerate's own, for which its configuration has no
-option, rounds what the model returns: log-probabilities, the differences of which are the scores. It also sums
-gradients over processes in lower precision, and FSDP1 rounds the frequencies of rotary positions. Left out: a policy
-that is not accelerate's.
+Accelerate's policy of mixed precision, for which its configuration has no option, rounds what the model returns:
+log-probabilities, whose differences are the scores. It also sums gradients over processes in lower precision, and
+FSDP1 rounds the frequencies of rotary positions. Left out: policies that the user sets.
 """
 
 from dataclasses import replace
@@ -18,7 +16,7 @@ from transformers import PreTrainedModel
 
 
 def keep_float32(accelerator: Accelerator) -> None:
-    """Mends the policy that accelerate makes of its `mixed_precision`; without FSDP nothing happens."""
+    """Corrects the policy that Accelerate derives from its `mixed_precision`; without FSDP it does nothing."""
     plugin: Any = getattr(accelerator.state, "fsdp_plugin", None)
     policy = getattr(plugin, "mixed_precision_policy", None)
     if policy is None or policy.param_dtype is None:
@@ -32,10 +30,10 @@ def keep_float32(accelerator: Accelerator) -> None:
 
 def gather_head_once(model: PreTrainedModel) -> None:
     """
-    Gathers the language model head for a moment, before the first backward. Every process has to call it.
+    Gathers the language model head briefly, before the first backward. Every process has to call it.
 
     TRL's loss reads the head's weight without a forward of the head. A backward that leaves its gradients for a later
-    reduction in float32 fails at parameters that FSDP2 has never gathered, and with an adapter the head's are such.
+    reduction in float32 fails at parameters that FSDP2 has never gathered; with an adapter, the head's are among them.
     """
     head = model.get_output_embeddings()
     if isinstance(head, FSDPModule):

@@ -1,9 +1,8 @@
 """
-In which precision vLLM samples, and at which temperature its log-probabilities are.
+Warnings if vLLM samples in another precision than the training, or returns log-probabilities at another temperature.
 
-In: TRL's link to vLLM and the trainer's configuration. Out: a sentence where those of the training are others. TRL
-passes a vLLM in its own processes no precision, and has no option for it; a server has `--dtype`. In its own processes
-it asks for log-probabilities after processing; a server has `--logprobs-mode`. Left out: the ratios themselves.
+TRL has no option for the precision of a vLLM in its own processes, which it asks for processed log-probabilities; a
+server has `--dtype` and `--logprobs-mode`. Left out: the ratios themselves.
 """
 
 from typing import Any
@@ -15,13 +14,11 @@ from trl import GRPOConfig
 
 def other_precision(generation: Any, args: GRPOConfig) -> str | None:
     """
-    What to say of a vLLM that samples in another precision than the model is trained in; `None` if it does not.
+    A warning if vLLM, in the trainer's processes, samples in another precision than the model is trained in.
 
     Args:
-        generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):
+        generation ([`~trl.generation.vllm_generation.VLLMGeneration`]), args ([`~trl.GRPOConfig`]):
             Of the trainer.
-        args ([`~trl.GRPOConfig`]):
-            Its configuration.
     """
     if generation.mode != "colocate":
         return None
@@ -31,16 +28,17 @@ def other_precision(generation: Any, args: GRPOConfig) -> str | None:
         return None
     return (
         f"vLLM samples in {_name(sampled)}, and the model is trained in {_name(trained)}, so completions are those of "
-        "a slightly different policy. vLLM takes the precision of the model's files, but bfloat16 where they are in "
-        "float32. Write bf16=True, or save the model in the precision of the training, or take vllm_mode='server' "
-        f"with `vllm serve --dtype {_name(trained)}`."
+        "a slightly different policy. vLLM uses the precision of the model's files, or bfloat16 if they are in "
+        "float32. Write bf16=True, or save the model in the precision of the training, or write vllm_mode='server' "
+        f"and start `vllm serve --dtype {_name(trained)}`."
     )
 
 
 def other_logprobs(generation: Any, mismatch_limit: float | None) -> str | None:
     """
-    What to say of a vLLM server whose log-probabilities are not those at the temperature of sampling; `None` of one
-    whose are. At temperature 1 they are before processing, too, as the trainer has them: without `top_p` and the like.
+    A warning if a vLLM server returns log-probabilities at another temperature than that of sampling.
+
+    At temperature 1 unprocessed ones are fine: like the trainer's, they are those before `top_p` and the like.
 
     Args:
         generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):
@@ -49,7 +47,7 @@ def other_logprobs(generation: Any, mismatch_limit: float | None) -> str | None:
             The field of that name.
 
     Raises:
-        `ValueError`: If there is a limit to what the sentence says.
+        `ValueError`: Instead of the warning, if there is a limit.
     """
     if generation.mode != "server":
         return None
@@ -60,12 +58,13 @@ def other_logprobs(generation: Any, mismatch_limit: float | None) -> str | None:
     if kind == "processed_logprobs" or (kind == "raw_logprobs" and generation.temperature == 1.0):
         return None
     sentence = (
-        f"The vLLM server gives `{kind}`, not log-probabilities at temperature {generation.temperature}, which differ "
-        "from the trainer's even for the same model. Start it with `vllm serve --logprobs-mode processed_logprobs`"
+        f"The vLLM server returns `{kind}`, not log-probabilities at temperature {generation.temperature}, so they "
+        "differ from the trainer's even for the same model. Start it with `vllm serve --logprobs-mode "
+        "processed_logprobs`"
     )
     if mismatch_limit is not None:
-        raise ValueError(f"`mismatch_limit`: {sentence}, or leave `mismatch_limit` out.")
-    return f"{sentence}; until then the metrics `mismatch/...` say nothing."
+        raise ValueError(f"`mismatch_limit`: {sentence}, or omit `mismatch_limit`.")
+    return f"{sentence}; otherwise the metrics `mismatch/...` mean nothing."
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -1,10 +1,10 @@
 """
-Makes weights that DeepSpeed ZeRO-3 has cut up fit to be gathered.
+Lets weights that DeepSpeed ZeRO-3 has partitioned be gathered at any time.
 
-In: the accelerator of a trainer. Out: no parameter is under way. With a training behind it, ZeRO-3 knows the order in
-which forward and backward need the parameters, and begins to gather the next ones early: after a forward alone, as in
-an evaluation, those of a backward that never comes. Whoever gathers them then, to send them to vLLM or to save them,
-ends in "Cannot partition a param in flight". Left out: FSDP, which begins nothing.
+After some training, ZeRO-3 knows the order in which forward and backward need the parameters, and begins to gather the
+next ones early. After a forward alone, as in an evaluation, those are for a backward that never comes. The next to
+gather them, to send them to vLLM or to save them, fails with "Cannot partition a param in flight". Left out: FSDP,
+which gathers nothing early.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 
 def settle(accelerator: Accelerator) -> None:
-    """Ends what ZeRO-3 has begun to gather. Every process has to call it; without DeepSpeed nothing happens."""
+    """Releases what ZeRO-3 has begun to gather. Every process has to call it; without DeepSpeed it does nothing."""
     wrapped = getattr(accelerator, "deepspeed_engine_wrapped", None)
     if wrapped is not None:
         wrapped.engine.empty_partition_cache()
@@ -23,7 +23,7 @@ def settle(accelerator: Accelerator) -> None:
 
 def settle_before_sending(generation: Any) -> None:
     """
-    Lets TRL settle the parameters whenever it sends them to vLLM.
+    Makes TRL settle the parameters whenever it sends them to vLLM.
 
     Args:
         generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):

@@ -1,8 +1,8 @@
-"""Rewards -> labels. In: rewards of every reward function (N, F). Out: one label per rollout (N,): 1.0, 0.0 or NaN.
+"""Rewards of every reward function (N, F) -> one label per rollout (N,): 1.0, 0.0 or NaN.
 
 A rollout is positive when its reward exceeds the threshold ("a predefined verification rule", Section 4.1). A rollout
-that no reward function scored, or that has no token that counts, has no label and is in neither class. The user's
-own `label_func` may take the place of the threshold.
+that no reward function scored, or that has no token that counts, has no label and is in neither class. A custom
+`label_func` may replace the threshold.
 """
 
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ from .own import GroupFunction, make_labels
 @dataclass
 class LabelRule:
     """
-    How a reward becomes a label: the reward of one function, or the weighted sum of all, against a threshold.
+    How a reward becomes a label: the reward of one function, or the weighted sum of all, is compared with a threshold.
 
     Args:
         threshold (`float`):
             A rollout is positive when its reward exceeds this.
         column (`int`, *optional*):
-            The reward function that decides. `None` takes the weighted sum, as TRL's `reward` metric.
+            The reward function that decides. `None`: the weighted sum, as in TRL's `reward` metric.
         label_func (`Callable`, *optional*):
             Labels `(P, G)` of rewards `(P, G)`, in place of the threshold.
     """
@@ -33,7 +33,7 @@ class LabelRule:
     _warned: bool = field(default=False, repr=False)
 
     def rewards(self, rewards_per_func: torch.Tensor, reward_weights: torch.Tensor) -> torch.Tensor:
-        """The reward (N,) that decides, from rewards (N, F) and weights (F,); NaN where no function gave one."""
+        """The reward (N,) that decides, from rewards (N, F) and weights (F,); NaN if no function returned one."""
         if self.column is not None:
             return rewards_per_func[:, self.column]
         unscored = rewards_per_func.isnan().all(dim=1)
@@ -49,7 +49,7 @@ class LabelRule:
         return labels.masked_fill(rewards.isnan(), torch.nan)
 
     def warning(self, rewards: torch.Tensor) -> str | None:
-        """One warning per run, if the rewards seen so far are not two values on two sides of the threshold."""
+        """One warning per run, if the rewards so far are not two values, one on each side of the threshold."""
         if self._warned or self.label_func is not None:
             return None
         self._seen.update(rewards[~rewards.isnan()].unique().tolist()[:3])
@@ -58,13 +58,14 @@ class LabelRule:
         if len(self._seen) > 2:
             message = (
                 f"The rewards take more than two values ({values}, ...). REAL uses labels: a rollout is correct when "
-                f"its reward exceeds label_threshold={self.threshold:g}, by however much. Set `label_threshold` to "
-                "the lowest reward that you would call a success, or write your own `label_func`."
+                f"its reward exceeds label_threshold={self.threshold:g}, however much. Set `label_threshold` to "
+                "a value just below the lowest reward of a success, or write a `label_func`."
             )
         elif len(self._seen) == 2 and len({value > self.threshold for value in self._seen}) == 1:
             message = (
                 f"All rewards so far ({values}) are on one side of label_threshold={self.threshold:g}, so every "
-                "rollout has the same label and nothing is learned. Set `label_threshold` between wrong and right."
+                "rollout has the same label and nothing is learned. Set `label_threshold` between the rewards of "
+                "incorrect and correct rollouts."
             )
         self._warned = message is not None
         return message
@@ -81,12 +82,12 @@ def make_label_rule(
 
     Args:
         reward_func_names (`list[str]`), label_threshold (`float`, *optional*), label_reward_func (`str`, *optional*):
-            What there is, and the fields of the configuration.
+            The names, and the fields of the configuration.
         label_func (`Callable`, *optional*):
-            The user's own labels, which need no threshold.
+            Custom labels, which need no threshold.
 
     Raises:
-        `ValueError`: If there are several reward functions and nothing says which reward decides, or if
+        `ValueError`: If there are several reward functions and nothing specifies which reward decides, or if
         `label_reward_func` is none of them.
     """
     names = ", ".join(map(repr, reward_func_names))
@@ -108,12 +109,12 @@ def make_label_rule(
 
 
 def group_shares(labels: torch.Tensor) -> dict[str, float]:
-    """Shares of groups that are all right, all wrong, mixed, or without label, from labels (P, G). They sum to 1."""
-    right, wrong = (labels == 1).any(dim=1), (labels == 0).any(dim=1)
+    """Shares of all-correct, all-incorrect, mixed and unlabelled groups, from labels (P, G); their sum is 1."""
+    positive, negative = (labels == 1).any(dim=1), (labels == 0).any(dim=1)
     kinds = {
-        "all_correct": right & ~wrong,
-        "all_incorrect": wrong & ~right,
-        "mixed": right & wrong,
-        "unlabelled": ~(right | wrong),
+        "all_correct": positive & ~negative,
+        "all_incorrect": negative & ~positive,
+        "mixed": positive & negative,
+        "unlabelled": ~(positive | negative),
     }
     return {name: members.float().mean().item() for name, members in kinds.items()}

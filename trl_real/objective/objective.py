@@ -53,7 +53,7 @@ class Objective:
 def make_objective(
     tau: float, loss_type: str | GroupFunction, degenerate_groups: str, score_clip: float | None
 ) -> Objective:
-    """The objective of these options; `loss_type` names a built-in loss, or is the user's function or its path."""
+    """The objective of these options; `loss_type` is the name of a built-in loss, a custom function, or its path."""
     if not isinstance(loss_type, str) or loss_type not in LOSSES:
         own = load_function("loss_type", loss_type)
         return Objective(tau, lambda scores, labels: own(scores, labels.clone()), partial(trained_groups, own))

@@ -1,7 +1,7 @@
-"""The user's own functions of a group: a loss in place of Eq. 8, labels in place of a threshold.
+"""Custom functions of a group: a loss in place of Eq. 8, labels in place of a threshold.
 
-In: a function, or its import path. Out: the function, once it has kept its contract on small random groups; an error
-that says what it broke. Left out: what the trainer does with it, which is the same as with the built-in losses.
+A function, or its import path, is tested on small random groups; errors say which part of its contract it breaks. The
+trainer uses it like the built-in losses.
 """
 
 import importlib
@@ -68,7 +68,7 @@ def trained_groups(group_loss: GroupFunction, labels: torch.Tensor) -> torch.Ten
 
 def check_group_loss(group_loss: GroupFunction, size: int) -> None:
     """
-    Runs a loss on small random groups.
+    Tests a loss on small random groups.
 
     Args:
         group_loss (`Callable`):
@@ -115,7 +115,7 @@ def _trial_labels(size: int) -> torch.Tensor:
 
 
 def _trained_in_trial(group_loss: GroupFunction, labels: torch.Tensor) -> torch.Tensor:
-    """Which groups train, once that is known to be one boolean for each."""
+    """Which groups are trained; checks that it is one boolean for each."""
     try:
         trained = trained_groups(group_loss, labels.clone())
         right = trained.shape == (len(labels),) and trained.dtype == torch.bool
@@ -129,7 +129,7 @@ def _trained_in_trial(group_loss: GroupFunction, labels: torch.Tensor) -> torch.
 
 
 def _run(group_loss: GroupFunction, scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Losses and weights of a call that did not fail and gave one loss for each group."""
+    """Losses and weights of a call; checks that it does not fail and returns one loss for each group."""
     try:
         shape = tuple(group_loss(scores, labels.clone()).shape)
     except Exception as error:  # whatever the function raises
@@ -145,7 +145,7 @@ def _broken(what: str) -> ValueError:
 
 def make_labels(label_func: GroupFunction, rewards: torch.Tensor) -> torch.Tensor:
     """
-    The labels (P, G) that the user's function makes of rewards, float32.
+    The labels (P, G), float32, that a custom function returns for rewards.
 
     Raises:
         `ValueError`: If their shape is not that of the rewards, or one is neither 1, 0 nor NaN.
@@ -163,7 +163,7 @@ def make_labels(label_func: GroupFunction, rewards: torch.Tensor) -> torch.Tenso
 
 
 def check_label_func(label_func: GroupFunction, size: int) -> None:
-    """Runs a label function on random rewards of groups of this size. Raises `ValueError` as [`make_labels`]."""
+    """Tests a label function on random rewards of groups of this size. Raises `ValueError` like [`make_labels`]."""
     rewards = torch.rand(3, size, generator=torch.Generator().manual_seed(0))
     rewards[0, 0] = torch.nan
     try:
@@ -172,4 +172,4 @@ def check_label_func(label_func: GroupFunction, size: int) -> None:
         raise ValueError(f"`label_func`: the function failed ({type(error).__name__}: {error}).") from error
     first, second = make_labels(label_func, rewards), make_labels(label_func, rewards)
     if not torch.equal(first.nan_to_num(-1.0), second.nan_to_num(-1.0)):
-        raise ValueError("`label_func`: it must give the same labels for the same rewards: every process calls it.")
+        raise ValueError("`label_func`: it must return the same labels for the same rewards: every process calls it.")

@@ -66,11 +66,7 @@ class Prefixes:
         return torch.cat([part for pair in pairs for part in pair], dim=2)
 
     def mask(self, segment: int, query: Tensor) -> Tensor:
-        """
-        What the tokens of a segment see of its prefix and itself.
-
-        SDPA's own causal mask lets the first query see only the first key; here it sees the entire prefix.
-        """
+        """What the tokens of a segment see: the entire prefix (SDPA's causal mask: its first key), then themselves."""
         length, prefix = self.lengths[segment], self.lengths[self.of[segment]]
         if has_causal_kernels(query.device):
             return causal_lower_right(length, prefix + length)
