@@ -56,8 +56,9 @@ format: $(VENV)/.dev ## Repair style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(VENV)/.dev ## Write docs/config.md and the options of `--help` anew, and build the site strictly into site/
+docs: $(VENV)/.dev ## Write the generated pages, measured numbers and options of `--help`, and build the site into site/
 	$(VENV)/bin/python -m docs.tools.config_page
+	$(VENV)/bin/python -m docs.tools.measured
 	$(VENV)/bin/python -c "from trl_real.cli.table import write_table; write_table()"
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 
-MIXES = {"late": (0.60, 0.10), "early": (0.22, 0.25), "worst": (0.0, 0.0)}  # shares of groups all right, all wrong
+MIXES = {"late": (0.60, 0.10), "early": (0.22, 0.25), "worst": (0.0, 0.0)}  # all correct, all incorrect groups
 
 
 def about(text: str, default: Any) -> Any:

@@ -5,8 +5,8 @@
     python benchmarks/update_phase.py --prompt 1024 --longest 512 --rollouts 64 --steps 4 --mixes early worst
     python benchmarks/update_phase.py --memory true --hidden 256 --longest 512 --rollouts 96 --group 4 --generations 1
 
-The rollouts are fixed (a share of groups all right, a share all wrong, the rest mixed; lengths log-normal or all at
-the cap) and handed to both trainers through `rollout_func`, so that nothing is generated. The trainers take turns,
+The rollouts are fixed (some groups all correct, some all incorrect, the rest mixed; lengths log-normal or all at the
+cap) and handed to both trainers through `rollout_func`, so that nothing is generated. The trainers take turns,
 one generation each, and so does the limit; the first round warms up. Seconds are medians over the other rounds, from
 rollouts to the last optimizer step, and the ratio is the median of the rounds' ratios. Trained tokens are the
 completion tokens of mixed groups, the only ones with a gradient.
@@ -44,7 +44,7 @@ from transformers import HfArgumentParser
 from trl_real.step.layouts import share_prompts
 
 
-SECONDS = ["GRPO s", "REAL s", "ratio", "x limit", "trained tokens/s, GRPO", "REAL"]
+SECONDS = ["GRPO s", "REAL s", "ratio", "x limit", "trained tokens/s, GRPO", "trained tokens/s, REAL"]
 SECONDS += ["tokens with + without gradient, GRPO / REAL / limit"]
 MEMORY = ["GRPO MB", "REAL MB", "ratio"]
 Case = tuple[str, Rollouts, Setting, int]  # name, rollouts, setting, optimizer steps per generation
@@ -118,14 +118,17 @@ def main() -> None:
     compare, columns = (compare_memory, MEMORY) if program.memory else (compare_seconds, SECONDS)
     if program.memory:  # read by the C library of the processes that are started for it
         os.environ |= GIVE_BACK
-    print(table_row(["case", "all right / wrong / mixed", "steps", *columns]))
-    print(table_row(["---"] * (3 + len(columns))))
+    columns = ["case", "all correct / all incorrect / mixed", "steps", *columns]
+    print(table_row(columns))
+    print(table_row(["---"] * len(columns)))
     results = []
     for name, rollouts, of_case, steps in cases(program, setting):
         numbers, cells = compare(rollouts, of_case, steps)
         shares = " / ".join(f"{share:.0%}" for share in rollouts.shares)
-        print(table_row([name, shares, str(steps), *cells]), flush=True)
-        results.append({"case": name, "shares": rollouts.shares, "steps": steps, "setting": asdict(of_case)} | numbers)
+        cells = [name, shares, str(steps), *cells]
+        print(table_row(cells), flush=True)
+        row = dict(zip(columns, cells, strict=True))
+        results.append({"case": name, "steps": steps, "row": row, "setting": asdict(of_case)} | numbers)
     if program.output:
         Path(program.output).write_text(json.dumps(results, indent=1))
 
