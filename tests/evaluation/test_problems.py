@@ -69,7 +69,7 @@ def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:
     for name, message in messages.items():
         with pytest.raises(ValueError, match=message):
             load_benchmark(name)
-    with pytest.raises(ValueError, match="benchmarks: aime24 has 1 rows in .*aime.parquet, not the 30 of the paper"):
+    with pytest.raises(ValueError, match="benchmarks: aime24 has 1 rows in .*aime.parquet; the paper's has 30"):
         load_benchmark("aime24", tmp_path)
     with pytest.raises(ValueError, match="benchmarks: aime25: .*there is no file or folder .*aime25.parquet"):
         load_benchmark("aime25", tmp_path)
