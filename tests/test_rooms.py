@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "validation": {"checkpoints", "compat", "objective", "rewards", "engines", "options", "spelling", "version"},
     "trainer": {"compat", "objective", "engines", "options", "metrics", "step", "validation"},
     "figures": {"objective", "metrics"},
-    "evaluation": {"objective", "verifier", "rewards", "data"},
+    "evaluation": {"objective", "options", "verifier", "rewards", "data"},
     "recipe": {"objective", "options", "spelling", "rewards", "data", "validation", "trainer", "evaluation"},
     "comparison": {"spelling", "data", "trainer", "recipe", "figures", "version"},
     "cli": {

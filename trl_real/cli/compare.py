@@ -9,8 +9,6 @@ Every rate is trained with seed 0, and the other seeds at each method's best rat
 held-out prompts chooses the rate, the other half is reported. The same command resumes a comparison.
 Methods: real, real_no_anchor, bce, grpo, dapo, gspo, cispo, sapo, vespo, recipe (its own objective), and
 those that a study file adds. All other options are those of `trl-real train`, and apply to every run.
-
-In: a recipe or a study file. Out, in `--output_dir`: `records.jsonl`, `tables.md`, a figure, and the log of each run.
 """
 
 import argparse
@@ -35,7 +33,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The options, and the words that are for every run."""
     parser = argparse.ArgumentParser(
         "trl-real compare",
-        description=(__doc__ or "").partition("\n\nIn:")[0],
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -1,8 +1,4 @@
-"""
-One run of a comparison: `trl-real train` with a held-out set in two parts, and a record instead of a model.
-
-In: the command line of `trl-real train`, and where the record goes. Out: the record, and `trainer_state.json`.
-"""
+"""One run of a comparison: `trl-real train` with a held-out set in two parts, and a record instead of a model."""
 
 import argparse
 import json

@@ -1,8 +1,6 @@
 """
-The figure of a comparison, readable in print and on a dark page.
-
-In: the records of every study. Out: a PNG file with the held-out metric of each method: mean and 95% interval over
-seeds at the chosen learning rate, and a small mark for every other rate.
+The figure of a comparison, readable in print and on a dark page: the held-out metric of each method with its mean and
+95% interval over seeds at the chosen learning rate, and a small mark for every other rate.
 """
 
 import textwrap

@@ -1,8 +1,4 @@
-"""
-The record of one run: what it reached on held-out prompts, what it cost, and the curves of its log.
-
-In: a recipe's held-out set, and the trainer after training. Out: two parts of the set, and a record.
-"""
+"""The record of one run: what it reached on held-out prompts, what it cost, and the curves of its log."""
 
 import math
 import time

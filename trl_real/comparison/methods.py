@@ -1,9 +1,4 @@
-"""
-The methods that can be compared by name, and a recipe as each of them trains it.
-
-In: the fields of a recipe and of a method. Out: the fields of the run, and those of the recipe that it omits. Left
-out: whether the values are allowed, which the configurations check.
-"""
+"""The methods that can be compared by name, and a recipe as each of them trains it."""
 
 from dataclasses import fields
 from typing import Any

@@ -1,9 +1,4 @@
-"""
-Statistics of runs that differ in method, learning rate and seed.
-
-In: one record per run. Out: means with 95% intervals over seeds, the learning rate that the validation prompts choose,
-and paired differences. Left out: tables and figures.
-"""
+"""Statistics of runs that differ in method, learning rate and seed."""
 
 import json
 import math

@@ -1,9 +1,4 @@
-"""
-Runs one after another, each in a process of its own.
-
-In: studies, and a file of records. Out: the file, with a record for every run that finished. A run that has a record
-is not trained again, so a killed comparison continues with the rest.
-"""
+"""Runs one after another, each in its own process; a run that has a record is not trained again."""
 
 import json
 import re

@@ -1,9 +1,4 @@
-"""
-What is compared: a recipe or a YAML file of studies -> runs, one training each.
-
-In: options, or the YAML file, and the records of finished runs. Out: the runs to train, and the records of each study;
-`ValueError` for whatever is misspelt or missing. Left out: values that only the configurations can check.
-"""
+"""What is compared: a recipe or a YAML file of studies becomes runs, one training each."""
 
 import hashlib
 import json

@@ -1,9 +1,4 @@
-"""
-The tables of a comparison, and the sentence that says what it has resolved.
-
-In: the records of studies. Out: Markdown, and sentences. A `short` table has what a choice of method needs; a `full`
-one also has what explains it.
-"""
+"""The tables of a comparison: `short` ones to choose a method, `full` ones to explain it; and a verdict."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

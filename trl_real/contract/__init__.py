@@ -1,9 +1,6 @@
 """
-What this package uses of TRL and Transformers beyond their documented symbols, checked when it is first needed.
-
-In: the installed libraries. Out: nothing if every clause of `table.py` holds; a warning if they all hold on a TRL that
-was not tested; an `ImportError` that names each broken one. Left out: what the names do in a training run, which
-`tests/drop_in/test_contract.py` runs, and their import (`compat`).
+What this package uses of TRL and Transformers beyond their documented symbols, checked when it is first needed:
+nothing happens if every clause of `table.py` holds on a tested TRL.
 """
 
 import warnings

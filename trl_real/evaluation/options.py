@@ -1,9 +1,10 @@
 """The options of `trl-real evaluate`."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..options import option
 from .problems import BENCHMARKS
 
 
@@ -12,38 +13,30 @@ PAPER = {"samples": 16, "temperature": 0.6, "top_p": 0.95, "top_k": 0, "max_new_
 LEAST = {"samples": 1, "limit": 1, "batch_size": 1, "max_new_tokens": 1, "temperature": 0, "top_k": 0}
 
 
-def _option(default: Any, text: str, **metadata: Any) -> Any:
-    return field(default=default, metadata={"help": text, **metadata})
-
-
-def _list_option(text: str) -> Any:
-    return field(default_factory=list, metadata={"help": text})
-
-
 @dataclass
 class EvaluationArguments:
     """Which models are evaluated on what, and how. Sampling is the paper's by default, or the recipe's with one."""
 
-    models: list[str] = _list_option("Folders or hub ids (name@revision): models, adapters, checkpoints.")
-    benchmarks: list[str] = _list_option(f"{', '.join(BENCHMARKS)}, files, or hub ids (name:split).")
-    data: str | None = _option(None, "Folder with the files of the six benchmarks. Default: the hub.")
-    output: str = _option("runs/eval", "Folder for the logs and the tables.")
-    samples: int | None = _option(None, "Samples per problem. Default: 16.")
-    limit: int | None = _option(None, "Only the first problems of each set.")
-    temperature: float | None = _option(None, "Default: 0.6. 0 is greedy.")
-    top_p: float | None = _option(None, "Default: 0.95.")
-    top_k: int | None = _option(None, "Default: 0, all tokens.")
-    min_p: float | None = _option(None, "Default: none.")
-    repetition_penalty: float | None = _option(None, "Default: none.")
-    max_new_tokens: int | None = _option(None, "Longest answer. Default: 8192.")
-    batch_size: int | None = _option(None, "Samples at a time. Default: 32, with vLLM or a server 512.")
-    backend: str = _option("auto", "auto: vllm, if installed, on GPUs.", choices=["auto", "vllm", "transformers"])
-    base_url: str | None = _option(None, "A server's address, http://HOST:PORT/v1; models are its names for them.")
-    prompt_format: str | None = _option(None, "plain: prompts are sent without chat template.", choices=["plain"])
-    chat_template_kwargs: dict[str, Any] | str | None = _option(None, "Arguments of the chat template, as JSON.")
-    require_think: bool | None = _option(None, "Whether the answer must follow </think>. Default: true.")
-    report: bool = _option(False, "Sample nothing; write tables from the logs in output, beside the paper's.")
-    view: bool = _option(False, "At the end, show every sample in a browser, until Ctrl-C.")
+    models: list[str] = option([], "Folders or hub ids (name@revision): models, adapters, checkpoints.")
+    benchmarks: list[str] = option([], f"{', '.join(BENCHMARKS)}, files, or hub ids (name:split).")
+    data: str | None = option(None, "Folder with the files of the six benchmarks. Default: the hub.")
+    output: str = option("runs/eval", "Folder for the logs and the tables.")
+    samples: int | None = option(None, "Samples per problem. Default: 16.")
+    limit: int | None = option(None, "Only the first problems of each set.")
+    temperature: float | None = option(None, "Default: 0.6. 0 is greedy.")
+    top_p: float | None = option(None, "Default: 0.95.")
+    top_k: int | None = option(None, "Default: 0, all tokens.")
+    min_p: float | None = option(None, "Default: none.")
+    repetition_penalty: float | None = option(None, "Default: none.")
+    max_new_tokens: int | None = option(None, "Longest answer. Default: 8192.")
+    batch_size: int | None = option(None, "Samples at a time. Default: 32, with vLLM or a server 512.")
+    backend: str = option("auto", "auto: vllm, if installed, on GPUs.", choices=["auto", "vllm", "transformers"])
+    base_url: str | None = option(None, "A server's address, http://HOST:PORT/v1; models are its names for them.")
+    prompt_format: str | None = option(None, "plain: prompts are sent without chat template.", choices=["plain"])
+    chat_template_kwargs: dict[str, Any] | str | None = option(None, "Arguments of the chat template, as JSON.")
+    require_think: bool | None = option(None, "Whether the answer must follow </think>. Default: true.")
+    report: bool = option(False, "Sample nothing; write tables from the logs in output, beside the paper's.")
+    view: bool = option(False, "At the end, show every sample in a browser, until Ctrl-C.")
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():

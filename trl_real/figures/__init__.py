@@ -1,9 +1,4 @@
-"""
-Pictures of runs and of the objective, also drawn by `trl-real figures`.
-
-In: log files of REALTrainer and GRPOTrainer. Out: PNG, PDF or SVG. Left out: what is logged (`metrics`), and the
-figures of `trl-real compare` (`comparison`). Needs the extra `plots`.
-"""
+"""Figures of runs and of the objective, also drawn by `trl-real figures`; they need the extra `plots`."""
 
 try:
     import matplotlib  # noqa: F401

@@ -1,9 +1,4 @@
-"""
-Reward functions, as TRL calls them.
-
-In: completions and the columns of a data set. Out: one reward per completion, `None` for no label. Left out: judging
-mathematical answers (`verifier`), and the labels that follow from rewards (`objective.labels`).
-"""
+"""Reward functions, as TRL calls them: one reward per completion, `None` for no label."""
 
 from .calling import RewardError
 from .functions import (
