@@ -26,13 +26,8 @@ PARTS = WEIGHTS | {
 
 def missing_part(checkpoint: Path, only_model: bool = False) -> str | None:
     """
-    The first part that a checkpoint needs for resuming and does not have; `None` if it is complete.
-
-    Args:
-        checkpoint (`Path`):
-            Its folder.
-        only_model (`bool`):
-            Whether the run saves no optimizer (`save_only_model`).
+    The first part that a checkpoint needs for resuming and does not have; `None` if it is complete. With `only_model`,
+    the run saves no optimizer (`save_only_model`).
     """
     try:
         json.loads((checkpoint / STATE).read_text("utf-8"))  # Transformers writes it after everything else

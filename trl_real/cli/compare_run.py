@@ -22,18 +22,8 @@ from .train import RECIPES, build_trainer, check_model, check_options, load_chec
 
 def check(words: list[str], metric: str, validation_prompts: int | None, processes: int) -> dict[str, int]:
     """
-    Finds what a run would refuse, without reading a weight.
-
-    Args:
-        words (`list[str]`):
-            The command line of the run.
-        metric (`str`), validation_prompts (`int`, *optional*):
-            As in the study.
-        processes (`int`):
-            How many the launcher would start.
-
-    Returns:
-        `dict[str, int]`: prompts of the two parts of the held-out set.
+    Finds what a run with this command line would refuse, without reading a weight; returns the number of prompts in
+    both parts of the held-out set. `processes` is how many the launcher would start.
     """
     config_class = METHODS[read_method(words, RECIPES)][1]
     options, given = read_options(words, [RecipeArguments, config_class, ModelConfig], RECIPES)

@@ -61,11 +61,9 @@ class Clock(TrainerCallback):
         self.seconds = {0: (0.0, 0.0)}
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called by Transformers before each optimizer step."""
         self.start = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called by Transformers after each optimizer step."""
         wall, cpu = self.seconds[max(self.seconds)]
         now = time.perf_counter(), time.process_time()
         self.seconds[state.global_step] = (wall + now[0] - self.start[0], cpu + now[1] - self.start[1])

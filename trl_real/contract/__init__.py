@@ -23,12 +23,7 @@ def violations(trainer_class: type | None = None) -> list[str]:
 
 
 def check_contract(installed: str | None = None, trainer_class: type | None = None) -> None:
-    """
-    Warns of a TRL (by default the installed version) that was not tested.
-
-    Raises:
-        `ImportError`: If a clause is broken; names each, the tested versions, and the command that installs them.
-    """
+    """Warns of a TRL (by default the installed one) that was not tested; `ImportError` if a clause is broken."""
     installed = installed or version("trl")
     first, end = TESTED["trl"]
     if broken := violations(trainer_class):

@@ -17,11 +17,6 @@ TRAINER, CONFIG, UTILS = "trl:GRPOTrainer", "trl:GRPOConfig", "trl.trainer.utils
 VLLM = "trl.generation.vllm_generation:VLLMGeneration"
 
 
-def loss_is_a_mean_over_the_step(scaled: bool) -> bool:
-    """Transformers must not divide the loss by the number of micro-steps again."""
-    return scaled is True
-
-
 def pads_on_the_right(pad: Any) -> bool:
     """One tensor of all rows, padded behind them to a multiple."""
     rows = [torch.tensor([1, 2, 3], device="cpu"), torch.tensor([4], device="cpu")]
@@ -128,7 +123,7 @@ CONTRACT: tuple[Clause, ...] = (
     Has(TRAINER, "histograms go to its trackers", "callback_handler"),
     Has("transformers.integrations:TensorBoardCallback", "draws histograms", "tb_writer"),
     Spells(TRAINER, "metrics and the table of completions", "train eval extra advantages"),
-    Behaves(f"{TRAINER}.loss_is_scaled_for_ga", "the loss is a mean already", loss_is_a_mean_over_the_step),
+    Behaves(f"{TRAINER}.loss_is_scaled_for_ga", "the loss is a mean already", lambda scaled: scaled is True),
     # ---- TRL: the rest ----------------------------------------------------------------------------------------------
     Has(
         CONFIG,

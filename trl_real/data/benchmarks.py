@@ -30,19 +30,10 @@ BENCHMARKS = {
 
 def read_benchmark(name: str, folder: Path | None = None, field: str = "benchmarks") -> tuple[str, list[MathRow]]:
     """
-    Reads all rows of a benchmark.
+    The title and all rows of a benchmark: a key of `BENCHMARKS`, a local file or folder, or a hub id, followed by
+    `:split` if the split is not `test`.
 
-    Args:
-        name (`str`):
-            A key of `BENCHMARKS`, a local file or folder, or a hub id, followed by `:split` if the split is not
-            `test`.
-        folder (`Path`, *optional*):
-            Folder with the files of `BENCHMARKS`. Default: they come from the hub.
-        field (`str`, *optional*, defaults to `"benchmarks"`):
-            The option that errors name.
-
-    Returns:
-        `tuple`: its title, and its rows.
+    `folder` has the files of `BENCHMARKS`; without it they come from the hub. `field` is the option that errors name.
     """
     known = BENCHMARKS.get(name)
     if known is not None and folder is not None:

@@ -44,25 +44,13 @@ Findings = dict[int, dict[str, Any]]  # position of a row to remove -> what the 
 
 @dataclass
 class CleaningReport:
-    """
-    What cleaning removed.
+    """What cleaning removed: for each row its number in the source (`row`), the `reason` and the evidence."""
 
-    Args:
-        name (`str`), rows (`int`):
-            The data set, and its number of rows before cleaning.
-        removed (`list[dict[str, Any]]`, *optional*, defaults to `[]`):
-            For each removed row its number in the source (`row`), the `reason` and the evidence.
-        benchmarks (`list[str]`, *optional*, defaults to `[]`):
-            Benchmarks that the rows were compared with.
-        option (`str`, *optional*, defaults to `"dataset_name"`):
-            The option that errors name.
-    """
-
-    name: str
-    rows: int
+    name: str  # of the data set
+    rows: int  # before cleaning
     removed: list[dict[str, Any]] = field(default_factory=list)
-    benchmarks: list[str] = field(default_factory=list)
-    option: str = "dataset_name"
+    benchmarks: list[str] = field(default_factory=list)  # that the rows were compared with
+    option: str = "dataset_name"  # that errors name
 
     @property
     def kept(self) -> int:

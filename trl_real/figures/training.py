@@ -134,16 +134,11 @@ def draw_lines(axes: Axes, runs: list[Run], key: str, title: str) -> dict[str, f
     return last
 
 
-def _errors(run: Run, key: str) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Steps, values and standard errors of a quantity, at the steps that logged its standard error."""
-    steps, errors = run.series(f"{key}_stderr")
-    values = dict(zip(*run.series(key), strict=True))
-    return steps, np.array([values[step] for step in steps]), np.array(errors)
-
-
 def _draw_errors(axes: Axes, run: Run, key: str, color: str) -> np.ndarray:
     """Draws bars of one standard error each way, or a band for many points; returns the upper ends."""
-    steps, values, errors = _errors(run, key)
+    steps, logged = run.series(f"{key}_stderr")
+    at_step = dict(zip(*run.series(key), strict=True))
+    values, errors = np.array([at_step[step] for step in steps]), np.array(logged)
     if len(steps) >= SMOOTH_FROM:
         axes.fill_between(steps, values - errors, values + errors, color=color, alpha=0.12, linewidth=0)
     elif steps:

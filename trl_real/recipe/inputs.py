@@ -35,25 +35,13 @@ Sets = tuple[AnyDataset, AnyDataset | None, dict[str, CleaningReport]]  # train,
 
 @dataclass
 class Inputs:
-    """
-    The inputs of a trainer besides the model and its arguments.
-
-    Args:
-        reward_funcs (`list`):
-            The reward functions.
-        train (`Dataset`), test (`Dataset`, *optional*):
-            Prompts to train on and to evaluate on.
-        reports (`dict[str, CleaningReport]`):
-            What was removed from `"train"` and `"eval"`; empty for data sets that are not cleaned.
-        origin (`tuple`):
-            Name of the training set, the benchmarks that were removed from it, and the model that is trained.
-    """
+    """The inputs of a trainer besides the model and its arguments."""
 
     reward_funcs: list[Any]
     train: AnyDataset
     test: AnyDataset | None
-    reports: dict[str, CleaningReport]
-    origin: tuple[str, list[str], str]
+    reports: dict[str, CleaningReport]  # what was removed from "train" and "eval"; empty if they are not cleaned
+    origin: tuple[str, list[str], str]  # the training set, the benchmarks removed from it, and the model
 
     def write_reports(self, folder: Path) -> Iterator[str]:
         """Lists the removed rows in `folder`, and records the training data there; yields the counts as text."""
@@ -74,13 +62,8 @@ def load_inputs(
     """
     Finds the reward functions, loads the data sets and checks that the functions can be called on the rows.
 
-    Args:
-        recipe ([`RecipeArguments`]), training ([`ValidationConfig`]), model ([`~trl.ModelConfig`]):
-            The options of a recipe.
-        fields (`Fields`, *optional*):
-            The options that errors about the training set name.
-        trains (`bool`, *optional*, defaults to `True`):
-            Whether the training set must be large enough for one generation.
+    `fields` are the options that errors about the training set name. If it `trains`, the training set must be large
+    enough for one generation.
     """
     if recipe.dataset_name is None:
         raise ValueError("dataset_name: write a file, a folder, a hub id, or reasoning_gym:<task>.")

@@ -29,11 +29,6 @@ NONE_WORDS = ("", "none", "null", "false")
 SECONDS_TO_FREE = 0.5  # gloo's threads need the interpreter for microseconds
 
 
-def launched_processes() -> int:
-    """Number of processes that the launcher started; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", 1))
-
-
 def prepare_launch(options: dict[str, Any], given: Iterable[str], root: Path) -> dict[str, Any]:
     """
     The fields that the machine decides.
@@ -48,7 +43,7 @@ def prepare_launch(options: dict[str, Any], given: Iterable[str], root: Path) ->
         )
     if "gpu_memory" in given and not options["dry_run"]:
         raise ValueError("gpu_memory: it is only for plans, with --dry_run. Omit it.")
-    world_size = options["world_size"] or launched_processes()
+    world_size = options["world_size"] or int(os.environ.get("WORLD_SIZE", 1))
     changes = {"world_size": world_size, "deepspeed": find_deepspeed(options["deepspeed"], root)}
     plans_for_others = options["dry_run"] and options["world_size"] is not None
     sets_precision = options["bf16"] is not None or options["fp16"]

@@ -14,10 +14,7 @@ from transformers.trainer_callback import ProgressCallback
 class TimeLeft:
     """
     Estimates the time left of a run in which the first step of every generation, which samples, takes longer.
-
-    Args:
-        period (`float`):
-            Optimizer steps per generation; below 1, every step samples.
+    `period` is the number of optimizer steps per generation; below 1, every step samples.
     """
 
     LAST = 8  # times of each kind that are averaged, since completions become longer or shorter
@@ -55,7 +52,6 @@ class ShortProgress(ProgressCallback):
     prediction_bar: tqdm | None
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Called by Transformers before the first step, and before an evaluation at the start."""
         super().on_train_begin(args, state, control, **kwargs)
         steps = args.steps_per_generation * args.num_iterations
         self.time_left = TimeLeft(steps / args.gradient_accumulation_steps)
@@ -65,11 +61,9 @@ class ShortProgress(ProgressCallback):
             self._show("evaluating" if args.eval_on_start else "")
 
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Called by Transformers before each optimizer step."""
         self.clock = time.perf_counter()
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Called by Transformers after each optimizer step."""
         self.time_left.add_step(state.global_step, time.perf_counter() - self.clock)
         self.clock = time.perf_counter()
         super().on_step_end(args, state, control, **kwargs)
@@ -82,13 +76,11 @@ class ShortProgress(ProgressCallback):
         return "time left not known yet" if left is None else f"about {tqdm.format_interval(left)} left"
 
     def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
-        """Called by Transformers after each batch of an evaluation."""
         super().on_prediction_step(*args, **kwargs)
         if self.prediction_bar is not None and not self.prediction_bar.desc:
             self.prediction_bar.set_description("evaluation, batches")
 
     def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Called by Transformers after the evaluation of each set."""
         super().on_evaluate(args, state, control, **kwargs)
         if self.training_bar is not None:
             self.time_left.add_evaluation(time.perf_counter() - self.clock)
@@ -100,7 +92,6 @@ class ShortProgress(ProgressCallback):
             self.training_bar.set_postfix_str(text)
 
     def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any) -> None:
-        """Called by Transformers with each record of the log."""
         known = {name: value for name, value in (logs or {}).items() if isinstance(value, float)}
         shown = [f"{name} {value:.3f}" for name, value in known.items() if self.SHOWN.fullmatch(name)]
         if shown and self.training_bar is not None:

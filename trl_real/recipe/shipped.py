@@ -35,13 +35,8 @@ def listed(folder: Path) -> str:
 
 def find_shipped(value: str, root: Path) -> str:
     """
-    The path of a file that comes with the recipes, which may be started from any folder.
-
-    Args:
-        value (`str`):
-            A path that begins with `recipes/`; anything else, and an existing path, is returned unchanged.
-        root (`Path`):
-            Folder that contains `recipes/`.
+    The path of a file that comes with the recipes, which may be started from any folder. A path that does not begin
+    with `recipes/`, and an existing one, is returned unchanged. `root` is the folder that contains `recipes/`.
     """
     shipped = root / value
     is_shipped = Path(value).parts[:1] == ("recipes",) and not Path(value).exists() and shipped.exists()

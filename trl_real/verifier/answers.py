@@ -54,17 +54,10 @@ def accepted_answers(answer: Any) -> tuple[str, ...]:
 
 def last_box(text: str, adjacent: bool = False) -> str | None:
     r"""
-    Content of the last `\boxed{...}`.
+    Content of the last `\boxed{...}`; `None` if there is no box, or the last one is empty or not closed.
 
-    Args:
-        text (`str`):
-            Text to search.
-        adjacent (`bool`, *optional*, defaults to `False`):
-            Whether boxes separated only by a comma, a semicolon, "and" or "or" are one list, so that
-            `\boxed{1}, \boxed{2}` is `1, 2`.
-
-    Returns:
-        `str` or `None`: the content; `None` if there is no box, or the last one is empty or not closed.
+    If `adjacent`, boxes separated only by a comma, a semicolon, "and" or "or" are one list, so that
+    `\boxed{1}, \boxed{2}` is `1, 2`.
     """
     boxes = list(_BOX.finditer(text))
     content = _content(text, boxes[-1])[0] if boxes else None

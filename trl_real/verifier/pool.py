@@ -42,15 +42,10 @@ def default_workers() -> int:
 
 class VerifierPool:
     """
-    Judges answers in worker processes. Starts with the first batch; may be called from several threads.
+    Judges answers in worker processes, by default as many as this process's share of the CPUs, at most 4.
 
-    Args:
-        workers (`int`, *optional*):
-            Number of worker processes. Default: this process's share of the CPUs, at most 4.
-        memory_mb (`int`, *optional*, defaults to `1024`):
-            Address space of each worker.
-        function (`str`, *optional*):
-            `"module:name"` of a function that judges in place of the verifier (`trl_real.verifier.tasks`).
+    It starts with the first batch, and may be called from several threads. Each worker has an address space of
+    `memory_mb`. `function` is the `"module:name"` of one that judges in place of the verifier (`tasks.py`).
     """
 
     def __init__(self, workers: int | None = None, memory_mb: int = MEMORY_MB, function: str | None = None) -> None:
