@@ -53,7 +53,7 @@ def cases(setup: str) -> list[Case]:
 
 
 def judge(case: Case, undisturbed: Path, folder: Path) -> tuple[bool, str]:
-    """Whether the run was killed, went on and ended as the undisturbed one; where it was killed, or what is wrong."""
+    """Whether the run was killed, resumed and ended as the undisturbed one; where it was killed, or what is wrong."""
     rank = case.number % SETUPS[case.setup][0]
     seen = events(undisturbed, rank)
     places = []
@@ -73,15 +73,15 @@ def report(results: list[tuple[Case, bool]]) -> str:
     lines = [
         "# Crashes",
         "",
-        "A tiny model is trained on CPUs. A process ends itself by SIGKILL at a counted moment, and once the run was",
-        "resumed again, in its next save: while a file is half written, between two files, at a rename or a removal;",
-        "in a forward of generation, update or evaluation; between two optimizer steps; while the final model is",
-        "saved. Where there are two processes the other one is killed then, as a launcher does. The run is resumed by",
-        "the command that started it, and must end with the log (but for times), weights, optimizer and random state",
-        "of an undisturbed run, bit by bit.",
+        "A tiny model is trained on CPUs. A process kills itself with SIGKILL at a chosen moment, and after resuming",
+        "once more in its next save: while a file is half written, between two files, at a rename or a removal; in a",
+        "forward of generation, update or evaluation; between two optimizer steps; while the final model is saved.",
+        "With two processes, the other one is then killed too, as a launcher does. The command that started the run",
+        "resumes it. Log (except times), weights, optimizer and random state must then be bit-identical to those of",
+        "an undisturbed run.",
         "`python -m tests.crashes --report docs/crashes.md` runs all and writes this page.",
         "",
-        f"{sum(good.values())} of {sum(total.values())} runs ended so.",
+        f"{sum(good.values())} of {sum(total.values())} killed runs ended like an undisturbed one.",
         "",
         f"| run | processes | {' | '.join(KINDS)} | as undisturbed |",
         "| --- " * (len(KINDS) + 3) + "|",

@@ -107,7 +107,7 @@ def test_a_long_run_is_smoothed_with_the_raw_values_behind() -> None:
 
 def test_the_solved_groups_are_compared_by_what_every_run_logs() -> None:
     real, grpo = Run("REAL", example_log(16)), Run("GRPO", grpo_log(16))
-    solved = panel(training(real, Run("BCE", example_log(16, 0.2))), "Fully solved")
+    solved = panel(training(real, Run("BCE", example_log(16, 0.2))), "All-correct groups")
     assert lines(solved)[0][1] == [step / 32 for step in (1, 5, 9, 13)]
     assert lines(panel(training(real, grpo), "Groups with equal rewards")) == [([1, 5, 9, 13], [0.5] * 4)] * 2
     assert lines(panel(training(grpo), "Groups with equal rewards")) == [([1, 5, 9, 13], [0.5] * 4)]
@@ -116,7 +116,7 @@ def test_the_solved_groups_are_compared_by_what_every_run_logs() -> None:
 def test_what_was_not_logged_is_said_in_its_panel() -> None:
     silent = Run("silent", [{"step": 1, "reward": 0.5}, {"step": 2, "reward": None}])
     figure = training(Run("REAL", example_log(16)), silent)
-    assert texts(panel(figure, "Held-out")) == texts(panel(figure, "Fully")) == ["not logged: silent"]
+    assert texts(panel(figure, "Held-out")) == texts(panel(figure, "All-correct")) == ["not logged: silent"]
     assert texts(panel(figure, "Reward")) == []
     alone = training(silent)
     assert texts(panel(alone, "Held-out")) == texts(panel(alone, "Entropy")) == ["not logged"]

@@ -137,9 +137,9 @@ def report(results: list[Result]) -> str:
     lines = [
         "# Mutants",
         "",
-        "Single lines of the core, broken on purpose one at a time, and whether the tests named beside them notice.",
-        "`make mutants` runs all of them and writes this page; `make mutants SAMPLE=4` runs as many as fit into four",
-        "minutes, in random order, and writes nothing. The lines are in `tests/mutants/`.",
+        "Bugs injected into the core one line at a time, and whether the tests named beside them fail. `make mutants`",
+        "injects all of them and writes this page; `make mutants SAMPLE=4` injects as many as fit into four minutes,",
+        "in random order, and writes nothing. The bugs are in `tests/mutants/`.",
         "",
         f"{len(results)} mutants: {killed} killed, {len(results) - killed} survived.",
         "",

@@ -12,13 +12,13 @@ from .overview import USAGE, answered
 
 # Name: the function that gets the rest of the command line, and what it does
 COMMANDS = {
-    "train": ("launch:train", "train a model by a recipe, on one or all GPUs"),
-    "evaluate": ("evaluate:main", "pass@1 of models on the paper's benchmarks or a recipe's questions"),
-    "compare": ("compare:main", "train the same recipe by several methods: should I switch, on my task?"),
+    "train": ("launch:train", "train a model from a recipe, on one GPU or all"),
+    "evaluate": ("evaluate:main", "evaluate models on the paper's benchmarks or a recipe's held-out set"),
+    "compare": ("compare:main", "train one recipe by several methods, and compare them"),
     "figures": ("figures:main", "draw the paper's figures from the logs of runs"),
-    "data": ("data:main", "find problems of the benchmarks in training data"),
+    "data": ("data:main", "find benchmark problems in training data"),
     "recipes": ("recipes:main", "list, show and copy the recipes that come with the package"),
-    "doctor": ("doctor:main", "check the installation, and what each recipe needs on this machine"),
+    "doctor": ("doctor:main", "check the installation and what each recipe needs"),
 }
 EXAMPLES = """\
 a first run, on a CPU:

@@ -1,5 +1,5 @@
 """
-`trl-real compare`: should I switch, on my task? The same recipe once for each method, rate and seed.
+Trains a recipe once for each method, learning rate and seed, and compares the held-out results.
 
     trl-real compare --config mine.yaml --methods real,grpo,dapo --seeds 3 --learning_rates 1e-6,2e-6
     trl-real compare --config mine.yaml --methods recipe,real --max_steps 200 --num_processes 4
@@ -40,16 +40,21 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--config", metavar="RECIPE", help="path or name of a recipe")
     source.add_argument("--study", type=Path, metavar="FILE", help="YAML file with studies")
-    parser.add_argument("--studies", type=_split, metavar="A,B", help="with --study: only these")
-    parser.add_argument("--methods", type=_split, metavar="A,B", help="the first is what others are compared with")
+    parser.add_argument("--studies", type=_split, metavar="A,B", help="with --study: only these of its studies")
+    parser.add_argument("--methods", type=_split, metavar="A,B", help="the others are compared with the first")
     parser.add_argument("--learning_rates", type=_split, metavar="X,Y", help="default: the recipe's")
     parser.add_argument("--seeds", type=int, metavar="N", help="how many: 0, 1, ... (default: 3)")
     parser.add_argument("--metric", help="held-out metric: reward (default), or rewards/FUNCTION/mean")
     parser.add_argument(
-        "--validation_prompts", type=int, metavar="N", help="held-out prompts that choose (default: half)"
+        "--validation_prompts", type=int, metavar="N", help="held-out prompts that choose the rate (default: half)"
     )
     parser.add_argument("--output_dir", type=Path, help="default: runs/compare_ and the name of the file")
-    parser.add_argument("--records", type=Path, metavar="FILE", help="default: records.jsonl in output_dir")
+    parser.add_argument(
+        "--records",
+        type=Path,
+        metavar="FILE",
+        help="reads and adds results here (default: records.jsonl in output_dir)",
+    )
     parser.add_argument("--report", action="store_true", help="train nothing; write tables and figures of the records")
     return parser.parse_known_args(words)
 

@@ -23,7 +23,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("trl-real data", description="Examines data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="problems of the benchmarks in training sets")
-    check.add_argument("names", nargs="+", metavar="DATA", help="files, folders or hub ids")
+    check.add_argument("names", nargs="+", metavar="TRAINING_DATA", help="files, folders or hub ids")
     check.add_argument("--split", default="train", help="split of them (default: %(default)s)")
     check.add_argument("--config", help="configuration of a hub data set")
     check.add_argument(

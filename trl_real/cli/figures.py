@@ -2,7 +2,7 @@
 `trl-real figures`: figures of the paper from the log files of runs, one command each.
 
     trl-real figures gradients                     Fig. 1: gradient magnitude of GRPO and REAL
-    trl-real figures training RUN [RUN ...]        Fig. 4: entropy, held-out pass@1, reward, solved groups
+    trl-real figures training RUN [RUN ...]        Fig. 4: entropy, held-out pass@1, reward, all-correct groups
     trl-real figures compare RUN [RUN ...]         Fig. 5: reward and held-out pass@1, with the last values
     trl-real figures scores RUN                    histograms of scores and weights
 """
@@ -13,7 +13,9 @@ from typing import Any
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("trl-real figures", description="Draws figures from logs.")
+    parser = argparse.ArgumentParser(
+        "trl-real figures", description="Draws the paper's figures from the logs of runs."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     # The defaults are those of `GradientOptions`
     gradients = commands.add_parser(
@@ -24,7 +26,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     gradients.add_argument("--correct", type=int, help="correct rollouts of the group")
     gradients.add_argument("--incorrect", type=int, help="incorrect rollouts of the group")
     gradients.add_argument("--epsilon", type=float, help="clipping range of GRPO")
-    training = commands.add_parser("training", help="Fig. 4: entropy, held-out pass@1, reward, solved groups")
+    training = commands.add_parser("training", help="Fig. 4: entropy, held-out pass@1, reward, all-correct groups")
     compare = commands.add_parser("compare", help="Fig. 5: reward and held-out pass@1")
     scores = commands.add_parser("scores", help="histograms of scores and weights of a run of REALTrainer")
     for command in (training, compare):

@@ -55,9 +55,7 @@ def build_table() -> Table:
     train = _texts(RecipeArguments) | _texts(REALConfig) | _texts(ModelConfig)
     parts = {
         "Every run:": NEEDED,
-        "Fields of a recipe (`trl-real recipes` lists them), which are options as well:": [
-            name for name in _texts(RecipeArguments) if name not in _texts(ScriptArguments)
-        ],
+        "Fields of a recipe:": [name for name in _texts(RecipeArguments) if name not in _texts(ScriptArguments)],
         "The objective:": [name for name in _texts(REALConfig) if name not in _texts(ValidationConfig)],
     }
     shown = {heading: {name: train[name] for name in part} for heading, part in parts.items()}

@@ -28,14 +28,14 @@ REWARD = ("reward", "Reward of the rollouts")
 HELDOUT = ("eval_reward", "Held-out pass@1 (mean reward)")
 # GRPOTrainer logs the second only
 SOLVED = (
-    ("groups/all_correct", "Fully solved groups (share)"),
+    ("groups/all_correct", "All-correct groups (share)"),
     ("frac_reward_zero_std", "Groups with equal rewards (share)"),
 )
 
 
 def plot_training(runs: list[Run], path: str | Path, eval_set: str | None = None) -> None:
     """
-    Writes Fig. 4 to `path`: entropy, held-out pass@1, reward and solved groups.
+    Writes Fig. 4 to `path`: entropy, held-out pass@1, reward and all-correct groups.
 
     Args:
         runs (`list[Run]`):
