@@ -25,6 +25,11 @@ def now() -> float:
     return time.perf_counter()
 
 
+def worked() -> float:
+    """Seconds of work so far: CPU time, which other programs on the machine disturb least, or with a GPU [`now`]."""
+    return now() if torch.cuda.is_available() else time.process_time()
+
+
 def reset_peak() -> int:
     """Starts a new peak of memory; bytes in use now."""
     if torch.cuda.is_available():
@@ -61,11 +66,11 @@ class Clock(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.steps == 0:
             self.in_use = reset_peak() if self.memory else 0
-            self.start = now()
+            self.start = worked()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.steps == 0:
-            self.seconds.append(now() - self.start)
+            self.seconds.append(worked() - self.start)
             if self.memory:
                 self.bytes.append(peak() - self.in_use)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from datasets import Dataset
 from fixed_rollouts import Rollouts, Setting, build_model, build_tokenizer
-from measure import Clock, TokenCounter, now
+from measure import Clock, TokenCounter, worked
 from transformers import Qwen2ForCausalLM
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -176,14 +176,14 @@ class Limit:
 
     def generation(self, rows_at_once: int, layout: Callable[..., PackedBatch] = pack_rollouts) -> float:
         """Seconds, with so many rollouts in each forward."""
-        start = now()
+        start = worked()
         with torch.no_grad():
             for part in chunks(self.later, rows_at_once):
                 self.forward(part, layout)
         for part in chunks(self.rows, rows_at_once):
             self.forward(part, layout).backward()
         self.model.zero_grad()
-        return now() - start
+        return worked() - start
 
 
 def chunks(rows: list[int], size: int) -> list[list[int]]:

@@ -7,9 +7,9 @@
 
 The rollouts are fixed (some groups all correct, some all incorrect, the rest mixed; lengths log-normal or all at the
 cap) and handed to both trainers through `rollout_func`, so that nothing is generated. The trainers take turns,
-one generation each, and so does the limit; the first round warms up. Seconds are medians over the other rounds, from
-rollouts to the last optimizer step, and the ratio is the median of the rounds' ratios. Trained tokens are the
-completion tokens of mixed groups, the only ones with a gradient.
+one generation each, and so does the limit; the first round warms up. Seconds (without a GPU, of CPU time) are medians
+over the other rounds, from rollouts to the last optimizer step, and the ratio is the median of the rounds' ratios.
+Trained tokens are the completion tokens of mixed groups, the only ones with a gradient.
 
 `x limit` compares with the same model on the same device on the informative tokens alone, without padding: forward and
 backward of every rollout with a gradient, and the forward that old log-probabilities need in all but the first
