@@ -7,6 +7,7 @@ freed blocks back at once (`GIVE_BACK`), so that the peak is that of live tensor
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +59,19 @@ class Clock(TrainerCallback):
     """Every generation from its first micro-step to the end of its last optimizer step: seconds, and bytes above what
     was in use at its start (the model, the optimizer) where `memory` is asked for."""
 
-    def __init__(self, steps: int, memory: bool = False):
-        self.steps, self.memory = steps, memory
+    def __init__(self, steps: int, memory: bool = False, timer: Callable[[], float] = worked):
+        self.steps, self.memory, self.timer = steps, memory, timer
         self.seconds: list[float] = []
         self.bytes: list[int] = []
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.steps == 0:
             self.in_use = reset_peak() if self.memory else 0
-            self.start = worked()
+            self.start = self.timer()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self.steps == 0:
-            self.seconds.append(worked() - self.start)
+            self.seconds.append(self.timer() - self.start)
             if self.memory:
                 self.bytes.append(peak() - self.in_use)
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from datasets import Dataset
 from fixed_rollouts import MIXES, Setting, about, build_model, build_tokenizer
-from measure import Clock
+from measure import Clock, now
 from phases import PHASES, Phases
 from trainers import GPU, TRAINERS, build_config, build_trainer, in_turn
 from transformers import HfArgumentParser, set_seed
@@ -117,7 +117,7 @@ class Steps:
         self.rewards = Rewards()
         prompts = dataset(program.mix, setting)
         self.trainer = build_trainer(method, config, folder, setting.vocabulary, prompts, reward_funcs=self.rewards)
-        self.phases, self.clock = Phases(self.trainer, program.steps), Clock(program.steps)
+        self.phases, self.clock = Phases(self.trainer, program.steps), Clock(program.steps, timer=now)
         self.trainer.add_callback(self.clock)
 
     def train(self) -> dict[str, float]:

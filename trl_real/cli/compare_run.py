@@ -5,15 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from trl import ModelConfig
-
 from ..comparison.measuring import Clock, check_metric, measure, split_held_out
-from ..recipe.dry_run import planned_config
-from ..recipe.held_out import ON_CPU
-from ..recipe.launch import end_processes, missing, prepare_launch
-from ..recipe.methods import METHODS
-from ..recipe.options import RecipeArguments
-from ..recipe.reading import build_options, read_method, read_options
+from ..recipe.dry_run import build_planned
+from ..recipe.launch import end_processes, missing, read_prepared
 from ..validation.arguments import reward_names
 from . import launch
 from .problems import one_line_errors, silence_deprecations
@@ -25,14 +19,10 @@ def check(words: list[str], metric: str, validation_prompts: int | None, process
     Finds what a run with this command line would refuse, without reading a weight; returns the number of prompts in
     both parts of the held-out set. `processes` is how many the launcher would start.
     """
-    config_class = METHODS[read_method(words, RECIPES)][1]
-    options, given = read_options(words, [RecipeArguments, config_class, ModelConfig], RECIPES)
-    options |= {"dry_run": True, "world_size": processes}
-    options |= prepare_launch(options, given, RECIPES.parent)
+    options, classes = read_prepared(words, RECIPES, dry_run=True, world_size=processes)
     if lacks := missing(options):
         raise ValueError(" ".join(lacks))
-    classes = [RecipeArguments, planned_config(config_class, processes), ModelConfig]
-    recipe, training, model = build_options(options | ON_CPU, classes)
+    recipe, training, model = build_planned(options, classes, processes)
     check_options(recipe, training, model)
     check_model(training, model)
     inputs = load_checked(recipe, training, model)

@@ -77,20 +77,13 @@ def accelerators() -> list[str]:
 def recipe_lacks(path: Path) -> list[str]:
     """What a recipe needs and this machine does not have, one sentence for each."""
     import torch
-    from trl import ModelConfig
 
-    from ..recipe.launch import missing, prepare_launch
-    from ..recipe.methods import METHODS
-    from ..recipe.options import RecipeArguments
-    from ..recipe.reading import read_method, read_options
+    from ..recipe.launch import missing, read_prepared
 
-    folder, words = path.parent, ["--config", str(path)]
     environment = dict(os.environ)
     try:
-        classes = [RecipeArguments, METHODS[read_method(words, folder)][1], ModelConfig]
-        options, given = read_options(words, classes, folder)
-        options |= {"world_size": max(1, torch.accelerator.device_count()), "dry_run": True}
-        options |= prepare_launch(options, given, folder.parent)
+        processes = max(1, torch.accelerator.device_count())
+        options, _ = read_prepared(["--config", str(path)], path.parent, dry_run=True, world_size=processes)
         lacks = missing(options)
         if options["model_name_or_path"] == DEFAULT_MODEL and not Path(DEFAULT_MODEL).is_dir():
             lacks.append(f"model_name_or_path: {INSTALL} && trl-real recipes model")

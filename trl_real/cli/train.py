@@ -27,7 +27,7 @@ from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quant
 
 from ..checkpoints.folders import check_complete
 from ..data.loading import hub_or_cache, why_not
-from ..recipe.dry_run import dry_run, planned_config
+from ..recipe.dry_run import build_planned, dry_run
 from ..recipe.inputs import Inputs, load_inputs
 from ..recipe.launch import end_processes, missing, prepare_deepspeed, prepare_launch
 from ..recipe.memory import read_config
@@ -176,10 +176,8 @@ def merge_adapter(folder: Path, dtype: str | None) -> None:
 
 def plan(options: dict[str, Any], option_classes: list[type]) -> bool:
     """Prints the plan for `world_size` processes; returns whether all checks passed."""
-    world_size, recipes, config_class, models = options["world_size"], *option_classes
-    on_cpu = {"use_cpu": True, "deepspeed": None, "fsdp": None}
-    classes = [recipes, planned_config(config_class, world_size), models]
-    recipe, training, model = build_options(options | on_cpu, classes)
+    world_size = options["world_size"]
+    recipe, training, model = build_planned(options, option_classes, world_size)
     checks = {
         "options": lambda: check_options(recipe, training, model),
         "model": lambda: check_model(training, model, plan=True),

@@ -10,9 +10,11 @@ from transformers import PretrainedConfig
 from ..validation.config import ValidationConfig
 from .inputs import Inputs
 from .memory import GB, estimate_memory, model_size, zero_stage
+from .reading import build_options
 
 
 OVERHEAD_GB = 3  # CUDA, NCCL and the chunked logits
+ON_CPU = {"use_cpu": True, "deepspeed": None, "fsdp": None}  # no recipe is refused, since none is trained
 
 
 def run_checks(checks: dict[str, Callable[[], Any]]) -> tuple[dict[str, Any], list[str], bool]:
@@ -140,6 +142,12 @@ def planned_config(config_class: type[ValidationConfig], world_size: int) -> typ
     """The configuration class with checks for this number of processes, without starting them."""
     members = {"world_size": property(lambda self: world_size), "main_process_first": lambda *_, **__: nullcontext()}
     return type("Planned", (config_class,), members)
+
+
+def build_planned(options: dict[str, Any], classes: list[Any], world_size: int) -> tuple[Any, ...]:
+    """The checked options of a recipe, the trainer and the model, for this number of processes."""
+    recipes, config_class, models = classes
+    return build_options(options | ON_CPU, [recipes, planned_config(config_class, world_size), models])
 
 
 def dry_run(title: str, options: dict[str, Any], checks: dict[str, Callable[[], Any]]) -> bool:

@@ -12,27 +12,19 @@ from ..data.loading import EVAL_FIELDS
 from ..evaluation.problems import HeldOut, ProblemSet
 from ..rewards.functions import MATH_REWARDS, check_inputs, resolve_reward_func
 from ..validation.config import ValidationConfig
-from .dry_run import planned_config
+from .dry_run import build_planned
 from .inputs import load_inputs
-from .launch import prepare_launch
-from .methods import METHODS
+from .launch import read_prepared
 from .options import RecipeArguments
-from .reading import build_options, read_method, read_options
 
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-ON_CPU = {"use_cpu": True, "deepspeed": None, "fsdp": None}  # no recipe is refused, since none is trained
 
 
 def load_held_out(name: str, recipes: Path) -> HeldOut:
     """Reads a recipe, by its path or by its name in the folder `recipes`, and its held-out set."""
-    argv = ["--config", name]
-    config_class = METHODS[read_method(argv, recipes)][1]
-    classes = [RecipeArguments, config_class, ModelConfig]
-    options, given = read_options(argv, classes, recipes)
-    options |= prepare_launch(options, given, recipes.parent)
-    classes[1] = planned_config(config_class, 1)
-    recipe, training, model = build_options(options | ON_CPU, classes)
+    options, classes = read_prepared(["--config", name], recipes)
+    recipe, training, model = build_planned(options, classes, 1)
     if training.generation_kwargs:
         raise ValueError(f"config: evaluation does not support the generation_kwargs of {name}; remove them.")
     rows = _load_rows(recipe, training, model)

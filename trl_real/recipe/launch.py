@@ -16,9 +16,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from trl import ModelConfig
 
 from .batch import derive_batch
-from .methods import check_method
+from .methods import METHODS, check_method
+from .options import RecipeArguments
+from .reading import read_method, read_options
 from .shipped import find_shipped
 
 
@@ -27,6 +30,14 @@ logger = logging.getLogger(__name__)
 CPU_OVERRIDES = "--use_cpu true --bf16 false --use_vllm false --deepspeed none"
 NONE_WORDS = ("", "none", "null", "false")
 SECONDS_TO_FREE = 0.5  # gloo's threads need the interpreter for microseconds
+
+
+def read_prepared(argv: list[str], recipes: Path, **changes: Any) -> tuple[dict[str, Any], list[Any]]:
+    """The fields of a recipe after `changes` and [`prepare_launch`], and the classes that they belong to."""
+    classes = [RecipeArguments, METHODS[read_method(argv, recipes)][1], ModelConfig]
+    options, given = read_options(argv, classes, recipes)
+    options |= changes
+    return options | prepare_launch(options, given, recipes.parent), classes
 
 
 def prepare_launch(options: dict[str, Any], given: Iterable[str], root: Path) -> dict[str, Any]:
