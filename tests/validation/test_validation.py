@@ -222,8 +222,11 @@ def test_scores_are_0_at_any_temperature(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(eval_temperature=-1), "`eval_temperature` must be a number from 0 .greedy answers. on, got -1"),
-        (dict(eval_temperature=math.nan), "`eval_temperature` must be a number from 0"),
+        (
+            dict(eval_temperature=-1),
+            "`eval_temperature` must be a finite number of at least 0 .greedy answers., got -1",
+        ),
+        (dict(eval_temperature=math.nan), "`eval_temperature` must be a finite number of at least 0"),
         (dict(eval_top_p=1.5), "`eval_top_p` must be above 0 and at most 1, got 1.5"),
         (dict(eval_top_p=0.9, generation_kwargs=dict(top_p=0.8)), "`eval_top_p`: .* Write the field `top_p` instead"),
     ],
