@@ -41,7 +41,6 @@ def test_of_a_step_that_was_logged_twice_the_later_value_counts() -> None:
     run.log.extend([{"step": 1, "loss": 3.0}, {"step": 4, "loss": None}, {"step": 3, "loss": 2.0}])
     assert run.series("loss") == ([1, 2, 3], [3.0, 4.0, 2.0])
     assert run.series("entropy") == ([], [])
-    assert run.last_step() == 4
 
 
 @pytest.mark.parametrize(

@@ -36,14 +36,8 @@ class CheckpointingTrainer(GRPOTrainer):
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
         """
-        As Transformers', except for `resume_from_checkpoint`.
-
-        Args:
-            resume_from_checkpoint (`str` or `bool`, *optional*):
-                A checkpoint; `True` for the newest complete one in `output_dir`, or a new start if there is none.
-
-        Raises:
-            `ValueError`: If the named checkpoint is incomplete; names the newest complete one.
+        As Transformers', except for `resume_from_checkpoint`: a checkpoint, or `True` for the newest complete one in
+        `output_dir`, or a new start if there is none. `ValueError` if the named checkpoint is incomplete.
         """
         checkpoint, evaluated = self._resume_point(resume_from_checkpoint)
         eval_on_start = self.args.eval_on_start

@@ -1,11 +1,4 @@
-"""
-`trl-real data`: problems of the benchmarks in training sets.
-
-    trl-real data check my/dapo-math-17k.parquet --data my/benchmarks
-    trl-real data check agentica-org/DeepScaleR-Preview-Dataset --benchmarks amc23 math500 --output x.jsonl
-
-It only reports them; `decontaminate` in a recipe removes them.
-"""
+"""`trl-real data`: finds problems of the benchmarks in training sets; `decontaminate` in a recipe removes them."""
 
 import argparse
 import json

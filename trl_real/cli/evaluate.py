@@ -1,12 +1,5 @@
 """
-Pass@1 of models on the paper's benchmarks, or on the held-out set of a recipe: the program behind `trl-real evaluate`
-and `recipes/evaluate.py`.
-
-    trl-real evaluate --models deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B runs/real_1p5b
-    trl-real evaluate --models A B --benchmarks aime24 math500 --data data/benchmarks --samples 4
-    trl-real evaluate --config quickstart.yaml            # before and after, on the recipe's own questions
-    trl-real evaluate --report --output runs/eval         # samples nothing; the paper's rows beside yours
-    trl-real evaluate --report --output runs/eval --view  # every prompt, answer and verdict, in a browser
+The program behind `trl-real evaluate` and `recipes/evaluate.py`.
 
 It writes the logs of Inspect AI, `table.md` and `results.json`. The same command resumes a stopped run.
 """

@@ -1,11 +1,4 @@
-"""
-`trl-real figures`: figures of the paper from the log files of runs, one command each.
-
-    trl-real figures gradients                     Fig. 1: gradient magnitude of GRPO and REAL
-    trl-real figures training RUN [RUN ...]        Fig. 4: entropy, held-out pass@1, reward, all-correct groups
-    trl-real figures compare RUN [RUN ...]         Fig. 5: reward and held-out pass@1, with the last values
-    trl-real figures scores RUN                    histograms of scores and weights
-"""
+"""`trl-real figures`: figures of the paper from the log files of runs, one command each."""
 
 import argparse
 from pathlib import Path

@@ -122,12 +122,9 @@ def _launch(launch_words: list[str], program_words: list[str], program: str) -> 
         sys.exit(1)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        sys.exit(_killed(rank, failure.exitcode) if failure.exitcode < 0 else 1)
-
-
-def _killed(rank: int, exit_code: int) -> str:
-    """The error that a killed process could not report; the launcher has ended the others."""
-    return (
-        f"error: process {rank} was killed ({Signals(-exit_code).name}; the system does so when memory runs out). "
-        "To resume, start again with --resume_from_checkpoint true."
-    )
+        if failure.exitcode >= 0:
+            sys.exit(1)
+        sys.exit(  # what a killed process could not report; the launcher has ended the others
+            f"error: process {rank} was killed ({Signals(-failure.exitcode).name}; the system does so when memory "
+            "runs out). To resume, start again with --resume_from_checkpoint true."
+        )

@@ -1,14 +1,5 @@
 """
-Trains a language model with REAL on questions whose answers can be checked: the program behind `trl-real train` and
-`recipes/train.py`.
-
-    trl-real train --config quickstart.yaml
-    trl-real train --config real_1p5b.yaml --learning_rate 1e-6 --max_steps 100
-    trl-real train --config real_1p5b.yaml --dry_run --world_size 8
-
-`--config` takes a path or the name of a recipe (`trl-real recipes`). The command line overrides its fields: those of
-`trl_real.recipe.options.RecipeArguments`, of `trl_real.REALConfig` (with `method: grpo` of
-`trl_real.validation.config.ValidationConfig`) and of `trl.ModelConfig`. `--dry_run` prints the plan of the run.
+The program behind `trl-real train` and `recipes/train.py`.
 
 It writes the model (an adapter with PEFT), checkpoints and `trainer_state.json` with everything that was logged into
 `output_dir`; if the recipe asks for them, also `merged/` and `training.png`.

@@ -33,10 +33,8 @@ class Interval:
 
 
 def t_interval(values: Sequence[float]) -> Interval:
-    """Mean and 95% interval of Student's t; `ValueError` without values."""
+    """Mean and 95% interval of Student's t."""
     count = len(values)
-    if not count:
-        raise ValueError("`values` must hold at least one number.")
     mean = sum(values) / count
     if count == 1:
         return Interval(mean, math.nan, 1)

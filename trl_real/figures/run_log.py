@@ -24,10 +24,6 @@ class Run:
         """Whether a quantity was logged at any step."""
         return any(record.get(key) is not None for record in self.log)
 
-    def last_step(self) -> int:
-        """The last step at which anything was logged."""
-        return max((record["step"] for record in self.log), default=0)
-
 
 def read_run(source: str | Path) -> Run:
     """

@@ -189,7 +189,7 @@ def _handle(index: int, name: str) -> Line2D:
 
 
 def _finish(figure: Figure, runs: list[Run], lowest: Iterable[Axes]) -> None:
-    last = max(run.last_step() for run in runs)
+    last = max((record["step"] for run in runs for record in run.log), default=0)
     for axes in figure.axes:
         axes.set_xlim(0, max(last, 1))
     for axes in lowest:

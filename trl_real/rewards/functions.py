@@ -13,12 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, cast
 
 from torch import nn
-from trl.rewards import (
-    accuracy_reward,
-    get_soft_overlong_punishment,
-    reasoning_accuracy_reward,
-    think_format_reward,
-)
+from trl.rewards import accuracy_reward, get_soft_overlong_punishment, reasoning_accuracy_reward, think_format_reward
 
 from ..spelling import nearest
 from ..verifier.answers import message_text
@@ -79,15 +74,11 @@ READS_MESSAGES = (accuracy_reward, reasoning_accuracy_reward, think_format_rewar
 
 def resolve_reward_func(name: str, max_completion_length: int | None = None) -> RewardFunc:
     """
-    Finds the function that a recipe names in `reward_funcs`.
+    The function that a recipe names in `reward_funcs`: by a key of `REWARD_FUNCS`, `"get_soft_overlong_punishment"`,
+    or a dotted path (`"my_module.my_reward"`) to a module in the current folder or an installed package.
 
-    Args:
-        name (`str`):
-            A key of `REWARD_FUNCS`, `"get_soft_overlong_punishment"`, or a dotted path (`"my_module.my_reward"`) to a
-            module in the current folder or an installed package.
-        max_completion_length (`int`, *optional*):
-            Length for `"get_soft_overlong_punishment"`, which increases over the last fifth of it (TRL's script has
-            the same shape, fixed at 1280 and 256 tokens).
+    That punishment increases over the last fifth of `max_completion_length` (TRL's script has the same shape, fixed at
+    1280 and 256 tokens).
     """
     if name in REWARD_FUNCS:
         return REWARD_FUNCS[name]

@@ -70,12 +70,9 @@ class Server:
             if not worker.tasks and (tasks := batch.next_tasks()):
                 worker.assign(tasks)
         while len(self.workers) < self.size and (tasks := batch.next_tasks()):
-            self.workers.append(self.new_worker())
+            inherited = [self.connection.fileno(), *(worker.connection.fileno() for worker in self.workers)]
+            self.workers.append(Worker(inherited, self.memory_mb, self.task))
             self.workers[-1].assign(tasks)
-
-    def new_worker(self) -> Worker:
-        inherited = [self.connection.fileno(), *(worker.connection.fileno() for worker in self.workers)]
-        return Worker(inherited, self.memory_mb, self.task)
 
     def collect(self, batch: Batch) -> None:
         """Waits a little for verdicts; takes the tasks of dead and frozen workers back."""
