@@ -111,6 +111,31 @@ def test_the_plan_judges_the_memory(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert status == 1 and re.search(r"FAILS  memory: a GPU needs about \d+ GB and has 0.5 \(--gpu_memory\)", text)
 
 
+def test_memory_follows_the_formulas_of_the_docstring() -> None:
+    size = model_size(read_config(SMALL))
+    parts = estimate_memory(size, OPTIONS | dict(deepspeed=ZERO3), rollouts=128, world_size=8)
+    shared = parts["weights"] + parts["gradients"] + parts["optimizer"]
+    assert shared == pytest.approx(18 * size.parameters / 8 + 2 * size.embedding)
+    assert parts["kv_cache"] == 2 * 28 * 2 * 256 * 128 * 9216
+    assert parts["activations"] == 8 * 9216 * 2 * (28 * 1536 + 8 * 1536 + 2 * 256 + 4 * 8960)
+    alone = estimate_memory(size, OPTIONS, rollouts=128, world_size=8)
+    assert alone["weights"] + alone["gradients"] + alone["optimizer"] == 16 * size.parameters
+    # The inputs of the layers stay in float32 under autocast, and so does part of what is inside of one
+    inside = 2 * (8 * 1536 + 2 * 256 + 4 * 8960) + 2 * 6 * 1536
+    assert alone["activations"] == 8 * 9216 * (4 * 28 * 1536 + inside)
+
+
+def test_short_rows_need_the_memory_of_the_head_or_of_autocasts_copies() -> None:
+    size = model_size(read_config(SMALL))
+    short = OPTIONS | dict(max_prompt_tokens=0, max_completion_length=128, per_device_train_batch_size=1)
+    inputs = 128 * 28 * 1536
+    assert estimate_memory(size, short, 8, 1)["activations"] == 4 * inputs + 2 * size.parameters
+    head = 128 * 12 * 1536 + 4 * 151936 * 1536
+    for device, columns in ({}, 4 * 32768), (dict(use_cpu=True), 34 * 32768):
+        activations = estimate_memory(size, short | dict(bf16=False) | device, 8, 1)["activations"]
+        assert activations == 4 * inputs + 128 * columns + head
+
+
 def test_the_reference_model_and_lora_are_counted() -> None:
     size = model_size(read_config(SMALL), lora_rank=32)
     lora = OPTIONS | dict(use_peft=True, dtype="bfloat16", beta=0.1)
