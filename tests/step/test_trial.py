@@ -66,13 +66,19 @@ def test_a_model_without_row_boundaries_is_found_in_every_precision(name, precis
 
 
 def see_everything(self: Prefixes, segment: int, query: torch.Tensor) -> torch.Tensor:
-    """A mask that hides nothing: not the later tokens, nor another prompt."""
+    """A mask that does not hide the later tokens of a row."""
     return query.new_zeros(self.lengths[segment], self.lengths[self.of[segment]] + self.lengths[segment])
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_prefix_of_another_prompt_is_found_in_every_precision(precision, tmp_path, monkeypatch):
-    monkeypatch.setattr(Prefixes, "mask", see_everything)
+    start = Prefixes.__init__
+
+    def crossed(self: Prefixes, lengths: list[int], of: list[int]) -> None:
+        other = next(prefix for at, prefix in enumerate(of) if at != prefix)
+        start(self, lengths, [at if at == own else other for at, own in enumerate(of)])
+
+    monkeypatch.setattr(Prefixes, "__init__", crossed)
     forwards = started(tmp_path, tiny_model, precision)._phase.choice
     assert forwards.packs and not forwards.shared
 
