@@ -61,6 +61,10 @@ def infinite_slope(scores, labels):
     return ((incorrect - correct).square() + ~mixed).sqrt() * mixed
 
 
+def nan_counts(scores, labels):
+    return gap(scores, labels) + 0.1 * scores.masked_fill(~labels.isnan(), 0.0).sum(1)
+
+
 def marks_wrongly(scores, labels):
     return gap(scores, labels)
 
@@ -103,6 +107,7 @@ def test_a_loss_that_keeps_the_contract_is_taken_for_groups_of_any_size(loss: Ca
         ),
         (trains_nothing, ["gradient with respect to the scores is 0 in every group"]),
         (lambda scores, labels: softplus((scores * (labels != 1)).sum(1)), ["gradient in a rollout without a label"]),
+        (nan_counts, ["gradient in a rollout without a label"]),
         (one_class, ["gradient in a group that is not trained", "`trained_groups`", "Labels [1.0, nan, nan, nan]"]),
         (lambda scores, labels: scores @ labels, ["the function failed (RuntimeError"]),
         (marks_wrongly, ["`trained_groups` must turn labels (N, G) into booleans (N,)"]),
@@ -136,7 +141,7 @@ def test_a_function_is_taken_as_it_is_or_by_its_path() -> None:
     assert load_function("loss_type", gap) is gap and load_function("loss_type", f"{HERE}:gap") is gap
 
 
-@pytest.mark.parametrize("loss", [gap, one_class])
+@pytest.mark.parametrize("loss", [gap, one_class, nan_counts])
 def test_rollouts_that_are_not_trained_have_no_part_whatever_their_scores(loss: Callable) -> None:
     """Not even with a loss that breaks its contract unnoticed."""
     labels = torch.tensor([[1.0, 0.0, NAN, 1.0], [1.0, 1.0, 1.0, NAN], [NAN] * 4])
