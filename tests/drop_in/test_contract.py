@@ -9,7 +9,13 @@ from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import RepeatSampler
 
 from tests.support.cuts import trainer_for
+from trl_real import REALTrainer
 from trl_real.step.rollouts import TOKEN_TYPE_KEYS, VISION_KEYS
+
+
+def test_the_constructor_is_that_of_grpo_trainer():
+    theirs, ours = (inspect.signature(cls.__init__).parameters.values() for cls in (GRPOTrainer, REALTrainer))
+    assert [(each.name, each.default) for each in ours] == [(each.name, each.default) for each in theirs]
 
 
 def test_the_generation_batch_has_no_key_that_is_not_handled():
