@@ -28,6 +28,7 @@ class Recorder:
 
     def __call__(self, prompts: list[str], **kwargs: Any) -> list[float | None]:
         self.prompts.append(prompts[::GROUP])
+        assert prompts == [prompt for prompt in prompts[::GROUP] for _ in range(GROUP)]  # complete groups
         return self.reward(prompts=prompts, **kwargs)
 
 
