@@ -96,7 +96,7 @@ def server(folder: Path, tmp_path: Path, path: str) -> Iterator[str]:
         "--dtype",
         "float32",
     ]
-    command += ["--served-model-name", "served", "--max-model-len", "64", "--enforce-eager", "--dtype", "float32"]
+    command += ["--served-model-name", "served", "--max-model-len", "64", "--enforce-eager"]
     paths = environment(PYTHONPATH=path)
     paths["PATH"] = f"{Path(sys.executable).parent}:{paths['PATH']}"
     with (tmp_path / "server.txt").open("w") as file:
