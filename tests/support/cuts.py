@@ -46,16 +46,17 @@ def trainer_for(
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     accumulation = cut.get("accumulation", ROWS // (cut["batch"] * processes))
     options = QUIET | dict(
-        output_dir=output_dir or tempfile.gettempdir(), seed=1, learning_rate=1e-2, max_grad_norm=1.0
-    )
-    options |= dict(
+        output_dir=output_dir or tempfile.gettempdir(),
         per_device_train_batch_size=cut["batch"],
         gradient_accumulation_steps=accumulation,
         num_generations=GROUP,
         steps_per_generation=cut.get("per_generation", accumulation * cut.get("steps", 4)),
         max_steps=cut.get("max_steps", 6),  # with 4 per generation: into the second one
         adam_epsilon=1e-5,  # a gradient of rounding noise must not become a full step
+        learning_rate=1e-2,
         lr_scheduler_type="constant",
+        max_grad_norm=1.0,
+        seed=1,
         gradient_checkpointing=cut.get("checkpointing", False),
     )
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM") if cut.get("lora") else None

@@ -15,9 +15,17 @@ GROUP = 4
 
 def config(folder: Path, **options: Any) -> REALConfig:
     """Two prompts with four rollouts per optimizer step, two optimizer steps per generation, on the CPU."""
-    defaults = dict(output_dir=str(folder / "run"), max_steps=2, learning_rate=1e-2, max_completion_length=6) | QUIET
-    defaults |= dict(per_device_train_batch_size=4, per_device_eval_batch_size=4, gradient_accumulation_steps=2)
-    defaults |= dict(steps_per_generation=4, num_generations=GROUP)
+    defaults = QUIET | dict(
+        output_dir=str(folder / "run"),
+        per_device_train_batch_size=4,
+        per_device_eval_batch_size=4,
+        gradient_accumulation_steps=2,
+        steps_per_generation=4,
+        num_generations=GROUP,
+        max_completion_length=6,
+        max_steps=2,
+        learning_rate=1e-2,
+    )
     return REALConfig(**defaults | options)
 
 

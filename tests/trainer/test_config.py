@@ -97,13 +97,25 @@ def test_defaults_are_the_papers_and_give_no_warning():
     assert defaults.disable_dropout and not defaults.vllm_importance_sampling_correction
 
 
-INERT_VALUES = dict(epsilon=0.1, epsilon_high=0.28, delta=2.0, label_smoothing_factor=0.1)
-INERT_VALUES |= dict(importance_sampling_level="sequence", scale_rewards="batch")
-INERT_VALUES |= dict(multi_objective_aggregation="normalize_then_sum", vllm_importance_sampling_mode="token_mask")
-INERT_VALUES |= dict.fromkeys(["sapo_temperature_neg", "sapo_temperature_pos", "vespo_k_pos", "vespo_k_neg"], 1.5)
-INERT_VALUES |= dict.fromkeys(["vespo_lambda_pos", "vespo_lambda_neg"], 1.5)
-INERT_VALUES |= dict(vllm_importance_sampling_cap=2.0, vllm_importance_sampling_clip_max=2.0)
-INERT_VALUES |= dict(vllm_importance_sampling_clip_min=0.5)
+INERT_VALUES = dict(
+    epsilon=0.1,
+    epsilon_high=0.28,
+    delta=2.0,
+    importance_sampling_level="sequence",
+    scale_rewards="batch",
+    multi_objective_aggregation="normalize_then_sum",
+    sapo_temperature_neg=1.5,
+    sapo_temperature_pos=1.5,
+    vespo_k_pos=1.5,
+    vespo_lambda_pos=1.5,
+    vespo_k_neg=1.5,
+    vespo_lambda_neg=1.5,
+    vllm_importance_sampling_mode="token_mask",
+    vllm_importance_sampling_cap=2.0,
+    vllm_importance_sampling_clip_max=2.0,
+    vllm_importance_sampling_clip_min=0.5,
+    label_smoothing_factor=0.1,
+)
 REFUSED_VALUES = dict(
     top_entropy_quantile=0.2,
     off_policy_mask_threshold=0.5,

@@ -45,11 +45,16 @@ WIDE_CASES: dict[str, tuple[dict[str, Any], int]] = {
 }
 ACCELERATE = "-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 4 --mixed_precision no"
 ACCELERATE += " --main_process_port 0"  # a free one
-AUTO = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
-ADAMW = dict.fromkeys(("lr", "betas", "eps", "weight_decay"), "auto") | dict(torch_adam=True)
-ZERO3 = dict.fromkeys(AUTO, "auto") | dict(optimizer=dict(type="AdamW", params=ADAMW))
-ZERO3 |= dict(zero_optimization=dict(stage=3, stage3_param_persistence_threshold=0))
-ZERO3 |= dict(zero_allow_untested_optimizer=True, zero_force_ds_cpu_optimizer=False)
+ADAMW = dict(lr="auto", betas="auto", eps="auto", weight_decay="auto", torch_adam=True)
+ZERO3 = dict(
+    train_micro_batch_size_per_gpu="auto",
+    gradient_accumulation_steps="auto",
+    gradient_clipping="auto",
+    zero_optimization=dict(stage=3, stage3_param_persistence_threshold=0),
+    zero_allow_untested_optimizer=True,
+    zero_force_ds_cpu_optimizer=False,
+    optimizer=dict(type="AdamW", params=ADAMW),
+)
 
 
 def train_together(cuts: list[dict[str, Any]], folder: Path, program: Callable = main) -> list[tuple]:
