@@ -48,6 +48,11 @@ def test_every_prompt_gets_its_samples(prompts: int, samples: int, largest: int,
     assert len(rows) - prompts * samples < unit * samples
 
 
+def test_an_empty_set_is_an_error() -> None:
+    with pytest.raises(ValueError, match="`eval_dataset` is empty"):
+        deal_batches(0, 2, 4, 1)
+
+
 # ---- metrics --------------------------------------------------------------------------------------------------------
 
 # Two samples of five prompts: the reward, and the tokens without the end, which a third value of 0 leaves out
