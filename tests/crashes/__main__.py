@@ -73,8 +73,8 @@ def report(results: list[tuple[Case, bool]]) -> str:
     lines = [
         "# Crashes",
         "",
-        "A tiny model is trained on CPUs. A process kills itself with SIGKILL at a chosen moment, and after resuming",
-        "once more in its next save: while a file is half written, between two files, at a rename or a removal; in a",
+        "A tiny model is trained on CPUs. A process kills itself with SIGKILL at a chosen moment, then, once resumed,",
+        "again in its next save: while a file is half written, between two files, at a rename or a removal; in a",
         "forward of generation, update or evaluation; between two optimizer steps; while the final model is saved.",
         "With two processes, the other one is then killed too, as a launcher does. The command that started the run",
         "resumes it. Log (except times), weights, optimizer and random state must then be bit-identical to those of",
