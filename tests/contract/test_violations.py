@@ -17,7 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer import utils
 
 from tests.contract.altered import flat_copy, renamed, with_argument
-from trl_real.contract import TESTED, check_contract, violations
+from trl_real.contract import TESTED, check_contract, unread_keys, violations
 from trl_real.contract.clauses import Clause, Has, Overrides, Returns, Spells, Takes, stored_attributes
 from trl_real.contract.table import CONTRACT, TRAINER
 
@@ -125,7 +125,7 @@ SCORED, LOGPS = "_generate_and_score_completions", "_get_per_token_logps_and_ent
             "returns an unknown number of",
         ),
         (SCORED, '"completion_mask": completion_mask', '"mask": 0', 'no longer returns "completion_mask"'),
-        (SCORED, 'output["tool_mask"] =', 'output["sampling_ratio"] =', 'returns "sampling_ratio", which has no use'),
+        (SCORED, 'output["tool_mask"] =', 'output["sampling_ratio"] =', 'no longer returns "tool_mask"'),
     ],
 )
 def test_a_changed_return_is_found(
@@ -135,6 +135,16 @@ def test_a_changed_return_is_found(
     assert before in source(getattr(GRPOTrainer, method))
     monkeypatch.setattr(inspect, "getsource", lambda function: source(function).replace(before, after))
     assert any(sentence.startswith(f"`trl.GRPOTrainer.{method}` {message}") for sentence in violations())
+
+
+def test_a_new_key_of_a_generation_is_a_warning_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unread_keys() == []  # on the installed TRL; decide about a new key in the table
+    source, before = inspect.getsource, 'output["tool_mask"] ='
+    both = f'output["sampling_ratio"] = 1; {before}'
+    monkeypatch.setattr(inspect, "getsource", lambda function: source(function).replace(before, both))
+    assert violations() == []
+    with pytest.warns(UserWarning, match="TRL now also returns sampling_ratio with a generation"):
+        check_contract("1.17.0")
 
 
 def test_a_pad_that_returns_rows_of_their_own_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from packaging.version import Version
 
-from .clauses import Library
+from .clauses import Library, Returns
 from .table import CONTRACT
 
 
@@ -20,6 +20,11 @@ def violations(trainer_class: type | None = None) -> list[str]:
     """The broken clauses, one sentence each; of `trainer_class` instead of [`~trl.GRPOTrainer`], if given."""
     library = Library(trainer_class)
     return [sentence for clause in CONTRACT for sentence in clause.violations(library)]
+
+
+def unread_keys() -> list[str]:
+    """What the installed TRL returns with a generation and this package does not read."""
+    return [key for clause in CONTRACT if isinstance(clause, Returns) for key in clause.unread(Library())]
 
 
 def check_contract(installed: str | None = None, trainer_class: type | None = None) -> None:
@@ -36,8 +41,12 @@ def check_contract(installed: str | None = None, trainer_class: type | None = No
         ]
         raise ImportError("\n".join(lines))
     if not Version(first) <= Version(Version(installed).base_version) < Version(end):
+        unread = unread_keys()
+        new = (
+            f" TRL now also returns {', '.join(unread)} with a generation, which REAL does not use." if unread else ""
+        )
         warnings.warn(
             f"trl-real was not tested with trl {installed}, only with trl>={first},<{end}. Every name that it uses "
-            "exists with the same signature, so it should work. To be sure, run "
+            f"exists with the same signature, so it should work.{new} To be sure, run "
             f"`pip install 'trl>={first},<{end}'`."
         )

@@ -164,7 +164,7 @@ class Overrides(Clause):
 
 @dataclass(frozen=True)
 class Returns(Clause):
-    """A method that returns a tuple of this length, or a dictionary with these keys and no others."""
+    """A method that returns a tuple of this length, or a dictionary with these keys."""
 
     value: int | str
 
@@ -178,8 +178,17 @@ class Returns(Clause):
                 number = " or ".join(map(str, sorted(lengths))) or "an unknown number of"
                 yield f"returns {number} values, not {self.value}"
             return
-        for key in sorted(keys.symmetric_difference(self.value.split())):
-            yield f'returns "{key}", which has no use here' if key in keys else f'no longer returns "{key}"'
+        yield from (f'no longer returns "{key}"' for key in self.value.split() if key not in keys)
+
+    def unread(self, library: Library) -> list[str]:
+        """Keys that it also returns: nothing breaks without them, but a setting may have come with them."""
+        if isinstance(self.value, int):
+            return []
+        try:
+            _, keys = returned(inspect.unwrap(library.find(self.where)))
+        except OSError:
+            return []
+        return sorted(keys.difference(self.value.split()))
 
 
 @dataclass(frozen=True)
