@@ -160,7 +160,7 @@ def run_alone(case: MemoryCase) -> dict[str, int]:
 
 
 def estimate(case: MemoryCase) -> dict[str, float]:
-    """Bytes by purpose, but for generation, and their sum as `peak`."""
+    """Bytes by purpose, without generation, and their sum as `peak`."""
     fields = case.options | dict(
         deepspeed=None,
         fp16=False,

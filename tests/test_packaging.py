@@ -32,7 +32,7 @@ NAMED_FILE = re.compile(r"\b(?:recipes|tests|docs|trl_real|benchmarks)/[\w./-]*\
 
 
 def requirements() -> list[Requirement]:
-    """All of pyproject.toml, but for vLLM (it pins a torch of its own) and the package itself."""
+    """All of pyproject.toml except vLLM, which pins another torch, and the package itself."""
     extras = PROJECT["optional-dependencies"]
     lines = PROJECT["dependencies"] + [line for name, extra in extras.items() if name != "vllm" for line in extra]
     return [requirement for requirement in map(Requirement, lines) if requirement.name != PROJECT["name"]]

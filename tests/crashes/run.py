@@ -121,7 +121,7 @@ def events(folder: Path, rank: int = 0) -> dict[str, list[str]]:
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
-    """What was logged over the whole run, but for `OF_A_PART`."""
+    """The log of the entire run without `OF_A_PART`."""
     state = json.loads((folder / "run" / "trainer_state.json").read_text())
     records = [*state["log_history"], dict(best_step=state["best_global_step"])]
     return [{name: value for name, value in record.items() if not OF_A_PART.search(name)} for record in records]

@@ -53,6 +53,6 @@ def test_the_sampler_repeats_whole_groups_in_order_and_its_permutation_can_be_sk
     assert other.shuffle and list(other) == second
 
 
-def test_vllm_reads_its_sampling_anew_in_every_generation():
+def test_vllm_reads_its_sampling_again_in_every_generation():
     source = inspect.getsource(VLLMGeneration.generate)
     assert all(f"self.{name}" in source for name in ("temperature", "top_p"))

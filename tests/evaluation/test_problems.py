@@ -34,7 +34,7 @@ def test_the_papers_rows_are_for_the_same_benchmarks() -> None:
     assert {len(row) for models in TABLES.values() for row in models.values()} == {7}
 
 
-def test_a_file_of_ones_own_keeps_every_row_repeated_ones_too(tmp_path: Path) -> None:
+def test_a_custom_file_keeps_every_row_even_repeated_ones(tmp_path: Path) -> None:
     rows = [
         {"problem": "1 + 1?", "answer": "2"},
         {"problem": "1 + 1?", "answer": "2"},

@@ -1,4 +1,4 @@
-"""A score on a benchmark that is in a model's training data is marked, as far as anything says what they were."""
+"""Scores on benchmarks in a model's training data are marked if the data is known."""
 
 from pathlib import Path
 

@@ -66,8 +66,8 @@ def test_the_size_of_a_score_counts_labelled_rollouts_alone():
         (0.3, dict(loss_type="docs.examples.own_objective:all_pairs"), False),
     ],
 )
-def test_a_training_that_overshoots_is_told_so(rate, loss, warned, caplog):
-    """With a clip it may, and of a loss of one's own the limits are not known."""
+def test_a_training_that_overshoots_warns(rate, loss, warned, caplog):
+    """No warning with a clip, which limits drift, or with a custom loss, whose limits are unknown."""
     options = dict(learning_rate=rate, num_iterations=4) | loss
     torch.manual_seed(0)
     with caplog.at_level(logging.WARNING):

@@ -27,7 +27,7 @@ def test_generations_without_a_mixed_group_give_one_warning_that_says_what_to_lo
     assert re.search(hint, sentence)
 
 
-def test_a_mixed_group_starts_the_count_anew() -> None:
+def test_a_mixed_group_restarts_the_count() -> None:
     watch = MixedWatch()
     kinds = [shares(all_incorrect=1.0), shares(all_incorrect=1.0), shares(all_incorrect=0.9, mixed=0.1)] * 5
     assert not any(watch.warning(kind, GROUPS) for kind in kinds)

@@ -86,7 +86,7 @@ def test_rewards_on_one_side_of_the_threshold_warn_once():
     assert LabelRule(0.5).warning(torch.tensor([-1.0, 1.0])) is None
 
 
-def test_labels_of_ones_own_take_rewards_of_any_value():
+def test_custom_labels_accept_rewards_of_any_value():
     assert LabelRule(0.5, label_func=best_and_worst).warning(torch.tensor([0.0, 0.3, 0.4, 1.0])) is None
 
 

@@ -1,4 +1,4 @@
-"""Losses and labels of one's own: what is taken, and what is said of every way to break the contract."""
+"""Custom losses and labels: what is accepted, and the error for every way to break the contract."""
 
 import math
 from collections.abc import Callable

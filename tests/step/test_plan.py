@@ -158,10 +158,10 @@ def test_padded_rows_with_a_backward_each_are_split_by_length_if_their_weights_a
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_group_on_both_sides_of_a_limit_is_whole_only_if_they_share_a_backward(packed):
     options = dict(packed=packed, position_limit=50)
-    torn = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True, **options)
-    assert not torn.whole_groups
+    split = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True, **options)
+    assert not split.whole_groups
     shared = plan_one([90, 10, 12, 80], 2, 1, 4, **options)
-    assert shared.whole_groups and shared.micro_steps == torn.micro_steps
+    assert shared.whole_groups and shared.micro_steps == split.micro_steps
     kept = plan_one([90, 80, 12, 10], 2, 1, 4, one_per_backward=True, **options)
     assert kept.whole_groups  # a group on each side
 
@@ -240,6 +240,6 @@ def test_rows_of_a_prompt_follow_each_other_when_single_rows_are_planned():
 
 
 @pytest.mark.parametrize(("rows", "steps"), [(10, 1), (12, 2)])
-def test_groups_that_would_be_torn_apart_are_refused(rows, steps):
+def test_a_plan_that_would_split_groups_is_refused(rows, steps):
     with pytest.raises(ValueError, match=f"{rows} rollouts in groups of 4 do not make {steps} optimizer steps"):
         plan_generation(Capacity(1, rows, [1] * rows, [1] * rows), [True] * rows, 4, steps, 1)

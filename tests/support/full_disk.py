@@ -1,4 +1,4 @@
-"""A disk that is full, as far as the tests can have one: the kernel refuses to write beyond a length."""
+"""A simulated full disk: the kernel refuses to write beyond a length."""
 
 import resource
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """
-The paper's data sets as far as facts go: answers, which rows repeat a problem, and how many words problems share.
+Facts about the paper's data sets: answers, repeated problems, and the number of words that problems share.
 
-`facts.json` was taken from the authors' files and holds no text of theirs. A problem is written from the number of its
-row; those near a benchmark's problem are a word for each of its words, so that the runs of words are the same.
+`facts.json` was computed from the authors' files and contains none of their text. Each problem is generated from its
+row number; problems that overlap with a benchmark get one made-up word per word, so that shared runs stay as long.
 """
 
 import json

@@ -41,7 +41,7 @@ def baseline(samples: int, processes: int) -> ValidatingTrainer:
 def metrics(
     trainer: ValidatingTrainer, samples: int, sizes: range, batches: tuple[int, ...], processes: int
 ) -> dict[str, dict[str, Any]]:
-    """The metrics of each set in each batch that so many processes can run, but for the times it took."""
+    """The metrics of each set in each batch that so many processes can run, without the times."""
     found = {}
     for batch in batches:
         if batch * processes % samples:

@@ -167,12 +167,12 @@ def test_a_kl_target_without_beta_warns():
 
 
 @pytest.mark.parametrize("option", [dict(tau=0.1), dict(degenerate_groups="keep"), dict(score_clip=0.1)], ids=str)
-def test_options_of_the_built_in_losses_warn_beside_a_loss_of_ones_own(option):
+def test_options_of_the_built_in_losses_warn_with_a_custom_loss(option):
     with pytest.warns(UserWarning, match=f"`{next(iter(option))}` has no effect with a custom `loss_type`"):
         config(loss_type=all_pairs, **option)
 
 
-def test_a_step_that_tears_groups_apart_is_refused_with_numbers_that_work():
+def test_a_step_that_splits_groups_is_refused_with_numbers_that_work():
     cut = dict(per_device_train_batch_size=2, num_generations=8)
     with pytest.raises(ValueError) as error:
         config(**cut, gradient_accumulation_steps=2, steps_per_generation=8)

@@ -73,7 +73,7 @@ def check_architecture(config: PretrainedConfig, model: ModelConfig) -> None:
 
 
 def check_chat_template(prompt: Any, training: GRPOConfig, model: ModelConfig) -> None:
-    """`ValueError` for messages if the model's tokenizer, as far as it can be loaded, has no chat template."""
+    """`ValueError` if prompts are messages and the model's tokenizer, if it can be loaded, has no chat template."""
     if isinstance(prompt, str):
         return
     try:
