@@ -216,6 +216,19 @@ def test_the_committed_tables_are_what_the_committed_records_give(
     assert all(f"{name}/{figure}" in RESULTS for figure in figures)
 
 
+def test_readme_has_the_range_of_costs_in_the_tables() -> None:
+    ratios = []
+    for name in ("chain5", "smollm2", "reasoning"):
+        table, *_ = (ROOT / "docs/results" / name / "tables.md").read_text().split("\n\n###")
+        rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
+        column = rows[0].index("CPU s")
+        seconds = {row[0].removeprefix("| "): row[column] for row in rows}
+        ratios += [int(seconds["REAL"]) / int(seconds[other]) for other in ("GRPO", "DAPO")]
+    for page in ("README.md", "docs/results.md"):
+        text = " ".join((ROOT / page).read_text().split())
+        assert f"at {min(ratios):.1f} to {max(ratios):.1f} of their CPU time" in text
+
+
 def test_every_interval_that_the_pages_quote_is_in_a_table() -> None:
     pages = [(ROOT / "docs/results" / name / "tables.md").read_text() for name in ("chain5", "smollm2", "reasoning")]
     quoted = set(re.findall(r"[+-]?0\.\d{3} ± \d\.\d{3}", RESULTS))
