@@ -41,8 +41,6 @@ def check_options(recipe: RecipeArguments, training: GRPOConfig, model: ModelCon
     """Raises `ValueError` for what would only fail during or after the training."""
     if model.model_name_or_path is None:
         raise ValueError("model_name_or_path: write a hub id or a folder.")
-    if recipe.dataset_name is None:
-        raise ValueError("dataset_name: write a file, a folder, a hub id, or reasoning_gym:<task>.")
     if not recipe.reward_funcs:
         raise ValueError("reward_funcs: name at least one reward function.")
     if recipe.max_prompt_tokens and recipe.dataset_format != "math":

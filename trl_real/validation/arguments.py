@@ -131,7 +131,7 @@ def _smaller_generation(args: GRPOConfig, prompts: int) -> str:
             return f"Write steps_per_generation={steps}, or add prompts."
     unit = math.lcm(group, args.world_size) // args.world_size  # fewest rows of a process with complete groups
     if unit * args.world_size > prompts * group:
-        return f"Give it at least {unit * args.world_size // group}."
+        return f"Give it at least {unit * args.world_size // group} prompts."
     rows = args.per_device_train_batch_size
     largest = min(max(rows, unit), prompts * group // args.world_size) // unit * unit
     return (
