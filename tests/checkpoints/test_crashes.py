@@ -22,7 +22,7 @@ KILLS: dict[str, tuple[int, list[Moment]]] = {
             ("save", f"half of {ASIDE}/checkpoint-4/model.safetensors"),
             ("save", f"os.rename {ASIDE}/checkpoint-4"),
             ("save", "os.remove "),  # of the oldest checkpoint's files
-            ("save of the end", "half of model.safetensors"),
+            ("final save", "half of model.safetensors"),
         ],
     ),
     "LoRA": (0, [("generation", "forward"), ("save", f"half of {ASIDE}/checkpoint-4/adapter_model.safetensors")]),

@@ -44,7 +44,7 @@ SETUPS: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
     "FSDP2": (2, {}, {}),
     "FSDP2, LoRA": (2, {}, LORA),
 }
-KINDS = ("save", "generation", "update", "evaluation", "step", "save of the end")
+KINDS = ("save", "generation", "update", "evaluation", "step", "final save")
 LOADERS = {".safetensors": load_file} | dict.fromkeys((".pt", ".pth", ".bin"), partial(torch.load, weights_only=False))
 # Times, and what Transformers means over the steps since the run was started or resumed
 OF_A_PART = re.compile("time$|_per_second$|^train_loss$")
@@ -107,7 +107,7 @@ def live(setup: str, folder: Path, moment: Moment | None) -> None:
     model.register_forward_pre_hook(lambda *_: doom.event("forward") if doom.kind else None)
     doomed.train(resume_from_checkpoint=True)
     assert isinstance(next(doomed.model.parameters()), DTensor) == setup.startswith("FSDP2")
-    with doom.during("save of the end"):
+    with doom.during("final save"):
         doomed.save_model()
         doomed.save_state()
     (folder / f"events-{rank}.json").write_text(json.dumps(doom.events))

@@ -96,8 +96,8 @@ def test_a_backward_that_recomputes_activations_keeps_the_rows_apart():
     [
         (lambda: architectures.build("mamba"), "carries a state from token to token"),
         (lambda: tiny_model(attn_implementation="flex_attention"), "flex_attention, not sdpa, eager or flash_attenti"),
-        (lambda: architectures.build("lfm2"), "its layers of the kind conv do not keep rows apart"),
-        (lambda: architectures.build("bloom"), "it chooses its attention by itself"),
+        (lambda: architectures.build("lfm2"), "its conv layers do not keep rows apart"),
+        (lambda: architectures.build("bloom"), "it has its own attention code"),
         (
             lambda: get_peft_model(tiny_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)),
             "prompt learning puts virtual tokens in front of a row",
@@ -147,7 +147,7 @@ def test_flash_attention_does_not_keep_other_layers_apart():
     model.config.layer_types = ["full_attention", "sliding_attention"]
     assert obstacle(model) is None
     model.config.layer_types = ["full_attention", "linear_attention"]
-    assert obstacle(model) == "its layers of the kind linear_attention do not keep rows apart"
+    assert obstacle(model) == "its linear_attention layers do not keep rows apart"
 
 
 def test_a_model_that_fails_on_packed_rows_is_padded(caplog):

@@ -30,9 +30,9 @@ def packing_obstacle(model: PreTrainedModel, torch_compile: bool = False) -> str
         if getattr(model, "_is_stateful", False):
             return "it carries a state from token to token"
         if not getattr(model, "_supports_attention_backend", False):
-            return "it chooses its attention by itself"
+            return "it has its own attention code"
         if others := set(getattr(config, "layer_types", None) or []) - ATTENTION:
-            return f"its layers of the kind {min(others)} do not keep rows apart"
+            return f"its {min(others)} layers do not keep rows apart"
     if torch_compile:
         return "torch_compile would compile again for every set of row lengths"
     if implementation not in BY_ROW and not is_flash(implementation):

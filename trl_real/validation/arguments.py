@@ -24,7 +24,7 @@ from .config import ValidationConfig
 
 PACKAGES = {"azure_ml": "azureml-core azureml-mlflow", "comet_ml": "comet-ml"}  # of trackers with another name
 TASK_IDS = "it needs `task_ids`, which TRL does not pass"
-OTHER_OUTPUT = "it replaces the output of the model, which TRL's language model head then lacks"
+OTHER_OUTPUT = "it replaces the model's output, which TRL's language model head needs"
 # Adapters whose gradient would depend on the batching, or that TRL's forward cannot run. By name, since an older PEFT
 # does not have all of them.
 REFUSED_ADAPTERS = {
