@@ -81,7 +81,7 @@ def report(results: list[tuple[Case, bool]]) -> str:
         "an undisturbed run.",
         "`python -m tests.crashes --report docs/crashes.md` runs all and writes this page.",
         "",
-        f"{sum(good.values())} of {sum(total.values())} killed runs ended like an undisturbed one.",
+        f"{sum(good.values())} of {sum(total.values())} killed runs ended bit-identical to an undisturbed one.",
         "",
         f"| run | processes | {' | '.join(KINDS)} | as undisturbed |",
         "| --- " * (len(KINDS) + 3) + "|",

@@ -33,7 +33,7 @@ REFUSED_ADAPTERS = {
     "CPT": OTHER_OUTPUT,
     "SHADOW": OTHER_OUTPUT,
     "ADAPTION_PROMPT": OTHER_OUTPUT,
-    "LILY": "it weights its experts by all tokens of a batch, so that rows and their padding change each other",
+    "LILY": "it weights its experts by all tokens of a batch, so that rows and their padding affect each other",
     "PVERA": "it draws random numbers in every forward, and a score compares two forwards of the same rollout",
     "XLORA": "it weights its adapters by the entire row, so that a token's probability depends on those after it",
 }
