@@ -62,7 +62,7 @@ class Doom:
         return self.kind == self.last_kind and here
 
     def _saves(self) -> bool:
-        return self.kind is not None and self.kind.startswith("save")
+        return self.kind in ("save", "final save")
 
     def _audit(self, name: str, arguments: tuple) -> None:
         if not self._saves() or not (name in CHANGES or name == "open" and "w" in str(arguments[1])):
