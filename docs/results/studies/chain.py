@@ -22,7 +22,7 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +87,44 @@ def share_right_reward(completions: list[str], values: list[str], **kwargs: Any)
     return [sum(map(str.__eq__, completion, right)) / len(right) for completion, right in pairs]
 
 
-def noisy_reward(prompts: list[str], completions: list[str], answer: list[str], **kwargs: Any) -> list[float]:
-    """As `last_digit_reward`, from a verifier that errs on a share of completions, always on the same ones."""
-    flips = (
-        int(hashlib.sha256(f"{prompt}{text}".encode()).hexdigest()[:8], 16) < NOISE * 2**32
-        for prompt, text in zip(prompts, completions, strict=True)
-    )
-    rewards = last_digit_reward(completions, answer)
-    return [1.0 - value if flip else value for value, flip in zip(rewards, flips, strict=True)]
+def whole_chain_reward(completions: list[str], values: list[str], **kwargs: Any) -> list[float]:
+    """1 if every running value is correct."""
+    return [float(completion.strip() == right) for completion, right in zip(completions, values, strict=True)]
+
+
+def erring_verifier(
+    false_correct: float, false_incorrect: float, truth: Callable = last_digit_reward, fixed: bool = True
+) -> Callable[..., list[float]]:
+    """
+    A reward function that misjudges these shares of incorrect and of correct completions: always the same ones, chosen
+    by a hash of prompt and completion, or, with `fixed=False`, other ones each time.
+    """
+
+    def reward(prompts: list[str], completions: list[str], **kwargs: Any) -> list[float]:
+        values = truth(completions=completions, **kwargs)
+        pairs = zip(prompts, completions, strict=True)
+        shares = [_hash_share(prompt + text) if fixed else random.random() for prompt, text in pairs]
+        return [
+            1.0 - value if share < (false_incorrect if value else false_correct) else value
+            for value, share in zip(values, shares, strict=True)
+        ]
+
+    return reward
+
+
+def _hash_share(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 2**32
+
+
+noisy_reward = erring_verifier(NOISE, NOISE)  # of the study chain5.yaml
+# Of the study choose.yaml, which judges held-out answers by the truth
+false_correct_1, false_correct_3, false_correct_10 = (erring_verifier(share, 0.0) for share in (0.01, 0.03, 0.1))
+false_incorrect_5, false_incorrect_20 = (erring_verifier(0.0, share) for share in (0.05, 0.2))
+random_correct_10 = erring_verifier(0.1, 0.0, fixed=False)
+random_incorrect_20 = erring_verifier(0.0, 0.2, fixed=False)
+rare_false_correct_1 = erring_verifier(0.01, 0.0, whole_chain_reward)
+rare_false_correct_3 = erring_verifier(0.03, 0.0, whole_chain_reward)
 
 
 def chain_tokenizer() -> PreTrainedTokenizerFast:
