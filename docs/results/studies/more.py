@@ -33,6 +33,11 @@ HERE = Path(__file__).parent
 # By study: methods whose curves are drawn, and levels of pass@1 whose costs are tabled and drawn
 CURVES = {"main": ["REAL", "REAL without anchor", "REAL KL limit", "GRPO", "DAPO", "CISPO", "VESPO"]}
 LEVELS = {"arithmetic": 0.5}
+# Studies of choose.yaml by the share of rollouts that the verifier misjudges
+ERRORS = {
+    "incorrect rollouts judged correct": {0: "noise_0"} | {k: f"noise_correct_{k}" for k in (1, 3, 10)},
+    "correct rollouts judged incorrect": {0: "noise_0"} | {k: f"noise_incorrect_{k}" for k in (5, 20)},
+}
 
 
 def cost_of_level(record: Record, level: float, cost: str) -> float | None:
@@ -136,6 +141,21 @@ def draw_costs(records: list[Record], title: str, path: Path) -> None:
         figure.legend(*panels[0].get_legend_handles_labels(), ncols=3, **BELOW)
 
 
+def draw_errors(known: dict[str, list[Record]], path: Path) -> None:
+    """Test pass@1, judged by the truth, of every method against the share of rollouts that its verifier misjudged."""
+    with new_figure(path, 9, 3.6, "Chains of 5, trained with a verifier that errs") as figure:
+        panels = figure.subplots(1, len(ERRORS), sharey=True)
+        for panel, (kind, studies) in zip(panels, ERRORS.items(), strict=True):
+            for method, look in zip(distinct(known["noise_0"], "method"), LOOKS, strict=False):
+                runs = [chosen_records(select(known[study], method=method)) for study in studies.values()]
+                tests = [t_interval([record["test"] for record in chosen]) for chosen in runs]
+                means, errors = [test.mean for test in tests], [test.half_width for test in tests]
+                panel.errorbar([*studies], means, yerr=errors, capsize=2, label=method, **look)
+            panel.set_xlabel(f"% of {kind}")
+        panels[0].set_ylabel("test pass@1, 95% interval over 5 seeds")
+        figure.legend(*panels[0].get_legend_handles_labels(), ncols=3, **BELOW)
+
+
 def _columns(records: list[Record], name: str) -> list[tuple[float, ...]]:
     return list(zip(*(record["probe"][name] for record in records), strict=True))
 
@@ -146,7 +166,7 @@ def _means(records: list[Record], name: str) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="chain5, smollm2 or reasoning")
+    parser.add_argument("name", help="chain5, smollm2, reasoning or choose")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of tables.md")
     arguments = parser.parse_args()
     records, folder, parts = read_records(HERE.parent / f"{arguments.name}.jsonl"), arguments.output_dir, []
@@ -159,6 +179,8 @@ def main() -> None:
         if study.name in LEVELS:
             draw_costs(mine, title, folder / f"{study.name}_costs.png")
             parts.append(f"### {study.title}: what it costs\n\n{cost_table(mine, LEVELS[study.name])}\n")
+    if arguments.name == "choose":
+        draw_errors(known, folder / "errors.png")
     parts.append(f"### Scores in every run of REAL\n\n{drift_table(known)}\n")
     with (folder / "tables.md").open("a") as page:
         page.write("".join(f"\n{part}" for part in parts))
