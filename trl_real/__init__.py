@@ -15,7 +15,7 @@ The folders, from the ground up (each imports only those above it, see the table
     contract/                 what TRL and Transformers have to be, checked when they are first needed
     compat.py                 every private name of theirs that is imported
     objective/                the paper's mathematics
-    engines/                  additions to TRL's connection to vLLM
+    engines/                  what TRL lacks for vLLM, DeepSpeed, DDP, FSDP and checkpointing
     options.py                help and checks of configuration fields
     spelling.py               suggestions for misspelt names
     verifier/                 correct or incorrect final answer, judged in processes that can be killed
@@ -29,7 +29,8 @@ The folders, from the ground up (each imports only those above it, see the table
     figures/                  logs -> pictures
     evaluation/               models -> answers (on Inspect AI) -> verdicts -> tables
     recipe/                   a YAML file -> options, batch, inputs, checks, plan of a run
-    cli/                      the command `trl-real`: train, evaluate, figures, data, recipes, doctor
+    comparison/               methods, learning rates and seeds on one recipe -> records -> tables
+    cli/                      the command `trl-real`
 """
 
 from importlib import import_module

@@ -2,7 +2,7 @@
 Warnings if vLLM samples in another precision than the training, or returns log-probabilities at another temperature.
 
 TRL has no option for the precision of a vLLM in its own processes, which it asks for processed log-probabilities; a
-server has `--dtype` and `--logprobs-mode`. Left out: the ratios themselves.
+server has `--dtype` and `--logprobs-mode`.
 """
 
 from typing import Any

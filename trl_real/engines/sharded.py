@@ -3,8 +3,7 @@ Lets weights that DeepSpeed ZeRO-3 has partitioned be gathered at any time.
 
 After some training, ZeRO-3 knows the order in which forward and backward need the parameters, and begins to gather the
 next ones early. After a forward alone, as in an evaluation, those are for a backward that never comes. The next to
-gather them, to send them to vLLM or to save them, fails with "Cannot partition a param in flight". Left out: FSDP,
-which gathers nothing early.
+gather them, to send them to vLLM or to save them, fails with "Cannot partition a param in flight".
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,4 @@
-"""
-The style of all figures: opaque white, for print and dark pages; lines differ in color, dash and marker.
-"""
+"""The style of all figures: opaque white, for print and dark pages; lines differ in color, dash and marker."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

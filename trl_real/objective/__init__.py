@@ -1,19 +1,7 @@
-"""
-The paper's mathematics on plain tensors, in torch alone: labels, scores, losses of groups, weights.
-
-In: rewards, log-probabilities. Out: one label and one score per rollout, one loss per group and its derivative with
-respect to every score. Left out: where the tensors come from, and the mean over the groups of an optimizer step.
-"""
+"""The paper's mathematics on plain tensors, in torch alone: labels, scores, losses of groups, weights."""
 
 from .labels import LabelRule, group_shares, make_label_rule
-from .losses import (
-    DEGENERATE_GROUPS,
-    LOSS_TYPES,
-    check_options,
-    group_losses,
-    score_weights,
-    sequence_scores,
-)
+from .losses import DEGENERATE_GROUPS, LOSS_TYPES, check_options, group_losses, score_weights, sequence_scores
 from .objective import Objective, make_objective
 from .own import check_group_loss, check_label_func, load_function, name_of
 

@@ -1,8 +1,5 @@
 """The REAL objective on plain tensors: scores (Eq. 5), group losses (Eq. 8, Eq. 2, Eq. 11) and their weights.
 
-In: per-token log-probabilities of the rollouts and one label per rollout (1.0 correct, 0.0 incorrect, NaN no label).
-Out: one score per rollout, one loss per group, and the derivative of the loss with respect to every score.
-
 Equations are numbered as in "Rewards as Labels" (arXiv 2602.05630). Depends on torch alone; the mean over the groups
 of an optimizer step is the caller's, who alone knows how many groups there are.
 

@@ -2,8 +2,7 @@
 
 FlashAttention does that by itself, given the ends of the rows. SDPA and a model's own ("eager") attention are called
 row by row, each row with its own window. Rows that begin with the tokens of another one, which are computed once, are
-segments: each attends to its own tokens and, if it continues a prefix, to all of that. Left out: the layouts
-(`layouts.py`), and which models support them (`obstacles.py`).
+segments: each attends to its own tokens and, if it continues a prefix, to all of that.
 """
 
 import sys

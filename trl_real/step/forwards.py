@@ -1,7 +1,4 @@
-"""Models and laid-out rollouts -> log-probabilities and entropies of the completion tokens, `(B, C)`.
-
-Left out: which rollouts are run and when (`generation.py`, `loss.py`), what keeps packed rows apart (`attention.py`).
-"""
+"""Models and laid-out rollouts -> log-probabilities and entropies of the completion tokens, `(B, C)`."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

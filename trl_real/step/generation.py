@@ -1,7 +1,5 @@
 """Rollouts and labels -> a planned generation, once per generation; then its rollouts and weights, step by step.
 
-Left out: what the micro-steps do with them (`loss.py`).
-
 Legend: P prompts (groups), G rollouts per group, B rollouts of a micro-step, N groups of an optimizer step.
 """
 

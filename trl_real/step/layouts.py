@@ -1,10 +1,7 @@
 """Rollouts -> what one forward reads: packed one after another, behind prompts computed once, or padded.
 
-The loss sees the same shape (B, C) in all three. Left out: which layout a model supports (`choice.py`), and its
-attention (`attention.py`).
-
-Legend: B rollouts, C completion tokens of the longest completion, L tokens of the longest rollout, N tokens of all
-rollouts together.
+The loss sees the same shape (B, C) in all three. Legend: B rollouts, C completion tokens of the longest completion,
+L tokens of the longest rollout, N tokens of all rollouts together.
 """
 
 from dataclasses import dataclass, replace
@@ -27,9 +24,7 @@ class MicroBatch:
 
     rollouts: list[Rollout]  # the B rows
     mask: torch.Tensor  # (B, C), 1 where a completion token counts
-    columns: (
-        torch.Tensor
-    )  # (B, C), index of the value of a flattened forward that predicts the token; 0 in the padding
+    columns: torch.Tensor  # (B, C), where a flattened forward has the value that predicts the token; 0 in the padding
     input_ids: torch.Tensor  # tokens of all rows
 
     @property

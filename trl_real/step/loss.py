@@ -2,9 +2,7 @@
 
 The loss of a micro-step has the value of the objective and the gradient of the weighted scores. Each added term is a
 mean over the rollouts of an optimizer step of a mean over the rollout's own tokens, like Eq. 5, so that it does not
-depend on the batching. Left out: the mathematics (`objective`), which rollouts a micro-step has (`plan.py`).
-
-Legend: B rollouts, C completion tokens of the longest completion.
+depend on the batching. Legend: B rollouts, C completion tokens of the longest completion.
 """
 
 from dataclasses import dataclass, field

@@ -1,8 +1,4 @@
-"""The update phase put together: what a trainer, or a script without one, calls.
-
-In: once per generation its rollouts and labels. Out: the loss of every micro-step, and metrics of every optimizer
-step. Left out: generating, rewarding, optimizing, and writing the log.
-"""
+"""The update phase put together: what a trainer, or a script without one, calls."""
 
 from contextlib import AbstractContextManager
 from typing import Any

@@ -1,9 +1,6 @@
 """
 REALTrainer and REALConfig: TRL's GRPOTrainer with REAL in place of its loss.
 
-In: what GRPOTrainer takes. Out: a trained model. Left out: the mathematics (`objective`), the update phase (`step`),
-and everything that TRL does: generation, rewards, logging, checkpoints.
-
 What differs from the paper, from its code, or from GRPOTrainer:
 
 1. A group in which all rollouts are correct or all incorrect has no loss but counts in the mean, as in the authors'

@@ -1,9 +1,4 @@
-"""
-Checks of a trainer's arguments before any weight is read, of what would otherwise fail late or silently.
-
-In: the arguments. Out: nothing, or a `ValueError` that names the field and proposes what to write. Left out: fields of
-the configuration that depend on no other argument (`config.py`, `batches.py`).
-"""
+"""Checks of a trainer's arguments before any weight is read, of what would otherwise fail late or silently."""
 
 import functools
 import math

@@ -1,9 +1,4 @@
-"""
-The model card that TRL writes, completed.
-
-In: the file of the card, and the base model. Out: the same file, which also names a base model in a folder, and this
-package with its version. Left out: everything else in it (TRL).
-"""
+"""The model card that TRL writes, completed: it also names a base model in a folder, and this package."""
 
 from pathlib import Path
 

@@ -1,9 +1,8 @@
 """
 GRPOTrainer with exact validation and complete checkpoints, shared by `REALTrainer` and the baselines of the recipes.
 
-In: one evaluation set or several. Out: metrics of each complete set, under its name, in the log and from `evaluate`;
-with `metric_for_best_model`, the best checkpoint by one of them. Left out: training (TRL), and metrics that reward
-functions and tools log themselves: means over batches, in which prompts that fill up a last batch also count.
+Metrics that reward functions and tools log themselves stay means over batches, in which prompts that fill up a last
+batch also count.
 """
 
 import math

@@ -1,10 +1,8 @@
 """
 Exact validation: every prompt of a set counts once with all its samples, whatever the batches and processes.
 
-In: the size of a set, and batch by batch the rewards, labels and lengths of its rollouts. Out: the batches of every
-process, and metrics of the complete set. A last batch that the processes cannot share evenly is filled up with prompts
-from the start of the set, which are sampled but excluded from every metric. Left out: how rollouts are sampled and
-scored (TRL), the value of the objective (`trainer`).
+A last batch that the processes cannot share evenly is filled up with prompts from the start of the set, which are
+sampled but excluded from every metric.
 
 Legend: P prompts, k samples of each, N rows of a batch over all processes, F reward functions.
 """
