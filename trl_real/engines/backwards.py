@@ -33,15 +33,7 @@ def is_reentrant(model: nn.Module) -> bool:
 def backward_without_sync(accelerator: Accelerator, model: Any, forward: Callable[[], torch.Tensor]) -> torch.Tensor:
     """
     A forward, which returns the loss, and its backward, whose gradients wait on this process for those of a later one.
-
-    Args:
-        accelerator ([`~accelerate.Accelerator`]), model (`Any`):
-            Of the trainer, and as it is wrapped for training.
-        forward (`Callable`):
-            Computes the loss.
-
-    Returns:
-        `torch.Tensor`: The loss, without gradient.
+    `model` is as it is wrapped for training. Returns the loss without gradient.
     """
     # As in Transformers: DeepSpeed must not divide a mean over the optimizer step by its micro-steps again
     options = {"scale_wrt_gas": False} if accelerator.distributed_type == DistributedType.DEEPSPEED else {}

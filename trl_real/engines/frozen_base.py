@@ -21,27 +21,14 @@ BASE = ".base_layer"
 
 
 def keep_base_exact(generation: Any) -> None:
-    """
-    Makes TRL send merged copies instead of weights that are merged in place.
-
-    Args:
-        generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):
-            Of the trainer. Without an adapter, or with FSDP, it stays as it is.
-    """
+    """Makes TRL's `VLLMGeneration` send merged copies; without an adapter, or with FSDP, it stays as it is."""
     if is_peft_model(generation.model) and not generation._dist.is_fsdp:
         generation._iter_named_params = partial(merged_params, generation)
 
 
 def merged_params(generation: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """
-    The weights to send to vLLM.
-
-    Args:
-        generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):
-            Of a model with an adapter. With ZeRO-3 every process has to iterate.
-
-    Yields:
-        `tuple[str, torch.Tensor]`: vLLM's name of a parameter, and its value with the adapter merged in.
+    vLLM's name of every parameter, and its value with the adapter merged in. With ZeRO-3 every process has to iterate.
     """
     model = generation.model
     if model.active_peft_config.is_prompt_learning:
@@ -68,14 +55,8 @@ def merged_params(generation: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 def merged_copies(layer: nn.Module) -> dict[str, torch.Tensor]:
     """
-    The weights of one layer with its adapter merged in; the layer itself stays the same, bit by bit.
-
-    Args:
-        layer (`nn.Module`):
-            A PEFT layer, or one around others.
-
-    Returns:
-        `dict[str, torch.Tensor]`: copies, by the names of the parameters.
+    Copies of the weights of a PEFT layer, or of one around others, with its adapter merged in, by the names of the
+    parameters; the layer itself stays the same, bit by bit.
     """
     adapted = [module for module in layer.modules() if isinstance(module, BaseTunerLayer)]
     bases = list(dict.fromkeys(module for each in adapted for module in each.get_base_layer().modules()))

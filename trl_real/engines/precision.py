@@ -13,13 +13,7 @@ from trl import GRPOConfig
 
 
 def other_precision(generation: Any, args: GRPOConfig) -> str | None:
-    """
-    A warning if vLLM, in the trainer's processes, samples in another precision than the model is trained in.
-
-    Args:
-        generation ([`~trl.generation.vllm_generation.VLLMGeneration`]), args ([`~trl.GRPOConfig`]):
-            Of the trainer.
-    """
+    """A warning if vLLM, in the trainer's processes, samples in another precision than the model is trained in."""
     if generation.mode != "colocate":
         return None
     sampled = generation.llm.llm_engine.model_config.dtype
@@ -36,18 +30,10 @@ def other_precision(generation: Any, args: GRPOConfig) -> str | None:
 
 def other_logprobs(generation: Any, mismatch_limit: float | None) -> str | None:
     """
-    A warning if a vLLM server returns log-probabilities at another temperature than that of sampling.
+    A warning, or with a `mismatch_limit` a `ValueError`, if a vLLM server returns log-probabilities at another
+    temperature than that of sampling. Every process has to call it; the main one asks the server.
 
     At temperature 1 unprocessed ones are fine: like the trainer's, they are those before `top_p` and the like.
-
-    Args:
-        generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):
-            Of the trainer. Every process has to call it; the main one asks the server.
-        mismatch_limit (`float`, *optional*):
-            The field of that name.
-
-    Raises:
-        `ValueError`: Instead of the warning, if there is a limit.
     """
     if generation.mode != "server":
         return None

@@ -21,13 +21,7 @@ def settle(accelerator: Accelerator) -> None:
 
 
 def settle_before_sending(generation: Any) -> None:
-    """
-    Makes TRL settle the parameters whenever it sends them to vLLM.
-
-    Args:
-        generation ([`~trl.generation.vllm_generation.VLLMGeneration`]):
-            Of the trainer.
-    """
+    """Makes TRL's `VLLMGeneration` settle the parameters whenever it sends them to vLLM."""
     send = generation._iter_named_params
 
     def settled() -> Iterator[tuple[str, torch.Tensor]]:

@@ -36,15 +36,8 @@ REFUSED_ADAPTERS = {
 
 def check_arguments(args: Any, reward_funcs: Any, train_dataset: Any, rollout_func: Any = None) -> None:
     """
-    Runs the checks of this module, except that of adapters.
-
-    Args:
-        args ([`REALConfig`]):
-            Configuration.
-        reward_funcs (`Any`):
-            As [`REALTrainer`] takes them; `None` if environments, which exist only later, return the rewards.
-        train_dataset (`Any`), rollout_func (`Any`, *optional*):
-            As [`REALTrainer`] takes them.
+    Runs the checks of this module, except that of adapters, on what [`REALTrainer`] takes; `reward_funcs` is `None` if
+    environments, which exist only later, return the rewards.
     """
     check_trackers(args.report_to)
     if args.mismatch_limit is not None and not args.use_vllm and rollout_func is None:
@@ -136,18 +129,7 @@ def _smaller_generation(args: GRPOConfig, prompts: int) -> str:
 
 
 def check_adapters(model: Any, peft_config: Any) -> None:
-    """
-    Refuses adapters that REAL cannot train.
-
-    Args:
-        model (`str` or [`~transformers.PreTrainedModel`]):
-            Its existing adapters are checked as well.
-        peft_config ([`~peft.PeftConfig`], *optional*):
-            Adapter to be added.
-
-    Raises:
-        `ValueError`: Names the adapter, why it cannot be trained, and what to use instead.
-    """
+    """Raises `ValueError` if REAL cannot train an adapter that the model has, or the one that is to be added."""
     for config in [peft_config, *getattr(model, "peft_config", {}).values()]:
         if config is not None and (reason := REFUSED_ADAPTERS.get(kind := PeftType(config.peft_type).value)):
             raise ValueError(

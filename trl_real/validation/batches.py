@@ -9,12 +9,7 @@ from trl import GRPOConfig
 def batch_numbers(args: GRPOConfig, generation_batch_size: int | None = None) -> tuple[int, int, int, int]:
     """
     Rollouts per prompt, and per micro-step on all processes; micro-steps per optimizer step, and per generation.
-
-    Args:
-        args ([`~trl.GRPOConfig`]):
-            Batch sizes. TRL may not have derived all of them yet.
-        generation_batch_size (`int`, *optional*):
-            As the user wrote it.
+    `args` may lack what TRL derives; `generation_batch_size` is as the user wrote it.
     """
     rows, accumulation = args.per_device_train_batch_size * args.world_size, args.gradient_accumulation_steps
     steps = max(1, round(generation_batch_size / rows)) if generation_batch_size else args.steps_per_generation

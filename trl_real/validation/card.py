@@ -22,15 +22,7 @@ PAPER = {
 
 
 def complete_card(path: Path, base_model: str) -> None:
-    """
-    Completes a card.
-
-    Args:
-        path (`Path`):
-            The card, as TRL has just written it.
-        base_model (`str`):
-            Hub id or folder of the model that was trained; empty if it was created in Python.
-    """
+    """Completes a card that TRL has just written; `base_model` is empty if the model was created in Python."""
     card = ModelCard.load(path)
     named = f"`{base_model}`" if base_model else "a model that was created in Python"
     text = card.text.replace("[None](https://huggingface.co/None)", named).replace('"None"', f'"{path.parent}"')

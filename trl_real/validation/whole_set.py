@@ -22,21 +22,10 @@ from ..objective.labels import group_shares
 
 def deal_batches(prompts: int, samples: int, largest: int, processes: int) -> list[list[int]]:
     """
-    The batches of an evaluation set: the processes always have equally many rows, and together complete groups.
+    The batches of a set, with the index of a prompt for each row: at most `largest` rows, `samples` for each prompt.
 
-    Args:
-        prompts (`int`):
-            Prompts of the set.
-        samples (`int`):
-            Rollouts of each.
-        largest (`int`):
-            Most rollouts that a process samples at once.
-        processes (`int`):
-            Number of processes.
-
-    Returns:
-        `list[list[int]]`: a prompt for each row; process p has the batches p, p + processes, ... Prompts after the
-        first P, in this order, only fill up the last batch.
+    The processes always have equally many rows, and together complete groups; process p has the batches p,
+    p + processes, ... Prompts after the first P, in this order, only fill up the last batch.
     """
     if prompts == 0:
         raise ValueError("`eval_dataset` is empty: give it at least one prompt, or set eval_strategy='no'.")
@@ -72,18 +61,10 @@ class StreamRows:
 
 @dataclass
 class Validation:
-    """
-    The results so far of one evaluation of one set, the same on every process.
+    """The results so far of one evaluation of one set, the same on every process."""
 
-    Args:
-        prompts (`int`):
-            Prompts of the set, each of which counts once.
-        samples (`int`):
-            Rollouts of each.
-    """
-
-    prompts: int
-    samples: int
+    prompts: int  # of the set, each of which counts once
+    samples: int  # of each prompt
     batches: list[dict[str, torch.Tensor]] = field(default_factory=list)
 
     @property
@@ -110,14 +91,7 @@ class Validation:
     def metrics(self, names: list[str], weights: torch.Tensor) -> dict[str, float]:
         """
         Metrics of the complete set: avg@k, pass@k, shares of the kinds of groups and, under TRL's names, rewards and
-        lengths.
-
-        Args:
-            names (`list[str]`), weights (`torch.Tensor` of shape `(F,)`):
-                Of the reward functions.
-
-        Returns:
-            `dict[str, float]`: NaN if nothing was scored.
+        lengths; NaN if nothing was scored. `names` and `weights` (F,) are those of the reward functions.
         """
         table = {name: torch.cat([batch[name] for batch in self.batches]) for name in self.batches[0]}
         return (
@@ -182,13 +156,8 @@ def length_metrics(lengths: torch.Tensor, truncated: torch.Tensor) -> dict[str, 
 
 def check_best_metric(args: GRPOConfig, sets: Iterable[str] = ()) -> None:
     """
-    Raises `ValueError` for a `metric_for_best_model` that evaluation surely will not log.
-
-    Args:
-        args ([`~trl.GRPOConfig`]):
-            Configuration.
-        sets (`Iterable[str]`, *optional*):
-            Names of the evaluation sets; none for a single set without a name.
+    Raises `ValueError` for a `metric_for_best_model` that evaluation of these sets surely will not log; a single set
+    has no name.
     """
     if args.metric_for_best_model is None or args.eval_strategy == "no":
         return
