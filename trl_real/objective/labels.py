@@ -14,21 +14,11 @@ from .own import GroupFunction, make_labels
 
 @dataclass
 class LabelRule:
-    """
-    How a reward becomes a label: the reward of one function, or the weighted sum of all, is compared with a threshold.
+    """How a reward becomes a label: that of one function, or the weighted sum of all, is compared with a threshold."""
 
-    Args:
-        threshold (`float`):
-            A rollout is positive when its reward exceeds this.
-        column (`int`, *optional*):
-            The reward function that decides. `None`: the weighted sum, as in TRL's `reward` metric.
-        label_func (`Callable`, *optional*):
-            Labels `(P, G)` of rewards `(P, G)`, in place of the threshold.
-    """
-
-    threshold: float
-    column: int | None = None
-    label_func: GroupFunction | None = None
+    threshold: float  # a rollout is positive when its reward exceeds this
+    column: int | None = None  # the reward function that decides; `None`: the weighted sum, as TRL's metric `reward`
+    label_func: GroupFunction | None = None  # labels (P, G) of rewards (P, G), in place of the threshold
     _seen: set[float] = field(default_factory=set, repr=False)
     _warned: bool = field(default=False, repr=False)
 
@@ -78,13 +68,7 @@ def make_label_rule(
     label_func: GroupFunction | None = None,
 ) -> LabelRule:
     """
-    The rule for these reward functions.
-
-    Args:
-        reward_func_names (`list[str]`), label_threshold (`float`, *optional*), label_reward_func (`str`, *optional*):
-            The names, and the fields of the configuration.
-        label_func (`Callable`, *optional*):
-            Custom labels, which need no threshold.
+    The rule for these reward functions, from the fields of the configuration.
 
     Raises:
         `ValueError`: If there are several reward functions and nothing specifies which reward decides, or if

@@ -154,16 +154,8 @@ def losses_and_weights(
     group_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], scores: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Loss of every group and its derivative with respect to every score.
-
-    Args:
-        group_loss (`Callable`):
-            Scores and labels `(N, G)` to losses `(N,)`, each of its own group alone.
-        scores, labels (`torch.Tensor` of shape `(N, G)`):
-            As for [`group_losses`].
-
-    Returns:
-        `tuple` of `torch.Tensor` of shapes `(N,)` and `(N, G)`, detached.
+    Loss (N,) of every group and its derivative (N, G) with respect to every score, both detached. `group_loss` takes
+    scores and labels (N, G), as [`group_losses`] does, and returns losses (N,), each of its own group alone.
     """
     with torch.enable_grad(), torch.autocast(scores.device.type, enabled=False):  # a product would be in bfloat16
         leaf = scores.detach().to(torch.promote_types(scores.dtype, torch.float32)).requires_grad_()

@@ -12,21 +12,11 @@ from .own import GroupFunction, load_function, trained_groups
 
 @dataclass(frozen=True)
 class Objective:
-    """
-    A group loss, and which groups it trains.
+    """A group loss, and which groups it trains."""
 
-    Args:
-        tau (`float`):
-            Temperature τ; the weights of the built-in losses are bounded by 1/τ.
-        group_loss (`Callable`):
-            Scores and labels `(N, G)` to losses `(N,)`.
-        trains (`Callable`):
-            Labels `(N, G)` to a boolean for each group, whether it has a gradient at some scores.
-    """
-
-    tau: float
-    group_loss: GroupFunction
-    trains: Callable[[torch.Tensor], torch.Tensor]
+    tau: float  # temperature τ; the weights of the built-in losses are bounded by 1/τ
+    group_loss: GroupFunction  # scores and labels (N, G) -> losses (N,)
+    trains: Callable[[torch.Tensor], torch.Tensor]  # labels (N, G) -> whether a group has a gradient (N,)
 
     def informative(self, labels: torch.Tensor) -> torch.Tensor:
         """Which rollouts (N, G) have a gradient from the objective: the labelled ones of trained groups."""
@@ -34,15 +24,8 @@ class Objective:
 
     def weigh(self, scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Weight of every rollout, and its share of the loss of its group.
-
-        Args:
-            scores, labels (`torch.Tensor` of shape `(N, G)`):
-                As in [`~trl_real.group_losses`].
-
-        Returns:
-            `tuple` of `torch.Tensor` of shape `(N, G)`: The weights ∂L/∂s, and shares that add up to the loss of
-            the group; both are 0 for a rollout without a label and in a group that is not trained.
+        Weights ∂L/∂s (N, G) of the rollouts, and shares (N, G) that add up to the loss of the group, from scores and
+        labels (N, G); both are 0 for a rollout without a label and in a group that is not trained.
         """
         informative = self.informative(labels)
         losses, weights = losses_and_weights(self.group_loss, scores.masked_fill(~informative, 0.0), labels)

@@ -59,22 +59,15 @@ def name_of(value: Any) -> Any:
 
 def trained_groups(group_loss: GroupFunction, labels: torch.Tensor) -> torch.Tensor:
     """
-    Which groups (N,) have a gradient: those that `group_loss.trained_groups(labels)` marks.
-
-    Without that attribute, groups with both correct and incorrect rollouts.
+    Which groups (N,) have a gradient: those that `group_loss.trained_groups(labels)` marks or, without that attribute,
+    those with both correct and incorrect rollouts.
     """
     return getattr(group_loss, "trained_groups", mixed_groups)(labels)
 
 
 def check_group_loss(group_loss: GroupFunction, size: int) -> None:
     """
-    Tests a loss on small random groups.
-
-    Args:
-        group_loss (`Callable`):
-            Scores and labels `(N, G)` to losses `(N,)`.
-        size (`int`):
-            Rollouts of a group, G.
+    Tests a loss, scores and labels (N, G) to losses (N,), on random groups of this size.
 
     Raises:
         `ValueError`: If its shape is not `(N,)`, a loss or a gradient is not finite, the loss of a group depends on

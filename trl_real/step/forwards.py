@@ -17,12 +17,8 @@ class Forwards:
     """
     Runs batches through the policy and the reference, with the precision and processes of the accelerator.
 
-    Args:
-        policy (`nn.Module`):
-            The language model in training, with TRL's fused head: `model(..., fused_lm_head=True)` returns `log_probs`
-            and `entropy`.
-        reference (`nn.Module`, *optional*):
-            The reference model. `None`: the policy without its adapter.
+    The policy is the language model in training, with TRL's fused head: `model(..., fused_lm_head=True)` returns
+    `log_probs` and `entropy`. A reference of `None` is the policy without its adapter.
     """
 
     def __init__(self, policy: Any, reference: Any, accelerator: Accelerator):

@@ -66,13 +66,8 @@ class StepLoss:
     def __call__(self, model: Any, inputs: MicroStepBatch, groups: float, entropy_coef: float) -> torch.Tensor:
         """
         The objective's value, with the gradient of the weighted scores, multiplied by the number of processes, which
-        average it. If forwards need backwards of their own, all but the last have had theirs.
-
-        Args:
-            model (`Any`), inputs ([`MicroStepBatch`]):
-                The policy as it is wrapped for training, and the forwards of the micro-step.
-            groups (`float`), entropy_coef (`float`):
-                Groups of the optimizer step on all processes, over which the loss is a mean; weight of the bonus.
+        average it. If forwards need backwards of their own, all but the last have had theirs. `model` is the policy as
+        it is wrapped for training; the loss is a mean over `groups`, those of the optimizer step on all processes.
         """
         *others, last = inputs.backwards
         accelerator, loss = self.forwards.accelerator, partial(self._loss, model, groups, entropy_coef)

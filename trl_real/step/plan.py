@@ -147,22 +147,10 @@ def plan_generation(
     on_policy_step: int | None = None,
 ) -> list[StepPlan]:
     """
-    Plan all optimizer steps of one generation.
+    Plan all optimizer steps of one generation. Raises `ValueError` if one would have incomplete groups.
 
-    Args:
-        capacity ([`Capacity`]):
-            Lengths of all rows, and what fits into a micro-step.
-        keep (`Sequence[bool]`):
-            Whether a row has a gradient.
-        num_generations (`int`):
-            G; rows are in group order.
-        num_steps (`int`), micro_steps_per_step (`int`):
-            Optimizer steps per generation, and micro-steps of each.
-        on_policy_step (`int`, *optional*):
-            The step whose weights are known without scores, so that its groups may be spread over micro-steps.
-
-    Raises:
-        `ValueError`: If an optimizer step would have incomplete groups.
+    `keep` tells for every row, in group order, whether it has a gradient. Weights of the `on_policy_step` are known
+    without scores, so that its groups may be spread over micro-steps.
     """
     num_groups, rest = divmod(len(keep), num_generations)
     per_step, rest_of_groups = divmod(num_groups, num_steps)

@@ -119,13 +119,8 @@ def exchange(
     rollouts: list[Rollout], wanted: Sequence[Iterable[int]], process: int, device: torch.device
 ) -> dict[int, Rollout]:
     """
-    The rollouts that this process runs, by row; only those that change process travel.
-
-    Args:
-        rollouts (`list[Rollout]`), process (`int`), device (`torch.device`):
-            The rollouts generated on this process, its index, and where incoming tensors go.
-        wanted (`Sequence[Iterable[int]]`):
-            Rows that each process runs, the same on every process.
+    The rollouts that this process runs, by row, from those that it generated; only those that change process travel,
+    to this device. `wanted` has the rows that each process runs, the same on every process.
     """
     mine = set(wanted[process])
     held = {rollout.row: rollout for rollout in rollouts if rollout.row in mine}

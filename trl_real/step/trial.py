@@ -26,18 +26,10 @@ def compare(
     tried: Sequence[torch.Tensor], reference: Callable[[], torch.Tensor], mask: torch.Tensor, embedding: nn.Module
 ) -> torch.Tensor:
     """
-    How far log-probabilities in a layout are from the reference, and how far one rounding step moves the reference.
+    Squared changes of log-probabilities (B, C) by a layout, squared changes by one rounding step, and tokens: `(3,)`.
 
-    Args:
-        tried (`Sequence` of `torch.Tensor` of shape `(B, C)`):
-            Log-probabilities in the tested layout, once for each order of the rows.
-        reference (`Callable`), embedding (`nn.Module`):
-            Computes them in a layout that is known to be correct, with the model's input embedding.
-        mask (`torch.Tensor` of shape `(B, C)`):
-            1 for every token of a completion.
-
-    Returns:
-        `torch.Tensor` of shape `(3,)`: squared changes of the layout, squared changes of rounding, tokens.
+    `tried` has those of the tested layout, once for each order of the rows. `reference` computes them in a layout that
+    is known to be correct, with the model's input `embedding`. `mask` (B, C) is 1 for every token of a completion.
     """
 
     def squared(change: torch.Tensor) -> torch.Tensor:
