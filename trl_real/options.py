@@ -33,7 +33,6 @@ def option(default: Any, text: str, when: str = "", must: Check | None = None, *
 
 
 def one_of(*values: str | None) -> Check:
-    """One of these words."""
     return f"must be one of {', '.join(map(repr, values))}", lambda value: value in values
 
 

@@ -64,7 +64,6 @@ def _split(text: str) -> list[str]:
 
 
 def main(words: list[str]) -> None:
-    """Runs `trl-real compare`."""
     arguments, rest = parse(words)
     if arguments.config:
         answered("train", ["--config", arguments.config, *rest])  # names that do not exist, before torch is imported

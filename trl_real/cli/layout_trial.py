@@ -30,8 +30,6 @@ PROMPTS, COMPLETIONS = (200, 120), (40, 90, 150)  # tokens; each completion afte
 
 
 class Trial(NamedTuple):
-    """The findings."""
-
     device: str
     layout: str  # of a training, in words
     confirmed: bool  # every layout that the model's settings allow is computed correctly

@@ -86,7 +86,6 @@ FULL += ("clipped steps", "mean abs score", "clip share", "CPU s", "k tokens")
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -78,7 +78,6 @@ def read_math(name: str, split: str = "train", config: str | None = None, fields
 
 
 def _find_layout(dataset: Dataset, name: str, field: str) -> tuple[str, str]:
-    """The one of `LAYOUTS` that the data set has."""
     for question, answer in LAYOUTS:
         if question not in dataset.column_names or answer not in dataset.column_names:
             continue

@@ -1,1 +1,1 @@
-"""What TRL lacks for its engines: vLLM, DeepSpeed, DDP, FSDP and checkpointing leave the model as the loss expects."""
+"""What TRL lacks for vLLM, DeepSpeed, DDP, FSDP and checkpointing, so that the model is as the loss expects it."""

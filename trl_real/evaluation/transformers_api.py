@@ -106,7 +106,6 @@ class TransformersAPI(ModelAPI):
         return output
 
     def max_connections(self) -> int:
-        """Two batches."""
         return 2 * BATCH_SIZE
 
     def close(self) -> None:

@@ -69,7 +69,6 @@ def plot_gradients(path: str | Path, options: GradientOptions | None = None) -> 
 
 
 def draw_gradients(figure: Figure, options: GradientOptions) -> None:
-    """Draws both panels."""
     panels = figure.subplots(1, 2, sharey=True)
     titles = (f"(a) One of {options.correct} correct rollouts", f"(b) One of {options.incorrect} incorrect rollouts")
     for axes, label, title in zip(panels, (1.0, 0.0), titles, strict=True):

@@ -45,8 +45,6 @@ KNOWN: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ModelSize:
-    """The size of a model."""
-
     parameters: int
     trained: int  # parameters
     embedding: int  # parameters of the input embedding

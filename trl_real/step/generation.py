@@ -14,7 +14,7 @@ from .forwards import Forwards
 from .layouts import MicroBatch
 from .metrics import beyond, sequence_log_ratios, token_log_ratios
 from .plan import Capacity, StepPlan, plan_generation
-from .rollouts import Rollout, exchange, gathered, summed, token_counts
+from .rollouts import Rollout, exchange, gathered, summed
 from .settings import StepSettings
 
 
@@ -73,17 +73,10 @@ class Generation:
 
 @dataclass(eq=False)
 class GenerationPlanner:
-    """Plans generations."""
-
     forwards: Forwards
     choice: LayoutChoice
     objective: Objective
     settings: StepSettings
-
-    def counts(self, rollouts: list[Rollout]) -> torch.Tensor:
-        """Prompt tokens, completion tokens and counted tokens (P * G, 3) of the rollouts of all processes."""
-        accelerator = self.forwards.accelerator
-        return gathered(accelerator, token_counts(rollouts).to(accelerator.device))
 
     def plan(
         self,

@@ -15,7 +15,7 @@ from .generation import Generation, GenerationPlanner
 from .layouts import MicroStepBatch
 from .loss import StepLoss
 from .metrics import StepMetrics
-from .rollouts import Rollout
+from .rollouts import Rollout, gathered, token_counts
 from .settings import StepSettings
 
 
@@ -48,7 +48,8 @@ class UpdatePhase:
         The first call also decides how forwards are laid out. Raises `ValueError` if a row is too long for the model's
         positions, or the model does not support the settings.
         """
-        counts = self.planner.counts(rollouts)
+        accelerator = self.forwards.accelerator
+        counts = gathered(accelerator, token_counts(rollouts).to(accelerator.device))
         if limit := self.choice.position_limit:
             limit.check(int(counts[:, :2].sum(dim=1).max()))
         self.choice.try_out(rollouts)

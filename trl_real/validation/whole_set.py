@@ -22,7 +22,7 @@ from ..objective.labels import group_shares
 
 def deal_batches(prompts: int, samples: int, largest: int, processes: int) -> list[list[int]]:
     """
-    The batches of a set, with the index of a prompt for each row: at most `largest` rows, `samples` for each prompt.
+    The batches of a set, with the index of a prompt for each row: at most `largest` rows each, `samples` a prompt.
 
     The processes always have equally many rows, and together complete groups; process p has the batches p,
     p + processes, ... Prompts after the first P, in this order, only fill up the last batch.
