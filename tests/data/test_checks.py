@@ -28,10 +28,7 @@ def lines(*prompts: Any) -> str:
     [
         ([*map(str, range(41)), None, "b"], "the prompt of row 41 .* is null; write a text"),
         ([None, *map(str, range(9))], "the prompt of row 0 .* is null"),
-        (
-            ["a"] * 7 + [MESSAGES] + ["a", "b"],
-            "row 7 .* is a list of messages, but that of row 0 is a text; write all",
-        ),
+        ([*"aaaaaaa", MESSAGES, *"ab"], "row 7 .* is a list of messages, but that of row 0 is a text; write all"),
         ([MESSAGES] * 8 + ["a", "b"], "row 8 .* is a text, but that of row 0 is a list of messages; write all"),
         ([MESSAGES] * 8 + [[]], "row 8 .* is .*, not a list of messages; write"),
         ([MESSAGES, [{"role": "user", "content": None}]], "row 1 .* not a list of messages; write"),
@@ -50,15 +47,11 @@ def test_a_bad_prompt_is_named(tmp_path: Path, prompts: list[Any], message: str,
         ("rows.csv", "prompt,answer\n", "cannot read .*rows.csv: it has no data rows"),
         ("rows.jsonl", "", "rows.jsonl is an empty file"),
         ("rows.jsonl", '{"prompt": "a"}\n{"prompt": "b', "cannot read .*rows.jsonl: JSON parse error.* in row 1"),
-        (
-            "rows.jsonl",
-            '{"prompt": "a"}\n{"prompt": "é"}\n'.encode("latin-1"),
-            "cannot read .*rows.jsonl: line 2 is not in UTF-8",
-        ),
-        ("rows.csv", "prompt,answer\né,1\n".encode("latin-1"), "cannot read .*rows.csv: line 2 is not in UTF-8"),
+        ("rows.jsonl", b'{"prompt": "a"}\n{"prompt": "\xe9"}\n', "cannot read .*rows.jsonl: line 2 is not in UTF-8"),
+        ("rows.csv", b"prompt,answer\n\xe9,1\n", "cannot read .*rows.csv: line 2 is not in UTF-8"),
     ],
 )
-def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
+def test_the_error_for_an_unreadable_file(tmp_path: Path, name: str, text: str | bytes, message: str) -> None:
     with pytest.raises(ValueError, match=f"dataset_name: .*{message}"):
         load(tmp_path, text, name)
 
@@ -78,13 +71,13 @@ AS_WRITTEN = [
 ]
 
 
-@pytest.mark.parametrize("options", [{}, {"streaming": True}])
-def test_values_of_a_csv_file_stay_what_is_written(tmp_path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("streaming", [False, True])
+def test_values_of_a_csv_file_stay_as_written(tmp_path: Path, streaming: bool) -> None:
     (tmp_path / "rows.csv").write_text(CSV)
-    assert list(load_prompts(str(tmp_path / "rows.csv"), test_split=None, **options)[0]) == AS_WRITTEN
+    assert list(load_prompts(str(tmp_path / "rows.csv"), test_split=None, streaming=streaming)[0]) == AS_WRITTEN
 
 
-def test_values_of_a_folder_of_csv_files_stay_what_is_written(tmp_path: Path) -> None:
+def test_values_of_a_folder_of_csv_files_stay_as_written(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(CSV)
     (tmp_path / "test.csv").write_text("prompt,answer,number,code,share,flag\ne,5,123456789012345678,0,1,True\n")
     train, test = load_prompts(str(tmp_path))

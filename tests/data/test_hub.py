@@ -52,9 +52,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.Fixture
 def test_without_a_hub_what_could_not_be_had_is_named_at_once(hub: str) -> None:
     start = time.monotonic()
     for fields, field in ((loading.TRAIN_FIELDS, "dataset_name"), (loading.EVAL_FIELDS, "eval_dataset_name")):
-        with pytest.raises(
-            ValueError, match=f"^{field}: no/where is not a local file .*{hub}. does not answer, and the cac"
-        ):
+        message = f"^{field}: no/where is not a local file .*{hub}. does not answer, and the cac"
+        with pytest.raises(ValueError, match=message):
             load_prompts("no/where", fields=fields)
     with pytest.raises(ValueError, match=f"^models: there is no folder no/where .*{hub}. does not answer"):
         find_model("no/where")

@@ -1,4 +1,4 @@
-"""Loading prompts: every kind of source, and a held-out set that shares no prompt with the training set."""
+"""Loading prompts: every kind of source and of columns, and a held-out set that shares no prompt with the training."""
 
 import json
 from itertools import islice
@@ -10,6 +10,7 @@ from datasets import Dataset, DatasetDict
 
 from trl_real.data.gym import ANSWER_INSTRUCTION
 from trl_real.data.loading import hold_out, load_prompts
+from trl_real.recipe.options import RecipeArguments
 from trl_real.rewards import reasoning_gym_reward
 
 
@@ -35,6 +36,8 @@ def test_a_folder_gives_the_splits_its_files_are_named_after(tmp_path: Path) -> 
     write(tmp_path, ".jsonl", ROWS[15:], "test")
     train, test = load_prompts(str(tmp_path))
     assert (train.to_list(), test.to_list()) == (ROWS[:15], ROWS[15:])
+    train, test = load_prompts(str(tmp_path), test_size=4)  # in place of the test split
+    assert len(train) == 11 and sorted([*train["answer"], *test["answer"]]) == list(range(15))
 
 
 def test_a_folder_written_by_save_to_disk_gives_the_splits_asked_for(tmp_path: Path) -> None:
@@ -54,19 +57,10 @@ def test_holding_out_keeps_every_row_and_puts_equal_prompts_on_one_side(test_siz
     assert sorted(map(str, train.to_list() + test.to_list())) == sorted(map(str, rows))
 
 
-def test_test_size_takes_the_place_of_the_test_split(tmp_path: Path) -> None:
-    write(tmp_path, ".jsonl", ROWS[:15], "train")
-    write(tmp_path, ".jsonl", ROWS[15:], "test")
-    train, test = load_prompts(str(tmp_path), test_size=4)
-    assert len(train) == 11
-    assert sorted([*train["answer"], *test["answer"]]) == list(range(15))
-
-
 def test_size_cuts_the_training_set_after_the_held_out_prompts_are_taken(tmp_path: Path) -> None:
     _, held_out = load_prompts(write(tmp_path, ".jsonl"), test_size=5)
     train, test = load_prompts(write(tmp_path, ".jsonl"), test_size=5, size=3)
-    assert test.to_list() == held_out.to_list()
-    assert len(train) == 3
+    assert test.to_list() == held_out.to_list() and len(train) == 3
 
 
 def test_a_streamed_file_gives_the_same_rows(tmp_path: Path) -> None:
@@ -112,32 +106,27 @@ def test_reasoning_gym_questions_are_the_same_each_time_and_more_of_them_continu
     assert not {str(prompt) for prompt in few["prompt"]} & {str(prompt) for prompt in other["prompt"]}
 
 
+SMALL_SUMS = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
+
+
 def test_reasoning_gym_training_and_held_out_questions_are_all_different() -> None:
-    train, test = load_prompts(
-        "reasoning_gym:chain_sum",
-        config='{"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}',
-        test_size=20,
-        size=80,
-        prompt_format="plain",
-    )
+    options = dict(config=json.dumps(SMALL_SUMS), prompt_format="plain")
+    train, test = load_prompts("reasoning_gym:chain_sum", test_size=20, size=80, **options)
     assert len(set(train["prompt"]) | set(test["prompt"])) == 100
     assert train[0]["prompt"].endswith(ANSWER_INSTRUCTION)
 
 
 def test_a_reasoning_gym_stream_does_not_end_and_never_asks_a_held_out_question() -> None:
-    options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
-    train, test = load_prompts(
-        "reasoning_gym:chain_sum", config=options, test_size=50, streaming=True, prompt_format="plain"
-    )
+    options = dict(config=SMALL_SUMS, streaming=True, prompt_format="plain")
+    train, test = load_prompts("reasoning_gym:chain_sum", test_size=50, **options)
     drawn = [row["prompt"] for row in islice(train, 700)]
     assert len(drawn) == 700
     assert not set(drawn) & set(test["prompt"])
 
 
 def test_a_task_with_too_few_different_questions_says_so() -> None:
-    options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
     with pytest.raises(ValueError, match="dataset_size: .*only about"):
-        load_prompts("reasoning_gym:chain_sum", config=options, size=5000, test_split=None)
+        load_prompts("reasoning_gym:chain_sum", config=SMALL_SUMS, size=5000, test_split=None)
 
 
 def test_the_stored_columns_are_enough_for_the_tasks_own_scorer() -> None:
@@ -150,7 +139,7 @@ def test_the_stored_columns_are_enough_for_the_tasks_own_scorer() -> None:
     assert reasoning_gym_reward(completions=[str(target)] * 5, **columns)[0] < 0.5
 
 
-def test_the_quickstarts_questions_are_right_and_held_out_in_both_orders() -> None:
+def test_the_quickstarts_answers_are_correct_and_sums_are_held_out_in_both_orders() -> None:
     train, test = load_prompts(str(ROOT / "recipes" / "data" / "arithmetic"))
     examples = "2+3=5\n9-4=5\n3*2=6\n"
     seen = []
@@ -163,3 +152,42 @@ def test_the_quickstarts_questions_are_right_and_held_out_in_both_orders() -> No
     assert not seen[0] & seen[1]
     assert not (seen[0] | seen[1]) & {("+", "2", "3"), ("*", "2", "3")}
     assert (len(train), len(test)) == (93, 48)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    rows = [{"question": f"{n} + 1?", "solution": n + 1, "prompt": "of someone else"} for n in range(4)]
+    Dataset.from_list(rows).to_json(tmp_path / "rows.jsonl")
+    return str(tmp_path / "rows.jsonl")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_named_columns_become_prompt_and_answer_on_both_sides(file: str, streaming: bool) -> None:
+    named = dict(prompt_column="question", answer_column="solution", streaming=streaming)
+    for rows in load_prompts(file, test_split="train", **named):
+        assert list(rows) == [{"prompt": f"{n} + 1?", "answer": n + 1} for n in range(4)]
+    _, held_out = load_prompts(file, test_size=2, prompt_column="question", answer_column="solution")
+    assert {row["prompt"] for row in held_out} < {f"{n} + 1?" for n in range(4)}
+
+
+def test_a_system_message_stands_before_each_prompt(file: str) -> None:
+    options = dict(prompt_column="question", prompt_format="chat", system_prompt="Be brief.", test_size=1)
+    train, _ = load_prompts(file, **options)
+    for row in train:
+        assert [(message["role"], message["content"]) for message in row["prompt"]][0] == ("system", "Be brief.")
+        assert row["prompt"][1]["content"].endswith("+ 1?")
+
+
+def test_a_second_system_message_is_an_error(tmp_path: Path) -> None:
+    prompt = [{"role": "system", "content": "Be long."}, {"role": "user", "content": "1 + 1?"}]
+    Dataset.from_list([{"prompt": prompt}]).to_json(tmp_path / "rows.jsonl")
+    with pytest.raises(ValueError, match="system_prompt: a prompt already has one .'Be long.'"):
+        load_prompts(str(tmp_path / "rows.jsonl"), test_split=None, system_prompt="Be brief.")
+
+
+@pytest.mark.parametrize("field", ["prompt_column", "answer_column", "system_prompt"])
+def test_the_mathematical_format_has_its_own_columns_and_prompt(field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field}: dataset_format: math"):
+        RecipeArguments(dataset_name="any", dataset_format="math", **{field: "x"})
+    with pytest.raises(ValueError, match="system_prompt: plain prompts"):
+        RecipeArguments(dataset_name="any", prompt_format="plain", system_prompt="x")

@@ -60,9 +60,6 @@ def problems(*answers: Any, problem: str = "What is it?") -> list[dict[str, Any]
     return [{"problem": problem, "answer": answer} for answer in answers]
 
 
-# The paper's data sets
-
-
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_data_set_keeps_the_counted_rows_in_order_with_the_papers_prompts(name: str, loaded: Callable) -> None:
     rows, report = loaded(name)
@@ -114,15 +111,12 @@ def test_dapo_in_its_raw_form_gives_what_the_authors_file_gives(tmp_path: Path) 
     assert raw_report.counts == report.counts | {"duplicate": report.counts["duplicate"] + 99 * 200}
 
 
-# The layouts
-
-
 def of_verl(content: str, answer: Any, source: str = "") -> dict[str, Any]:
     rule = {"ground_truth": answer, "style": "rule"}
     return {"data_source": source, "prompt": [{"role": "user", "content": content}], "reward_model": rule}
 
 
-MESSAGE = [{"role": "user", "content": f"x? {INSTRUCTION}"}]
+SYSTEM, MESSAGE = [{"role": "system", "content": "s"}], [{"role": "user", "content": f"x? {INSTRUCTION}"}]
 PROCESSED = {"prompt": "x?", "solution": "34", "data_source": "math_dapo", "reward_model": {"ground_truth": "34"}}
 
 
@@ -146,9 +140,9 @@ PROCESSED = {"prompt": "x?", "solution": "34", "data_source": "math_dapo", "rewa
 def test_a_layout_is_recognised_by_its_columns(
     tmp_path: Path, row: dict[str, Any], problem: str, answer: list[str], source: str
 ) -> None:
+    prompt = [{"role": "user", "content": problem + INSTRUCTION}]
     rows, _ = load_rows(tmp_path, [row], verify=False)
-    content = problem + INSTRUCTION
-    assert rows == [{"prompt": [{"role": "user", "content": content}], "answer": answer, "source": source}]
+    assert rows == [dict(prompt=prompt, answer=answer, source=source)]
 
 
 @pytest.mark.parametrize("again", ["What  is\nit?", "What is it？", f"What is it? {INSTRUCTION}"])
@@ -167,12 +161,8 @@ def test_all_rows_of_a_problem_with_different_answers_are_removed(tmp_path: Path
     kept, report = load_rows(tmp_path, [*problems("7", "7", "7.0", "8"), *problems("1", problem="another")])
     assert [row["answer"] for row in kept] == [["1"]]
     removed = {entry["row"]: (entry["reason"], entry.get("conflicts_with")) for entry in report.removed}
-    assert removed == {
-        0: ("conflict", [2, 3]),
-        1: ("duplicate", None),
-        2: ("conflict", [0, 3]),
-        3: ("conflict", [0, 2]),
-    }
+    conflicts = {0: ("conflict", [2, 3]), 2: ("conflict", [0, 3]), 3: ("conflict", [0, 2])}
+    assert removed == conflicts | {1: ("duplicate", None)}
 
 
 @pytest.mark.parametrize("others", [["3", "4"], ["4", "3"]])
@@ -181,16 +171,16 @@ def test_accepted_answers_that_overlap_are_no_conflict(tmp_path: Path, others: l
     assert [row["answer"] for row in kept] == [["2", "3"]]
 
 
-@pytest.mark.parametrize(
-    "gold",
-    ["$$", r"\left", "\x00\x01", "9" * 3000, r"\frac{1}{", "}{", "{'x': 1}", '{"x": "y"}', "b'12'", "inf", "-nan"],
-)
+UNREADABLE = ["$$", r"\left", "\x00\x01", "9" * 3000, r"\frac{1}{", "}{"]
+UNREADABLE += ["{'x': 1}", '{"x": "y"}', "b'12'", "inf", "-nan"]
+
+
+@pytest.mark.parametrize("gold", UNREADABLE)
 def test_an_unreadable_answer_is_removed_and_its_readable_twin_stays(tmp_path: Path, gold: str) -> None:
     kept, report = load_rows(tmp_path, problems(gold, "5"))
     assert [row["answer"] for row in kept] == [["5"]]
-    assert [(entry["row"], entry["reason"], entry["answer"]) for entry in report.removed] == [
-        (0, "unverifiable", [gold])
-    ]
+    [removed] = report.removed
+    assert (removed["row"], removed["reason"], removed["answer"]) == (0, "unverifiable", [gold])
 
 
 @pytest.mark.parametrize("gold", [r"\{1, 2\}", r"\infty", r"\frac{1}{2}", "b", "(1, 2]", r"\left\{x: x > 1\right\}"])
@@ -215,14 +205,9 @@ def test_prompts_are_too_long_from_one_token_above_the_bound_with_the_chat_templ
     rows = [row for size in (20, 21, 500, 3) for row in problems("1", problem=" ".join(["w2"] * size))]
     kept, report = load_rows(tmp_path, rows, tokenizer=tokenizer, max_prompt_tokens=20 + words)
     assert [len(row["prompt"][0]["content"].split()) + 3 for row in kept] == [20 + words, 3 + words]
-    assert [(entry["row"], entry["reason"], entry["tokens"]) for entry in report.removed] == [
-        (1, "too_long", 21 + words),
-        (2, "too_long", 500 + words),
-    ]
+    removed = [(entry["row"], entry["reason"], entry["tokens"]) for entry in report.removed]
+    assert removed == [(1, "too_long", 21 + words), (2, "too_long", 500 + words)]
     assert len(load_rows(tmp_path, rows, tokenizer=tokenizer)[0]) == 4
-
-
-# The report, the cache, the errors
 
 
 def test_the_report_lists_exactly_the_removed_rows_in_order(tmp_path: Path) -> None:
@@ -264,10 +249,7 @@ def test_answers_are_verified_once_until_the_verifier_changes(tmp_path: Path, mo
         ([{"text": "1+1?", "label": "2"}], "has the columns text, label, but no pair of columns"),
         ([{"prompt": "1+1?", "reward_model": "2"}], r"`prompt` and `reward_model.ground_truth`"),
         ([{"problem": 5, "answer": "5"}], "prompt: row 0 contains 5. Write a text"),
-        (
-            [{"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}], "answer": "5"}],
-            "prompt: row 0 contains .*one user message",
-        ),
+        ([{"prompt": [*SYSTEM, *MESSAGE], "answer": "5"}], "prompt: row 0 contains .*one user message"),
         ([{"problem": "1+1?", "answer": ""}], r"no row is left\. .*empty +-1"),
     ],
 )
@@ -276,18 +258,11 @@ def test_rows_that_cannot_be_used_say_what_to_write(tmp_path: Path, rows: list[d
         load_rows(tmp_path, rows)
 
 
-def test_a_file_that_is_missing_empty_or_without_the_split_is_named(tmp_path: Path) -> None:
-    Dataset.from_dict({"problem": [], "answer": []}).to_parquet(tmp_path / "none.parquet")
-    (tmp_path / "empty.jsonl").touch()
-    Dataset.from_list(problems("1")).to_parquet(tmp_path / "one.parquet")
-    for name, split, message in (
-        ("missing.parquet", "train", "dataset_name: there is no file or folder"),
-        ("none.parquet", "train", "dataset_name: cannot read .*none.parquet"),
-        ("empty.jsonl", "train", "dataset_name: .*empty.jsonl is an empty file"),
-        ("one.parquet", "test", "split: there is no split 'test', only train"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            load_math(str(tmp_path / name), split)
+def test_a_missing_file_or_split_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="dataset_name: there is no file or folder"):
+        load_math("missing.parquet")
+    with pytest.raises(ValueError, match="split: there is no split 'test', only train"):
+        load_rows(tmp_path, problems("1"), split="test")
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused_before_anything_is_read() -> None:

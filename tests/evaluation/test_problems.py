@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset, Features, Value
+from datasets import Dataset
 
 from tests.support.paper_data import write_dataset
 from trl_real.evaluation.problems import BENCHMARKS, load_benchmark
@@ -35,25 +35,16 @@ def test_the_papers_rows_are_for_the_same_benchmarks() -> None:
 
 
 def test_a_custom_file_keeps_every_row_even_repeated_ones(tmp_path: Path) -> None:
-    rows = [
-        {"problem": "1 + 1?", "answer": "2"},
-        {"problem": "1 + 1?", "answer": "2"},
-        {"problem": "2?", "answer": "x"},
-    ]
+    rows = [{"problem": "1 + 1?", "answer": "2"}] * 2 + [{"problem": "2?", "answer": "x"}]
     problems = load_benchmark(str(write(tmp_path / "own.parquet", rows)))
     assert (problems.name, problems.title) == ("own", "own")
-    assert [prompt[0]["content"] for prompt in problems.prompts] == [
-        *["1 + 1?" + INSTRUCTION] * 2,
-        "2?" + INSTRUCTION,
-    ]
+    texts = [prompt[0]["content"] for prompt in problems.prompts]
+    assert texts == ["1 + 1?" + INSTRUCTION] * 2 + ["2?" + INSTRUCTION]
     assert problems.columns == [{"answer": ["2"]}, {"answer": ["2"]}, {"answer": ["x"]}]
     assert problems.plain().prompts[2] == "2?" + INSTRUCTION
 
 
-def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:
-    (tmp_path / "empty.jsonl").write_text("")
-    features = Features({"problem": Value("string"), "answer": Value("string")})
-    Dataset.from_dict({"problem": [], "answer": []}, features=features).to_parquet(tmp_path / "none.parquet")
+def test_bad_names_and_files_are_clear_errors(tmp_path: Path) -> None:
     write(tmp_path / "aime.parquet", [{"problem": "1?", "answer": "1"}])
     write(tmp_path / "open.parquet", [{"problem": "1?", "answer": "1"}, {"problem": "2?", "answer": None}])
     write(tmp_path / "other.parquet", [{"text": "1?"}])
@@ -61,15 +52,11 @@ def test_bad_names_and_files_are_said_clearly(tmp_path: Path) -> None:
         "aime_24": "benchmarks: aime_24 is none of aime24, .*Did you mean `aime24`",
         "nowhere.jsonl": "benchmarks: nowhere.jsonl is none of .* no file",
         "./no/where": "benchmarks: ./no/where is none of .* no file",
-        f"{tmp_path}/empty.jsonl": "benchmarks: .*empty.jsonl is an empty file",
-        f"{tmp_path}/none.parquet": "benchmarks: .*cannot read .*none.parquet: it has no data rows",
         f"{tmp_path}/open.parquet": "benchmarks: .*row 1 of .*open.parquet has no problem or no answer",
         f"{tmp_path}/other.parquet": "benchmarks: .*has the columns text, but no pair of columns",
+        "aime24": "benchmarks: aime24 has 1 rows in .*aime.parquet; the paper's has 30",
+        "aime25": "benchmarks: aime25: .*there is no file or folder .*aime25.parquet",
     }
     for name, message in messages.items():
         with pytest.raises(ValueError, match=message):
-            load_benchmark(name)
-    with pytest.raises(ValueError, match="benchmarks: aime24 has 1 rows in .*aime.parquet; the paper's has 30"):
-        load_benchmark("aime24", tmp_path)
-    with pytest.raises(ValueError, match="benchmarks: aime25: .*there is no file or folder .*aime25.parquet"):
-        load_benchmark("aime25", tmp_path)
+            load_benchmark(name, tmp_path)

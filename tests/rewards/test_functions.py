@@ -5,11 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trl_real.rewards import (
-    first_integer_reward,
-    reasoning_gym_reward,
-    resolve_reward_func,
-)
+from trl_real.rewards import first_integer_reward, reasoning_gym_reward, resolve_reward_func
 
 
 @pytest.mark.parametrize(
@@ -35,27 +31,19 @@ def test_the_first_integer_of_the_completion_decides(completion: object, answer:
 
 
 def test_reasoning_gym_scores_the_last_answer_tag_or_the_whole_text() -> None:
-    completions = [
-        "<answer>4</answer> no: <answer> 7 </answer>",
-        "7",
-        [{"role": "assistant", "content": "<answer>7</answer>"}],
-        "<answer>8</answer>",
-        "",
-    ]
+    completions = ["<answer>4</answer> no: <answer> 7 </answer>", "7", "<answer>8</answer>", ""]
+    completions += [[{"role": "assistant", "content": "<answer>7</answer>"}]]
     metadata = ['{"source_dataset": "chain_sum", "source_index": 0}'] * 5
-    rewards = reasoning_gym_reward(completions=completions, answer=["7"] * 5, metadata=metadata)
-    assert rewards == [1.0, 1.0, 1.0, 0.0, 0.0]
-
-
-def test_recipes_score_reasoning_gym_in_processes_that_can_be_killed() -> None:
+    columns = dict(completions=completions, answer=["7"] * 5, metadata=metadata)
+    assert reasoning_gym_reward(**columns) == [1.0, 1.0, 0.0, 0.0, 1.0]
+    # Recipes score in processes that can be killed
     metrics: dict[str, float] = {}
-    metadata = ['{"source_dataset": "chain_sum", "source_index": 0}'] * 2
     score = resolve_reward_func("reasoning_gym_reward")
-    assert score(completions=["7", "8"], answer=["7"] * 2, metadata=metadata, log_metric=metrics.__setitem__) == [1, 0]
+    assert score(**columns, log_metric=metrics.__setitem__) == [1.0, 1.0, 0.0, 0.0, 1.0]
     assert metrics["reasoning_gym_reward/killed"] == 0
 
 
-def test_an_answer_that_breaks_a_tasks_scorer_is_wrong() -> None:
+def test_an_answer_that_breaks_a_tasks_scorer_is_incorrect() -> None:
     # The scorer of prime_factorization calls int() on what it is given
     metadata = ['{"source_dataset": "prime_factorization", "source_index": 0, "number": 6, "factors": [2, 3]}']
     score = {text: reasoning_gym_reward([text], answer=["2 × 3"], metadata=metadata)[0] for text in ("2 × 3", "two")}
@@ -71,9 +59,8 @@ def test_the_overlong_punishment_follows_the_completion_length() -> None:
 
 
 def test_a_dotted_path_imports_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "length_rewards_of_this_test.py").write_text(
-        "def shortness(completions, **kwargs):\n    return [1.0 / len(text) for text in completions]\n"
-    )
+    code = "def shortness(completions, **kwargs):\n    return [1.0 / len(text) for text in completions]\n"
+    (tmp_path / "length_rewards_of_this_test.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert resolve_reward_func("length_rewards_of_this_test.shortness")(completions=["abcd"]) == [0.25]

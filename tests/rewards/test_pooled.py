@@ -13,11 +13,6 @@ from tests.support.trainers import config, logged, trainer
 from trl_real.rewards import RewardError, check_inputs, pooled
 
 
-@pytest.fixture(scope="module")
-def moody() -> Callable[..., Any]:
-    return pooled(judges.moody, timeout=3.0, workers=2)  # a call takes a thousandth of it, or for ever
-
-
 def rewards(function: Callable[..., Any], *texts: str, **columns: Any) -> tuple[list[float | None], dict[str, float]]:
     metrics: dict[str, float] = {}
     found = function(completions=list(texts), log_metric=metrics.__setitem__, trainer_state=object(), **columns)
@@ -27,27 +22,22 @@ def rewards(function: Callable[..., Any], *texts: str, **columns: Any) -> tuple[
 def test_completions_are_judged_one_by_one_with_the_columns_that_are_named() -> None:
     given = dict(prompts=["a", "b"], completion_ids=[[1], [2]], bonus=[0.5, 10])
     assert rewards(pooled(judges.length, workers=1), "w1", "w22", **given)[0] == [2.5, 13]
-
-
-def test_asynchronous_functions_get_all_columns_and_nothing_that_belongs_to_this_process() -> None:
+    # An asynchronous function gets all columns, and nothing that belongs to this process
     given = dict(prompts=["a"], bonus=[1], log_extra=print)
     assert rewards(pooled(judges.later, workers=1), "w1", **given)[0] == [1.0]
 
 
-def test_a_hanging_call_costs_its_own_completion_alone(moody: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_failed_call_affects_only_its_completion(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    moody = pooled(judges.moody, timeout=3.0, workers=2)  # a call takes a thousandth of it, or for ever
     texts = ["sleep", "loop", "good", "crash", "exit", "none", f"child {tmp_path / 'pid'}", "raise"]
-    found, metrics = rewards(moody, *texts)
+    with caplog.at_level(logging.WARNING):
+        found, metrics = rewards(moody, *texts)
+    assert "moody raised an error on 1 of 8 completions: KeyError: 'raise'" in caplog.text
     assert found == [0.0, 0.0, 1.0, 0.0, 0.0, None, 0.0, 0.0]
     assert metrics == {"moody/killed": 5 / 8, "moody/errors": 1 / 8, "moody/unjudged": 0.0}
     child = ["ps", "-o", "stat=", "-p", (tmp_path / "pid").read_text()]
     assert subprocess.run(child, capture_output=True, text=True).stdout.strip()[:1] in ("", "Z")
     assert rewards(moody, "good")[0] == [1.0]
-
-
-def test_an_error_is_logged(moody: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert rewards(moody, "good", "raise")[0] == [1.0, 0.0]
-    assert "moody raised an error on 1 of 2 completions: KeyError: 'raise'" in caplog.text
 
 
 def test_a_failed_call_may_have_no_label_instead() -> None:
@@ -67,13 +57,6 @@ def test_what_can_never_work_is_an_error(function: Callable[..., Any], message: 
         rewards(pooled(function, workers=1), "w1", "w2")
 
 
-def closure() -> Callable[..., Any]:
-    def inner(completions: list) -> list[float]:
-        return [0.0]
-
-    return inner
-
-
 def shadowed(completions: list) -> list[float]:
     return [0.0]
 
@@ -89,7 +72,6 @@ def shadowed(completions: list) -> list[float]:  # noqa: F811
     ("function", "message"),
     [
         (lambda completions: [0.0], "<lambda> has no name that can be imported; write it with `def` at the top"),
-        (closure(), "closure.<locals>.inner has no name that can be imported"),
         (GIVEN, "shadowed is another function than the given one"),
         (judges.needs_state, "needs_state needs `trainer_state`, which stays in the training process"),
     ],

@@ -39,17 +39,14 @@ def moody(completions):
 
 
 def miscounts(completions, **kwargs):
-    """Twice as many as asked for."""
     return [1.0, 0.0]
 
 
 def says_yes(completions, **kwargs):
-    """No number."""
     return ["yes"]
 
 
 def raises(completions, **kwargs):
-    """Always."""
     raise RuntimeError("no compiler")
 
 

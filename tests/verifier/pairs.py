@@ -12,12 +12,16 @@ def read_pairs(table: str) -> Pairs:
     return [(accepted, found) for accepted, *answers in rows for found in answers]
 
 
+# Among them spellings that only a normalizer reads, and those of other graders
 SAME = read_pairs(r"""
 1/2 ⇔ \frac12 ⇔ 0.5 ⇔ .5 ⇔ 50\% ⇔ \dfrac{2}{4} ⇔ 2^{-1}
 \frac43 ⇔ \frac{4}{3}
 \frac{4}{3} ⇔ \frac43 ⇔ 1\frac{1}{3} ⇔ 1.333333333
 11\sqrt2 ⇔ 11\sqrt{2}
-11\sqrt{2} ⇔ \sqrt{242}
+11\sqrt{2} ⇔ \sqrt{242} ⇔ x = 11\sqrt{2} ⇔ 11\sqrt{2} \text{ cm}
+\frac{5}{7} ⇔ x = \frac{5}{7} ⇔ \frac{5}{7} \text{ cm}
+(-5, 7] ⇔ x = (-5, 7] ⇔ (-5, 7] \text{ cm}
+x^2+5x-7 ⇔ x = x^2+5x-7 ⇔ x^2+5x-7 \text{ cm}
 \frac{\sqrt{3}}{3} ⇔ \frac{1}{\sqrt 3}
 1000 ⇔ 1,000 ⇔ 1{,}000
 10000 ⇔ 10\,000
@@ -25,14 +29,15 @@ SAME = read_pairs(r"""
 034 ⇔ 34
 142.0 ⇔ 142
 42 ⇔ 42. ⇔ {42} ⇔ $42$ ⇔ -(-42)
-3\pi ⇔ \pi \cdot 3
+3\pi ⇔ \pi \cdot 3 ⇔ 3pi
 \ln 8 ⇔ 3\ln 2
-10 ⇔ \binom{5}{2}
+10 ⇔ \binom{5}{2} ⇔ \textcolor{red}{10} ⇔ 10 weeks ⇔ {\bf 10}
 101_2 ⇔ 101_{2}
 -3 ⇔ -3.0 ⇔ −3
 -\frac{1}{2} ⇔ \frac{-1}{2}
 0 ⇔ -0
-5 ⇔ 5 \text{ cm} ⇔ 5\,\mathrm{m/s} ⇔ \$5 ⇔ x=5 ⇔ x = 2+3 = 5
+5 ⇔ 5 \text{ cm} ⇔ 5\,\mathrm{m/s} ⇔ \$5 ⇔ x=5 ⇔ x = 2+3 = 5 ⇔ 5~ ⇔ 5 \text{ square units} ⇔ x = 5 ⇔ \$5.00
+5 ⇔ 5\text{ m/s}
 5\text{ cm} ⇔ 5
 30 ⇔ 30^\circ
 y=2x+1 ⇔ y=1+2x ⇔ 2x-y+1=0
@@ -45,7 +50,7 @@ x^2+2x+1 ⇔ (x+1)^2
 \{1,2\} ⇔ \{2, 1\}
 1,2 ⇔ x=1 \text{ or } x=2
 \pm 3 ⇔ 3,-3
-(1,2) ⇔ (1, 2)
+(1,2) ⇔ (1, 2) ⇔ \big(1, 2\big)
 [1,2) ⇔ [1, 2)
 [1,2] ⇔ x\in[1,2]
 (-\infty,3)\cup(3,\infty) ⇔ (3,\infty)\cup(-\infty,3)
@@ -60,68 +65,14 @@ x^2+2x+1 ⇔ (x+1)^2
 10^{60}\sqrt{2} ⇔ \frac{2 \cdot 10^{60}}{\sqrt{2}}
 9^{9^9} ⇔ 3^{2 \cdot 9^9}
 x^{100}+x^{99} ⇔ (x+1)x^{99}
-""")
-
-DIFFERENT = read_pairs(r"""
-42 ⇔ 43 ⇔ -42 ⇔ 42x ⇔ 4242 ⇔ 4 2 ⇔ 4\,2 ⇔ 42! ⇔ 41,42 ⇔ 42 \text{ or } 43 ⇔ \text{not }42 ⇔ \ne 42 ⇔ forty-two ⇔ ?
-42 ⇔ nan ⇔ \infty ⇔ \frac{42}{0} ⇔ \text{any number}
-12 ⇔ 12.01
-\frac{1}{3} ⇔ 0.33
-0.33 ⇔ \frac13
-11\sqrt2 ⇔ 15.5563
-2\frac12 ⇔ 1
-\infty ⇔ -\infty
-11011100_2 ⇔ 11011100_8
-24_{10} ⇔ 24_{16}
-\pm 3 ⇔ 3
-x^2+2x+1 ⇔ (x+1)^3
-2x+1 ⇔ 2y+1
-p-q ⇔ q-p
-1+2i ⇔ 1-2i
-y=2x+1 ⇔ y=2x-1
-\text{Evelyn} ⇔ \text{Briana}
-\text{even} ⇔ \text{odd}
-\begin{pmatrix}1\\2\end{pmatrix} ⇔ \begin{pmatrix}2\\1\end{pmatrix}
-1,2 ⇔ 1 ⇔ 1,2,3
-(1,2) ⇔ (2,1) ⇔ [1,2]
-[1,2) ⇔ (1,2]
-10^{100} ⇔ 10^{99}
-2^{1000} ⇔ 2^{1001}
-9^{9^{9^{9}}} ⇔ 9^{9^{9^{8}}}
-\frac{100!}{2^{50}} ⇔ \frac{100!}{2^{50}}+1
-\frac{100!+1}{50!} ⇔ \frac{100!}{50!}
-2^{200} ⇔ 1606938044258990275541962092341162602522202993782792835301377
-\binom{200}{100} ⇔ \binom{200}{100}-1
-10^{60} ⇔ 10^{60}+0.5
-\frac{2^{100}-1}{2^{100}} ⇔ 1
-10^{60}\sqrt{2} ⇔ 10^{60}\sqrt{2}+1
-x^{100} ⇔ x^{100}+1
-""")
-
-# Deep nesting, 100 kB, binary rubbish
-DIFFERENT += [
-    ("1", "(" * 200 + "2" + ")" * 200),
-    ("1", r"\sqrt{" * 400 + "2" + "}" * 400),
-    ("1", "1" * 100_000),
-    ("1", "1+" * 50_000 + "1"),
-    ("1", r"\frac{1}{" * 10_000 + "1" + "}" * 10_000),
-    ("1", "\x001\x1b\x07"),
-    ("1", bytes(range(256)).decode("latin-1").replace("{", "").replace("}", "").replace("\\", "")),
-    ("1", "\ud800\udfff1"),
-]
-
-# Spellings that only a normalizer reads, and what math-verify alone calls right; then those of other graders
-SPELLED = read_pairs(r"""
 1e-5 ⇔ 10^{-5} ⇔ 1 \times 10^{-5}
 1.70e4 ⇔ 17000
 6-5i ⇔ 6 - 5 i ⇔ 6-5\mathrm{i}
 6 - 5 i ⇔ 6-5i
 $(-\infty, 0) \cup\{1\}$. ⇔ (-\infty,0)\cup\{1\}
-142.0 ⇔ 142
 8.7e8 ⇔ 870000000 ⇔ 8.7\cdot10^8
 870000000 ⇔ 0.87 \times 10^{9}
 90 ⇔ 90° ⇔ 90\degree
-(1,2) ⇔ \big(1, 2\big)
 (2,\infty) ⇔ x > 2
 \frac{1}{3} ⇔ 0.\overline{3}
 \emptyset ⇔ \varnothing
@@ -129,8 +80,6 @@ $(-\infty, 0) \cup\{1\}$. ⇔ (-\infty,0)\cup\{1\}
 \sqrt{2} ⇔ √2 ⇔ \sqrt{2} \approx 1.414
 x^2 ⇔ x²
 \frac12 ⇔ ½
-5 ⇔ 5~ ⇔ 5 \text{ square units} ⇔ x = 5 ⇔ \$5.00 ⇔ 5\text{ m/s}
-10 ⇔ \textcolor{red}{10} ⇔ 10 weeks ⇔ {\bf 10}
 \frac32 ⇔ 1 1/2
 2 ⇔ 17 \bmod 5
 1.4e-10 ⇔ 1.4 \times 10^{-10} \text{ m}
@@ -162,7 +111,6 @@ p \ge 3 ⇔ [3,\infty)
 23456.7 ⇔ 23 456.7 \text{ m}
 \frac{\sqrt3}{2} ⇔ \sin 60^\circ
 \sin x ⇔ \cos(90^{\circ}-x)
-3\pi ⇔ 3pi
 \ln 5 ⇔ ln(5)
 3\sqrt{7} ⇔ 3sqrt(7) ⇔ 3\sqrt(7)
 \sqrt[3]{5} ⇔ \sqrt[3]5
@@ -174,7 +122,44 @@ p \ge 3 ⇔ [3,\infty)
 3e8 ⇔ 3 \times 10^8 m/s
 """) + [("42", "4\u200b2")]
 
-NEAR_MISSES = read_pairs(r"""
+# Among them what math-verify alone calls correct
+DIFFERENT = read_pairs(r"""
+42 ⇔ 43 ⇔ -42 ⇔ 42x ⇔ 4242 ⇔ 4 2 ⇔ 4\,2 ⇔ 42! ⇔ 41,42 ⇔ 42 \text{ or } 43 ⇔ \text{not }42 ⇔ \ne 42 ⇔ forty-two ⇔ ?
+42 ⇔ nan ⇔ \infty ⇔ \frac{42}{0} ⇔ \text{any number} ⇔ 42m
+12 ⇔ 12.01 ⇔ 12 = 13 ⇔ 13 = 12 = 12
+\frac{1}{3} ⇔ 0.33
+0.33 ⇔ \frac13
+11\sqrt2 ⇔ 15.5563 ⇔ 12\sqrt2
+\frac{5}{7} ⇔ \frac{6}{7}
+(-5, 7] ⇔ (-6, 7]
+x^2+5x-7 ⇔ x^2+6x-7
+2\frac12 ⇔ 1
+\infty ⇔ -\infty
+11011100_2 ⇔ 11011100_8
+24_{10} ⇔ 24_{16}
+\pm 3 ⇔ 3
+x^2+2x+1 ⇔ (x+1)^3
+2x+1 ⇔ 2y+1
+p-q ⇔ q-p
+1+2i ⇔ 1-2i
+y=2x+1 ⇔ y=2x-1
+\text{Evelyn} ⇔ \text{Briana}
+\text{even} ⇔ \text{odd}
+\begin{pmatrix}1\\2\end{pmatrix} ⇔ \begin{pmatrix}2\\1\end{pmatrix}
+1,2 ⇔ 1 ⇔ 1,2,3
+(1,2) ⇔ (2,1) ⇔ [1,2]
+[1,2) ⇔ (1,2]
+10^{100} ⇔ 10^{99}
+2^{1000} ⇔ 2^{1001}
+9^{9^{9^{9}}} ⇔ 9^{9^{9^{8}}}
+\frac{100!}{2^{50}} ⇔ \frac{100!}{2^{50}}+1
+\frac{100!+1}{50!} ⇔ \frac{100!}{50!}
+2^{200} ⇔ 1606938044258990275541962092341162602522202993782792835301377
+\binom{200}{100} ⇔ \binom{200}{100}-1
+10^{60} ⇔ 10^{60}+0.5
+\frac{2^{100}-1}{2^{100}} ⇔ 1
+10^{60}\sqrt{2} ⇔ 10^{60}\sqrt{2}+1
+x^{100} ⇔ x^{100}+1
 0 ⇔ 0\text{ (wrong)} ⇔ 10^{-20}
 2.88 \times 10^{-19} ⇔ -1 \times 10^{-25}
 \frac{1}{2^{99}} ⇔ \frac{1}{2^{98}}
@@ -186,13 +171,10 @@ NEAR_MISSES = read_pairs(r"""
 24 ⇔ 24_{7}
 N=n ⇔ N = n+1
 5\text{ cm} ⇔ 5\text{ km}
-(1,2) ⇔ [1,2]
-42 ⇔ 42m
 x^2=-1 ⇔ x^2=-2
 1e-5 ⇔ 1e-6
 100 ⇔ 100.0000001
 \{1,2\} ⇔ \{1,2.0000001\}
-12 ⇔ 12 = 13 ⇔ 13 = 12 = 12
 17.5\% ⇔ 0.175\%
 3 ⇔ 3\text{ maybe}
 10^{-19} ⇔ 0
@@ -213,6 +195,18 @@ x_1 - x_{12} ⇔ x_{12} - x_1
 8\,\mu\text{m} ⇔ 8\text{ mm}
 3 \times 10^8 m/s ⇔ 3 \times 10^8 \text{ km/s}
 """)
+
+# Deep nesting, 100 kB, binary rubbish
+DIFFERENT += [
+    ("1", "(" * 200 + "2" + ")" * 200),
+    ("1", r"\sqrt{" * 400 + "2" + "}" * 400),
+    ("1", "1" * 100_000),
+    ("1", "1+" * 50_000 + "1"),
+    ("1", r"\frac{1}{" * 10_000 + "1" + "}" * 10_000),
+    ("1", "\x001\x1b\x07"),
+    ("1", bytes(range(256)).decode("latin-1").replace("{", "").replace("}", "").replace("\\", "")),
+    ("1", "\ud800\udfff1"),
+]
 
 # Each takes a number, so that no two of a storm are the same. None of them is any of the answers in ATTACKED.
 ATTACKED = ["42", r"\frac{1}{2}", "x^2+1", "(1, 2]", r"\{3, 5\}", "y=2x+1"]

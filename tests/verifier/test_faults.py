@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -41,19 +42,11 @@ def workers(pool: VerifierPool) -> list[psutil.Process]:
     return server(pool)[0].children()
 
 
-def after(seconds: float, action: Callable[[], object]) -> threading.Timer:
-    timer = threading.Timer(seconds, action)
-    timer.start()
-    return timer
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["kill", "stop"])
 @pytest.mark.parametrize("whom", [workers, server])
-def test_faults_cost_no_verdict(
-    pool: VerifierPool, monkeypatch: pytest.MonkeyPatch, whom: Callable, number: int
-) -> None:
+def test_stopped_processes_cost_no_verdict(pool: VerifierPool, monkeypatch: Any, whom: Callable) -> None:
     monkeypatch.setattr("trl_real.verifier.pool.SILENCE", 3.0)
-    timer = after(0.2, lambda: [process.send_signal(number) for process in whom(pool)])
+    timer = threading.Timer(0.2, lambda: [process.suspend() for process in whom(pool)])
+    timer.start()
     assert pool.judge(PAIRS, 5.0, 60.0) == RIGHT
     timer.join()
 
@@ -108,15 +101,6 @@ def test_slow_answers_cost_no_other_answer_its_verdict_wherever_they_stand() -> 
     verdicts = pool.judge(HANGS[:6] + PAIRS[:50] + HANGS[6:], 2.0, 5.0)
     pool.close()
     assert verdicts == ["killed"] * 6 + RIGHT[:50] + ["killed"] * 6
-
-
-def test_what_had_no_turn_is_unjudged_and_not_wrong(pool: VerifierPool) -> None:
-    many: list[Pair] = [(("1/3",), rf"\binom{{{10**8 + n}}}{{50000000}}") for n in range(40)]
-    start = time.monotonic()
-    verdicts = pool.judge(many, 5.0, 1.0)
-    assert time.monotonic() - start < 30  # 100 without the bound of the batch
-    assert set(verdicts) == {"killed", "unjudged"}
-    assert pool.judge(PAIRS[:30], 5.0, 60.0) == RIGHT[:30]
 
 
 class Interrupted(BaseException):
