@@ -39,11 +39,15 @@ def run(capsys: pytest.CaptureFixture, *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_the_recipes_are_listed_without_torch() -> None:
+def run_without_torch(words: str) -> str:
     block = "import sys; sys.modules.update(dict.fromkeys(('torch', 'trl', 'transformers', 'accelerate')))"
-    start = f"{block}; from trl_real.cli import main; main(['recipes'])"
-    run = python("-c", start)
-    assert all(path.stem in run.stdout for path in recipe_paths(RECIPES))
+    ended = python("-c", f"{block}; from trl_real.cli import main; main({words.split()})")
+    return ended.stdout + ended.stderr
+
+
+def test_the_recipes_are_listed_without_torch() -> None:
+    listed = run_without_torch("recipes")
+    assert all(path.stem in listed for path in recipe_paths(RECIPES))
 
 
 @pytest.mark.parametrize("path", recipe_paths(RECIPES), ids=lambda path: path.stem)
@@ -62,19 +66,20 @@ def test_a_recipe_is_shown_and_copied_but_not_over_a_file(tmp_path: Path, capsys
         main(["recipes", "copy", "real_lora", str(tmp_path / "new")])
 
 
-@pytest.mark.parametrize(
-    "words", [["train"], ["evaluate"], ["compare"], ["figures"], ["recipes"], ["doctor"], []], ids=str
-)
-def test_help_fits_a_screen(words: list[str], capsys: pytest.CaptureFixture) -> None:
-    lines = run(capsys, *words, "--help").splitlines()
-    assert 3 < len(lines) <= (80 if words == ["train"] else 50)  # no description is cut
+@pytest.mark.parametrize("command", ["train", "evaluate", "compare", "figures", "recipes", "doctor", ""])
+def test_help_fits_a_screen(command: str, capsys: pytest.CaptureFixture) -> None:
+    lines = run(capsys, *command.split(), "--help").splitlines()
+    assert 3 < len(lines) <= (80 if command == "train" else 50)  # no description is cut
     assert max(map(len, lines)) <= 110
     assert not re.search("--[a-z_]+[A-Z]", "\n".join(lines))  # a long name is apart from its text
 
 
-def test_help_shows_what_every_run_has_and_complete_descriptions(capsys: pytest.CaptureFixture) -> None:
+def test_help_lists_the_commands_the_needed_options_and_with_all_every_field(capsys: pytest.CaptureFixture) -> None:
+    assert all(f"  {name} " in run(capsys) for name in COMMANDS)
+    every = run(capsys, "train", "--help", "all")
+    assert all(f"--{field.name}" in every for field in dataclasses.fields(REALConfig))
     printed = " ".join(run(capsys, "train", "--help").split())
-    assert all(f"--{name} " in printed for name in NEEDED)
+    assert all(f"--{name} " in printed for name in ("tau", *NEEDED))
     shown = read_table()["shown"]["train"].values()
     assert all(text in printed for texts in shown for text in texts.values())
 
@@ -92,10 +97,7 @@ def test_help_shows_what_every_run_has_and_complete_descriptions(capsys: pytest.
     ],
 )
 def test_help_and_mistakes_in_names_need_no_torch(words: str, said: str) -> None:
-    block = "import sys; sys.modules.update(dict.fromkeys(('torch', 'trl', 'transformers', 'accelerate')))"
-    start = f"{block}; from trl_real.cli import main; main({words.split()})"
-    run = python("-c", start)
-    assert said in run.stdout + run.stderr, run.stderr
+    assert said in run_without_torch(words)
 
 
 @pinned
@@ -119,13 +121,6 @@ def test_every_option_of_the_parsers_passes_the_check_of_names() -> None:
     options = [text for parser in parsers for action in parser._actions for text in action.option_strings]
     known = [text for text in options if text.startswith("--") and text not in ("--help", "--config")]
     assert len(known) > 400 and not answered("train", ["--config", "quickstart", *known])
-
-
-def test_help_names_all_commands_and_help_all_every_field(capsys: pytest.CaptureFixture) -> None:
-    assert all(f"  {name} " in run(capsys) for name in COMMANDS)
-    assert "--tau" in run(capsys, "train", "--help")
-    every = run(capsys, "train", "--help", "all")
-    assert all(f"--{field.name}" in every for field in dataclasses.fields(REALConfig))
 
 
 def test_no_option_of_the_programs_is_taken_for_one_of_the_launcher() -> None:

@@ -25,10 +25,6 @@ def own_precision() -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def try_model(capsys: pytest.CaptureFixture, *words: str) -> str:
-    return run(capsys, "doctor", "--gpu", *words)
-
-
 def test_the_doctor_says_what_each_recipe_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     [lack] = doctor.recipe_lacks(RECIPES / "quickstart.yaml")
@@ -51,18 +47,18 @@ def test_only_essentials_make_the_doctor_fail(capsys: pytest.CaptureFixture, mon
 
 
 def test_a_tiny_model_is_packed_with_shared_prompts_and_a_cpu_is_called_one(capsys: pytest.CaptureFixture) -> None:
-    printed = try_model(capsys)
+    printed = run(capsys, "doctor", "--gpu")
     assert "there is no GPU" in printed and "  packed, prompts shared\n" in printed
     assert all(f"{name}: 0.0e+00 nats from padded rows" in printed for name in ("packed rows", "shared prompts"))
 
 
 def test_what_a_models_settings_rule_out_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     tiny_llama().save_pretrained(tmp_path / "llama")
-    named = ["--model_name_or_path", str(tmp_path / "llama"), "--attn_implementation", "eager"]
-    assert "  packed, prompts not shared (attn_implementation is eager" in try_model(capsys, *named)
+    named = ["doctor", "--gpu", "--model_name_or_path", str(tmp_path / "llama"), "--attn_implementation", "eager"]
+    assert "  packed, prompts not shared (attn_implementation is eager" in run(capsys, *named)
     size = dict(vocab_size=63, hidden_size=16, num_hidden_layers=1, state_size=4)
     MambaForCausalLM(MambaConfig(**size)).save_pretrained(tmp_path / "mamba")
-    printed = try_model(capsys, "--model_name_or_path", str(tmp_path / "mamba"))
+    printed = run(capsys, "doctor", "--gpu", "--model_name_or_path", str(tmp_path / "mamba"))
     assert "  padded (it carries a state from token to token)" in printed and "nats" not in printed
 
 
@@ -91,10 +87,7 @@ def test_a_layout_that_passes_the_trial_wrongly_is_a_failure(monkeypatch: pytest
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (
-            "--gpu --model_name_or_path nowhere/nothing",
-            "^error: model_name_or_path: nowhere/nothing: .* Write a folder",
-        ),
+        ("--gpu --model_name_or_path nowhere/no", "^error: model_name_or_path: nowhere/no: .* Write a folder"),
         ("--gpu --attn_implementation flash", "^error: attn_implementation: flash cannot be used .* Write sdpa"),
         ("--attn_implementation sdpa", "2"),
     ],

@@ -3,13 +3,16 @@
 import json
 import re
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from transformers.integrations import get_available_reporting_integrations
 
-from tests.support.scripts import load_script, write_recipe
+from tests.support.scripts import python, write_recipe
 from trl_real.cli import main
+from trl_real.cli.problems import one_line_errors
 from trl_real.cli.recipes import DEFAULT_MODEL
 
 
@@ -116,7 +119,7 @@ MISTAKES = {
     "train --config quickstart --accelerate_config": "accelerate_config: a name is missing. Write ddp, ",
     # the other commands
     "evaluate --models nowhere --benchmarks aime": "benchmarks: aime is none of aime24, .*Did you mean",
-    "evaluate --benchmarks answers.jsonl": "models: name at least one",
+    "evaluate": "models: name at least one",
     "evaluate --config quikstart": "config: there is no file quikstart.* Did you mean `quickstart.yaml`",
     "evaluate --report --output nowhere": "output: there are no samples in nowhere",
     "evaluate --benchmarks answers.jsonl --models nowhere": "models: there is no folder nowhere .* Write a folder",
@@ -131,7 +134,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe whose model has no weights: reading them would fail in another way. And files to go wrong with."""
     folder = tmp_path_factory.mktemp("mistakes")
     for program in ("train", "evaluate"):
-        load_script(program)  # which takes seconds, and is no part of any mistake
+        import_module(f"trl_real.cli.{program}")  # which takes seconds, and is no part of any mistake
     write_recipe(folder, weights=False)
     (folder / "empty").mkdir()
     for name, text in FILES.items():
@@ -153,3 +156,46 @@ def test_a_mistake_is_one_line_with_a_remedy(words: str, folder: Path, monkeypat
     assert time.process_time() - start < 10  # it takes a tenth of a second
     assert isinstance(end.value.code, str) and "\n" not in end.value.code
     assert re.match(f"error: {MISTAKES[words]}", end.value.code)
+
+
+def takes_all_memory(completions: list[str], **kwargs: object) -> list[float]:
+    """A reward function that needs more memory than any machine has."""
+    return torch.empty(2**50).tolist()
+
+
+def reads_messages(completions: list, **kwargs: object) -> list[float]:
+    """A reward function for conversations."""
+    return [float(len(completion[0]["content"])) for completion in completions]
+
+
+@pytest.mark.parametrize(
+    ("reward", "message"),
+    [
+        ("takes_all_memory", r"out of memory while training \(.*per_device_train_batch_size"),
+        ("reads_messages", "reward_funcs: reads_messages failed .* set prompt_format: chat"),
+    ],
+)
+def test_an_error_in_training_is_one_line_with_a_remedy(tmp_path: Path, reward: str, message: str) -> None:
+    recipe = write_recipe(tmp_path, reward_funcs=f"{__name__}.{reward}", eval_on_start=False)
+    with pytest.raises(SystemExit, match=f"^error: {message}"):
+        main(["train", "--config", str(recipe)])
+
+
+def test_other_errors_of_a_run_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), one_line_errors("training"):
+        raise RuntimeError("shapes do not fit")
+    with pytest.raises(SystemExit, match="while loading the model"), one_line_errors("loading the model"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize(("more", "status"), [([], 0), (["--dataset_name", "nowhere.jsonl"], 1)])
+def test_errors_under_a_launcher_stay_one_line(tmp_path: Path, more: list[str], status: int) -> None:
+    recipe = write_recipe(tmp_path, eval_strategy="no", eval_on_start=False, save_strategy="no")
+    words = ["train", "--config", str(recipe), "--num_processes", "1", "--mixed_precision", "no", "--max_steps", "1"]
+    run = python("-m", "trl_real", *words, *more, cwd=tmp_path)
+    assert run.returncode == status, run.stderr[-4000:]
+    if status == 0:
+        assert (tmp_path / "out" / "model.safetensors").exists()
+    else:
+        assert "error: dataset_name: there is no file or folder nowhere.jsonl" in run.stderr
+        assert "Traceback" not in run.stderr

@@ -58,13 +58,10 @@ def test_two_steps_are_trained_outside_of_a_checkout(installed: Path, tmp_path: 
     assert [record["step"] for record in log if "loss" in record] == [1, 2]
 
 
-def test_the_quickstart_finds_its_data_outside_of_a_checkout(installed: Path, tmp_path: Path) -> None:
+def test_recipes_find_their_files_outside_of_a_checkout(installed: Path, tmp_path: Path) -> None:
     write_recipe(tmp_path)
     tiny = ["--model_name_or_path", "model", "--dry_run"]
     planned = trl_real(installed, tmp_path, "train", "--config", "quickstart", "--plot", "false", *tiny)
     assert planned.returncode == 0, planned.stdout + planned.stderr
-
-
-def test_a_recipe_finds_the_deepspeed_file_of_the_wheel(installed: Path, tmp_path: Path) -> None:
     shown = yaml.safe_load(trl_real(installed, tmp_path, "recipes", "show", "real_1p5b").stdout)
     assert (installed / "trl_real" / shown["deepspeed"]).is_file()

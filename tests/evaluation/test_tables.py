@@ -72,17 +72,13 @@ def test_the_tables_have_a_row_for_each_model_and_a_column_for_each_set() -> Non
         "| a      | 0.000 [0.000, 0.000] | 0.500 [0.500, 0.500] | 0.250 [0.250, 0.250] |",
         "| b      | –                    | 0.750 [0.750, 0.750] | –                    |",
     ]
-    assert difference_table(results).splitlines()[2:] == [
-        "| b                     | –      | +0.250 [+0.250, +0.250] | –    |"
-    ]
+    [row] = difference_table(results).splitlines()[2:]
+    assert row == "| b                     | –      | +0.250 [+0.250, +0.250] | –    |"
     details = [[cell.strip() for cell in line.split("|")[1:-1]] for line in detail_table(results).splitlines()]
     heads = "set, model, problems x samples, pass@1, pass@2, pass@4, truncated, no answer, tokens"
     assert details[0] == heads.split(", ")
-    assert [row[:3] for row in details[2:]] == [
-        ["AIME24", "a", "2 x 4"],
-        ["MATH500", "a", "2 x 4"],
-        ["MATH500", "b", "2 x 4"],
-    ]
+    assert [row[:2] for row in details[2:]] == [["AIME24", "a"], ["MATH500", "a"], ["MATH500", "b"]]
+    assert {row[2] for row in details[2:]} == {"2 x 4"}
     assert details[-1][3:] == ["0.750", "1.000", "1.000", "0.000", "0.000", "15"]
     assert difference_table({"a": results["a"]}) == ""
 

@@ -12,16 +12,13 @@ from trl_real.evaluation.trained_on import find_training_data, known_overlap, wr
 DAPO = "BytedTsinghua-SIA/DAPO-Math-17k"
 
 
-def test_a_training_leaves_word_for_its_model_checkpoints_and_merged_model(tmp_path: Path) -> None:
+def test_training_data_is_noted_for_the_model_its_checkpoints_and_successors(tmp_path: Path) -> None:
     write_note(tmp_path / "run", DAPO, ["amc23"], "someone/base")
     for folder in ("run", "run/checkpoint-4", "run/merged"):
         (tmp_path / folder).mkdir(exist_ok=True)
         assert find_training_data(str(tmp_path / folder)) == [{"dataset_name": DAPO, "decontaminate": ["amc23"]}]
-
-
-def test_the_data_of_the_model_that_a_training_started_from_count_too(tmp_path: Path) -> None:
-    write_note(tmp_path / "first", DAPO, [], "someone/base")
-    write_note(tmp_path / "second", "own.jsonl", [], str(tmp_path / "first"))
+    # and for the model of a training that starts from this one
+    write_note(tmp_path / "second", "own.jsonl", [], str(tmp_path / "run"))
     assert [each["dataset_name"] for each in find_training_data(str(tmp_path / "second"))] == ["own.jsonl", DAPO]
 
 
@@ -31,7 +28,7 @@ def test_a_model_card_says_it_too(tmp_path: Path, named: str) -> None:
     assert find_training_data(str(tmp_path))[0] == {"dataset_name": DAPO, "decontaminate": []}
 
 
-def test_of_a_model_without_any_word_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_note_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_note(tmp_path, DAPO, [], "someone/base")  # of the current folder, which is not the model's
     for path in ("someone/model", str(tmp_path / "a" / "b")):

@@ -133,7 +133,7 @@ def test_messages_are_written_by_the_models_template(folder: Path) -> None:
     assert said.usage == given.usage and said.completion == given.completion
 
 
-def test_what_goes_wrong_in_a_batch_is_said_by_its_requests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_batch_is_raised_by_its_requests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(prompts: list, config: GenerateConfig) -> list:
         raise torch.OutOfMemoryError("too much")
 
@@ -145,9 +145,8 @@ def test_what_goes_wrong_in_a_batch_is_said_by_its_requests(folder: Path, monkey
 
 def test_every_setting_of_sampling_is_passed_on_where_it_is_not_the_default() -> None:
     problems = ProblemSet("set", "Set", ["?"], [{"answer": "1"}])
-    sampling = dict(
-        samples=1, temperature=0.7, top_p=0.8, top_k=5, min_p=0.05, repetition_penalty=1.1, max_new_tokens=4
-    )
+    sampling = dict(samples=1, temperature=0.7, top_p=0.8, top_k=5, min_p=0.05, max_new_tokens=4)
+    sampling |= dict(repetition_penalty=1.1)
     config = make_task(problems, {}, sampling, end_tokens=[1, 3]).config
     sent = {"top_k": 5, "min_p": 0.05, "repetition_penalty": 1.1, "stop_token_ids": [1, 3]}
     assert (config.temperature, config.top_p, config.max_tokens, config.extra_body) == (0.7, 0.8, 4, sent)
@@ -157,9 +156,8 @@ def test_every_setting_of_sampling_is_passed_on_where_it_is_not_the_default() ->
 
 def test_inspect_runs_the_task_by_itself(folder: Path, tmp_path: Path) -> None:
     task = math(problems=str(folder / "eval.parquet"))
-    [log] = run_eval(
-        task, model=make_model(folder), limit=5, epochs=2, max_tokens=8, log_dir=str(tmp_path / "logs"), display="none"
-    )
+    options = dict(limit=5, epochs=2, max_tokens=8, log_dir=str(tmp_path / "logs"), display="none")
+    [log] = run_eval(task, model=make_model(folder), **options)
     assert log.status == "success" and len(log.samples) == 10
     assert {sample.input[0].role for sample in log.samples} == {"user"}
     right = [sample.scores["verdict"].value for sample in log.samples]

@@ -39,7 +39,7 @@ def test_the_verifier_takes_adjacent_boxes_for_one_answer_where_the_recipe_does(
     assert judge_math(r"</think> \boxed{4}, \boxed{3}", {"answer": ["4/3"]}, rule)["answer"] == "4, 3"
 
 
-def test_the_reason_is_said_in_words() -> None:
+def test_a_verdict_is_explained() -> None:
     found = {"correct": False, "answer": None, "timeout": False}
     assert explain(found, truncated=True) == "No boxed answer in the part that is judged, and truncated."
     assert explain(found | {"answer": "1"}, truncated=False) == "Incorrect."
@@ -77,7 +77,7 @@ def judge(text: str, ids: list[int], **options: Any) -> dict[str, Any]:
     return judge_by_rewards(text, ids, CHAT, {"answer": ["1"]}, rules)
 
 
-def test_the_reward_that_decides_makes_an_answer_right() -> None:
+def test_the_named_reward_decides_whether_an_answer_is_correct() -> None:
     rule = {"label_reward_func": "number_reward", "label_threshold": 1.0}
     verdicts = [judge(text, [number], **rule) for number, text in enumerate(("abc", "a", "a"))]
     assert [verdict["correct"] for verdict in verdicts] == [None, False, True]
@@ -85,13 +85,10 @@ def test_the_reward_that_decides_makes_an_answer_right() -> None:
     assert verdicts[0]["rewards"] == {"length_reward": 3.0, "number_reward": None}
 
 
-def test_without_one_the_weighted_sum_decides() -> None:
+def test_without_a_named_reward_the_weighted_sum_decides_by_a_threshold() -> None:
     verdict = judge("abc", [1], label_threshold=4.5, reward_weights=[1.0, 2.0])
     assert (verdict["reward"], verdict["correct"]) == (5.0, True)
     assert judge("ab", [1], label_threshold=4.5, reward_weights=[1.0, 2.0])["correct"] is False
-
-
-def test_several_rewards_without_a_rule_are_refused() -> None:
     with pytest.raises(ValueError, match="there are 2 reward functions"):
         judge("abc", [1])
 

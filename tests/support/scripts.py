@@ -1,12 +1,10 @@
 """What the tests of recipes/train.py share: a tiny model on disk, a recipe for it, and a reward it can earn."""
 
-import importlib
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
@@ -38,11 +36,6 @@ def python(*words: str, cwd: Path = ROOT, **variables: str) -> subprocess.Comple
     environment = os.environ | dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1") | variables
     command = [sys.executable, *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def load_script(name: str) -> ModuleType:
-    """The program that a script of recipes/ starts."""
-    return importlib.import_module(f"trl_real.cli.{name}")
 
 
 def write_recipe(folder: Path, weights: bool = True, **fields: Any) -> Path:
