@@ -15,9 +15,8 @@ def flat_copy(cls: type, without: str | None = None, **members: Any) -> type:
             # A method that is overridden stays, since it sets attributes too
             everything.setdefault(name if name not in everything else f"{base.__name__}_{name}", member)
     left_out = {"__dict__", "__weakref__", without}
-    return type(
-        cls.__name__, (), {name: member for name, member in everything.items() if name not in left_out} | members
-    )
+    kept = {name: member for name, member in everything.items() if name not in left_out}
+    return type(cls.__name__, (), kept | members)
 
 
 def renamed(cls: type, old: str, new: str) -> type:
@@ -38,9 +37,7 @@ def renamed(cls: type, old: str, new: str) -> type:
     return flat_copy(cls, old, **changed)
 
 
-def with_argument(
-    function: Callable[..., Any], name: str, default: Any = inspect.Parameter.empty
-) -> Callable[..., Any]:
+def with_argument(function: Callable, name: str, default: Any = inspect.Parameter.empty) -> Callable:
     """A function that takes one more argument; it is required if it has no default."""
 
     @functools.wraps(function)

@@ -27,12 +27,8 @@ def reads(kinds: set[str]) -> Iterator[tuple[str, str]]:
     """Object and attribute of every access in the trainer's rooms; `self` counts only in classes of these names."""
     for path in MODULES:
         tree = ast.parse(path.read_text("utf-8"))
-        elsewhere = {
-            node
-            for cls in ast.walk(tree)
-            if isinstance(cls, ast.ClassDef) and cls.name not in kinds
-            for node in ast.walk(cls)
-        }
+        others = [cls for cls in ast.walk(tree) if isinstance(cls, ast.ClassDef) and cls.name not in kinds]
+        elsewhere = {node for cls in others for node in ast.walk(cls)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):
                 base = ast.unparse(node.value)
@@ -58,15 +54,11 @@ def ours(cls: type) -> set[str]:
     return Source(flat).stored
 
 
-def in_the_table(where: str, *kinds: type) -> set[str]:
+def in_the_table(where: str) -> set[str]:
     """Names of the attributes and methods that the table has of a class."""
-    names = {
-        name
-        for clause in CONTRACT
-        if isinstance(clause, Has) and clause.where == where
-        for name in clause.names.split()
-    }
-    methods = {clause.where for clause in CONTRACT if isinstance(clause, kinds or (Takes, Overrides))}
+    of_class = [clause for clause in CONTRACT if isinstance(clause, Has) and clause.where == where]
+    names = {name for clause in of_class for name in clause.names.split()}
+    methods = {clause.where for clause in CONTRACT if isinstance(clause, Takes | Overrides)}
     return names | {method.rpartition(".")[2] for method in methods if method.startswith(f"{where}.")}
 
 
@@ -83,7 +75,7 @@ def test_whatever_else_is_read_of_the_trainer_is_ours() -> None:
     assert on_the_trainer() - in_the_table(TRAINER) <= own_names()
 
 
-def test_these_methods_of_trl_are_overridden_and_no_others() -> None:
+def test_the_table_has_exactly_the_overridden_methods() -> None:
     members = {name for cls in BASES for name, member in vars(cls).items() if inspect.isfunction(member)}
     overridden = {clause.where.rpartition(".")[2] for clause in CONTRACT if isinstance(clause, Overrides)}
     assert {name for name in members if hasattr(GRPOTrainer, name)} == overridden
@@ -101,10 +93,9 @@ def test_arguments_of_any_kind_are_allowed_only_where_ours_passes_them_on() -> N
 def test_the_table_has_the_options_of_trl_that_are_read_and_no_more() -> None:
     configs = {cls.__name__ for cls in REALConfig.__mro__ if cls.__module__.startswith("trl_real.")}
     read = {name for base, name in reads(set()) if base in ("args", "self.args", "trainer.args", "self.trainer.args")}
-    read |= {name for base, name in reads(configs) if base == "self" and name in GRPOConfig.__dataclass_fields__}
-    read |= {
-        name for base, name in reads(configs) if base == "self" and isinstance(getattr(GRPOConfig, name, 0), property)
-    }
+    own = {name for base, name in reads(configs) if base == "self"}
+    read |= {name for name in own if name in GRPOConfig.__dataclass_fields__}
+    read |= {name for name in own if isinstance(getattr(GRPOConfig, name, 0), property)}
     assert read - OWN_OPTIONS - OWN_METHODS == in_the_table(CONFIG)
 
 

@@ -4,8 +4,6 @@ import dis
 import functools
 import importlib
 import inspect
-import subprocess
-import sys
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +12,12 @@ import pytest
 import torch
 import trl
 from trl import GRPOConfig, GRPOTrainer
+from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer import utils
 
 from tests.contract.altered import flat_copy, renamed, with_argument
+from tests.support.cuts import trainer_for
+from tests.support.scripts import python
 from trl_real.contract import TESTED, check_contract, unread_keys, violations
 from trl_real.contract.clauses import Clause, Has, Overrides, Returns, Spells, Takes, stored_attributes
 from trl_real.contract.table import CONTRACT, TRAINER
@@ -46,17 +47,13 @@ def test_a_renamed_method_is_found(name: str) -> None:
 
 
 @pytest.mark.parametrize("clause", clauses(Takes, Overrides), ids=method)
-def test_a_new_required_argument_of_a_method_is_found(clause: Any) -> None:
-    altered = with_argument(getattr(GRPOTrainer, method(clause)), "needed")
-    found = violations(flat_copy(GRPOTrainer, **{method(clause): altered}))
+def test_a_new_argument_of_a_method_is_found(clause: Any) -> None:
+    name, original = method(clause), getattr(GRPOTrainer, method(clause))
+    found = violations(flat_copy(GRPOTrainer, **{name: with_argument(original, "needed")}))
     assert bool(found) == (clause.arguments is not None)
-    assert all(f"GRPOTrainer.{method(clause)}`" in sentence and "needed" in sentence for sentence in found)
-
-
-@pytest.mark.parametrize("clause", clauses(Takes, Overrides), ids=method)
-def test_a_new_optional_argument_is_found_where_trl_would_call_ours_with_it(clause: Any) -> None:
-    altered = with_argument(getattr(GRPOTrainer, method(clause)), "optional", default=None)
-    found = violations(flat_copy(GRPOTrainer, **{method(clause): altered}))
+    assert all(f"GRPOTrainer.{name}`" in sentence and "needed" in sentence for sentence in found)
+    found = violations(flat_copy(GRPOTrainer, **{name: with_argument(original, "optional", default=None)}))
+    # An optional one matters where TRL would call ours with it
     assert bool(found) == (isinstance(clause, Overrides) and clause.arguments is not None)
 
 
@@ -111,26 +108,14 @@ SCORED, LOGPS = "_generate_and_score_completions", "_get_per_token_logps_and_ent
 @pytest.mark.parametrize(
     ("method", "before", "after", "message"),
     [
-        (
-            "_generate",
-            "return prompt_ids, completion_ids",
-            "return prompt_ids, mask, completion_ids",
-            "returns 9 values",
-        ),
-        ("_generate", "return prompt_ids, completion_ids", "return completion_ids", "returns 7 values, not 8"),
-        (
-            LOGPS,
-            "return logps, entropies, aux_loss",
-            "return Scores(logps, entropies)",
-            "returns an unknown number of",
-        ),
+        ("_generate", "return prompt_ids, completion", "return prompt_ids, mask, completion", "returns 9 values"),
+        ("_generate", "return prompt_ids, completion", "return completion", "returns 7 values, not 8"),
+        (LOGPS, "return logps, entropies, aux_loss", "return Scores(logps)", "returns an unknown number of"),
         (SCORED, '"completion_mask": completion_mask', '"mask": 0', 'no longer returns "completion_mask"'),
         (SCORED, 'output["tool_mask"] =', 'output["sampling_ratio"] =', 'no longer returns "tool_mask"'),
     ],
 )
-def test_a_changed_return_is_found(
-    method: str, before: str, after: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_return_is_found(method: str, before: str, after: str, message: str, monkeypatch: Any) -> None:
     source = inspect.getsource
     assert before in source(getattr(GRPOTrainer, method))
     monkeypatch.setattr(inspect, "getsource", lambda function: source(function).replace(before, after))
@@ -195,20 +180,16 @@ def test_a_head_that_shifts_the_labels_is_found(monkeypatch: pytest.MonkeyPatch)
     assert sentence.startswith("`trl.trainer.utils.add_fused_lm_head` behaves differently")
 
 
-@pytest.mark.parametrize("version", ["1.15.9", "1.17.0", "1.17.0.dev0", "2.0.0", "0.29.1"])
-def test_an_untested_trl_that_keeps_the_contract_is_one_warning(version: str) -> None:
+UNTESTED = ["1.15.9", "1.17.0", "1.17.0.dev0", "2.0.0", "0.29.1"]
+
+
+@pytest.mark.parametrize("version", [*UNTESTED, "1.16.0", "1.16.3", "1.16.0.dev0", None])
+def test_only_an_untested_trl_gives_a_warning(version: str | None) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_contract(version)
-    [warning] = caught
-    assert f"not tested with trl {version}, only with trl>=1.16,<1.17" in str(warning.message)
-
-
-@pytest.mark.parametrize("version", ["1.16.0", "1.16.3", "1.16.0.dev0", None])
-def test_a_tested_trl_gives_no_warning(version: str | None) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_contract(version)
+    expected = [f"not tested with trl {version}, only with trl>=1.16,<1.17"] * (version in UNTESTED)
+    assert all(text in str(warning.message) for text, warning in zip(expected, caught, strict=True))
 
 
 @pytest.mark.parametrize("version", ["1.16.0", "1.17.0"])
@@ -233,7 +214,7 @@ for line in ("from trl_real import REALTrainer", "from trl_real.validation.train
     except ImportError as error:
         print(str(error).splitlines()[1])
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    run = python("-c", script)
     assert run.stdout.splitlines() == ["- `trl.trainer.utils.nanstd` is gone (spread of rewards)"] * 2, run.stderr
 
 
@@ -256,3 +237,33 @@ def test_stored_attributes_are_those_that_python_disassembles() -> None:
     code = inspect.unwrap(GRPOTrainer.__init__).__code__
     expected = {item.argval for item in dis.get_instructions(code) if item.opname == "STORE_ATTR"}
     assert stored_attributes(code) == expected and "_step" in expected and len(code.co_names) > 256
+
+
+def test_trl_still_asks_for_log_probabilities_through_the_overridden_method(monkeypatch):
+    trainer = trainer_for(dict(batch=16, options=dict(beta=0.1), lora=True))
+    asked = []
+
+    def spy(self, *args, **kwargs):
+        asked.append(args[0])
+        return None, None, None
+
+    monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", spy)
+    trainer.model.train()
+    trainer._prepare_inputs = None  # not reached
+    batch = GRPOTrainer._generate_and_score_completions(trainer, [{"prompt": "w1"}] * 16)
+    assert len(asked) == 2  # old and reference
+    assert not {"old_per_token_logps", "ref_per_token_logps"} & batch.keys()  # and takes None for an answer
+
+
+def test_the_sampler_repeats_complete_groups_in_order_and_its_permutation_can_be_skipped():
+    sampler = utils.RepeatSampler(range(6), mini_repeat_count=2, batch_size=3, repeat_count=2, seed=3)
+    first, second = list(sampler), list(sampler)
+    assert first[:6] == first[6:12] and first[0] == first[1] and first != second
+    other = utils.RepeatSampler(range(6), mini_repeat_count=2, batch_size=3, repeat_count=2, seed=3)
+    torch.randperm(other.num_samples, generator=other.generator)
+    assert other.shuffle and list(other) == second
+
+
+def test_vllm_reads_its_sampling_again_in_every_generation():
+    source = inspect.getsource(VLLMGeneration.generate)
+    assert all(f"self.{name}" in source for name in ("temperature", "top_p"))

@@ -1,7 +1,7 @@
 """Vision-language models train with images as they do with GRPOTrainer, and under every batch cut alike."""
 
 import copy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,8 @@ def test_batch_cuts_with_images_agree(tmp_path: Path, kind: str, counts: str) ->
 def test_rollouts_without_images_are_packed_until_some_have_them(tmp_path: Path) -> None:
     """Two generations of four prompts: the first has no image."""
     counts = [0, 0, 0, 0, 1, 0, 2, 1]
-    mixed, padded = (
-        train(tmp_path, "qwen", counts, 4, degenerate_groups="keep", pack_rollouts=packs) for packs in (True, False)
-    )
+    train_all = partial(train, tmp_path, "qwen", counts, batch=4, degenerate_groups="keep")
+    mixed, padded = train_all(pack_rollouts=True), train_all(pack_rollouts=False)
     assert moved(mixed, weights(tiny_qwen_vl()[0]))
     for name, value in padded.items():
         torch.testing.assert_close(mixed[name], value, rtol=0, atol=1e-4, msg=name)

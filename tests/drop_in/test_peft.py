@@ -5,18 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import (
-    AutoPeftModelForCausalLM,
-    LoraConfig,
-    PeftConfig,
-    PeftModel,
-    PrefixTuningConfig,
-    PromptTuningConfig,
-    get_peft_model,
-)
+from peft import LoraConfig, PeftConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
 from tests.support.tiny import tiny_model
-from tests.support.trainers import config, logged, moved, save_tiny_model, trainer, weights
+from tests.support.trainers import config, logged, moved, trainer, weights
 
 
 ADAPTERS = {
@@ -31,16 +23,13 @@ def adapter_config(name: str = "lora") -> PeftConfig:
     return ADAPTERS[name](task_type="CAUSAL_LM")
 
 
-def noisy_adapter(model: PeftModel) -> PeftModel:
-    """A wrapped model whose adapter already does something."""
-    generator = torch.Generator().manual_seed(5)
-    for parameter in weights_of(model):
-        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+def wrapped_model() -> torch.nn.Module:
+    """A model with an adapter that already does something."""
+    model, generator = get_peft_model(tiny_model(), adapter_config()), torch.Generator().manual_seed(5)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
     return model
-
-
-def weights_of(model: PeftModel) -> list[torch.nn.Parameter]:
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
@@ -56,7 +45,7 @@ def test_a_peft_config_trains_the_adapter_and_leaves_the_base_bit_identical(tmp_
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_the_reference_of_an_adapter_is_where_it_started(tmp_path: Path, wrapped: bool) -> None:
-    model = noisy_adapter(get_peft_model(tiny_model(), adapter_config())) if wrapped else tiny_model()
+    model = wrapped_model() if wrapped else tiny_model()
     args = config(tmp_path, beta=0.1, max_steps=4)
     run = trainer(tmp_path, model=model, peft_config=None if wrapped else adapter_config(), args=args)
     adapter, base = weights(run.model), weights(run.model, trainable=False)
@@ -65,22 +54,3 @@ def test_the_reference_of_an_adapter_is_where_it_started(tmp_path: Path, wrapped
     kl = logged(run, "kl")
     assert kl[0] == pytest.approx(0.0, abs=1e-6)
     assert all(value > 1e-6 for value in kl[1:])
-
-
-def test_a_saved_adapter_loads_and_goes_on_training(tmp_path: Path) -> None:
-    base = save_tiny_model(tmp_path / "base")
-    run = trainer(tmp_path, model=base, peft_config=adapter_config())
-    run.train()
-    run.save_model()
-    assert PeftConfig.from_pretrained(run.args.output_dir).base_model_name_or_path == base
-    loaded = AutoPeftModelForCausalLM.from_pretrained(run.args.output_dir, is_trainable=True)
-    assert not moved(weights(run.model), weights(loaded))
-
-    again = trainer(tmp_path, model=loaded, args=config(tmp_path / "again"))
-    again.train()
-    assert moved(weights(run.model), weights(loaded))
-
-
-def test_a_wrapped_model_together_with_a_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="merge and unload"):
-        trainer(tmp_path, model=get_peft_model(tiny_model(), adapter_config()), peft_config=adapter_config())

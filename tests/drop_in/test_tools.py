@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from tests.support.tiny import fixed_rollouts, prompts_dataset
 from tests.support.tool_model import QUESTION, multiply, tool_model, tool_tokenizer
-from tests.support.trainers import config, logged, moved, trainer, weights
+from tests.support.trainers import config, logged, train_and_check, trainer
 from trl_real import REALTrainer
 
 
@@ -46,8 +46,7 @@ def test_a_model_that_calls_a_tool_trains_on_the_conversation(tmp_path: Path, to
         return answers_12(completions)
 
     run = tool_trainer(tmp_path, reward_funcs=reward, tools=[tool])
-    before = weights(run.model)
-    run.train()
+    train_and_check(run)
     assert logged(run, "tools/call_frequency")[0] > 0.5
     complete = [conversation for conversation in conversations if len(conversation) == 3]
     assert len(complete) > len(conversations) / 2
@@ -56,7 +55,6 @@ def test_a_model_that_calls_a_tool_trains_on_the_conversation(tmp_path: Path, to
         assert result == {"role": "tool", "name": "multiply", "content": str(multiply(**arguments))}
         assert answer["role"] == "assistant"
     assert 0 < logged(run, "reward")[0] < 1
-    assert moved(before, weights(run.model))
 
 
 class Multiplication:
@@ -70,8 +68,6 @@ class Multiplication:
         self.right |= multiply(a, b) == 12
         return multiply(a, b)
 
-    multiply.__doc__ = multiply.__doc__
-
 
 Multiplication.multiply.__doc__ = multiply.__doc__
 
@@ -83,10 +79,8 @@ class JudgedMultiplication(Multiplication):
 
 def test_an_environment_may_own_the_prompt_and_the_reward(tmp_path: Path) -> None:
     run = tool_trainer(tmp_path, train_dataset=None, reward_funcs=None, environment_factory=JudgedMultiplication)
-    before = weights(run.model)
-    run.train()
+    train_and_check(run)
     assert 0 < logged(run, "rewards/JudgedMultiplication/mean")[0] < 1
-    assert moved(before, weights(run.model))
 
 
 def test_each_prompt_may_name_its_environment(tmp_path: Path) -> None:
@@ -98,9 +92,8 @@ def test_each_prompt_may_name_its_environment(tmp_path: Path) -> None:
         assert all(type(instance) is wanted[name] for instance, name in zip(environments, environment, strict=True))
         return [float(instance.right) for instance in environments]
 
-    data = Dataset.from_list(
-        [{"prompt": [{"role": "user", "content": ""}], "environment": n} for n in ("plain", "judged")] * 2
-    )
+    prompt = [{"role": "user", "content": ""}]
+    data = Dataset.from_list([{"prompt": prompt, "environment": name} for name in ("plain", "judged")] * 2)
     run = tool_trainer(
         tmp_path,
         train_dataset=data,
@@ -108,11 +101,9 @@ def test_each_prompt_may_name_its_environment(tmp_path: Path) -> None:
         environment_factory={"plain": Multiplication, "judged": JudgedMultiplication},
         args=config(tmp_path, max_completion_length=100, learning_rate=1e-3, label_reward_func="reward"),
     )
-    before = weights(run.model)
-    run.train()
+    train_and_check(run)
     assert set(seen) == {Multiplication, JudgedMultiplication}
     assert 0 < logged(run, "rewards/reward/mean")[0] < 1
-    assert moved(before, weights(run.model))
 
 
 def test_extra_fields_of_a_rollout_function_reach_the_reward(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers.training_args
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, LlamaForSequenceClassification, TrainerCallback
+from transformers import LlamaForSequenceClassification, TrainerCallback
 from trl import GRPOTrainer
 
 from tests.support.tiny import prompts_dataset, tiny_model, tiny_tokenizer
@@ -18,9 +17,9 @@ from tests.support.trainers import (
     config,
     even_start,
     logged,
-    moved,
     save_tiny_model,
     tiny_llama,
+    train_and_check,
     trainer,
     weights,
 )
@@ -28,21 +27,9 @@ from trl_real import REALConfig, REALTrainer
 
 
 def test_the_constructor_is_that_of_grpo_trainer() -> None:
-    ours, theirs = (inspect.signature(cls.__init__).parameters for cls in (REALTrainer, GRPOTrainer))
-    assert [(p.name, p.kind, p.default) for p in ours.values()] == [
-        (p.name, p.kind, p.default) for p in theirs.values()
-    ]
-
-
-def test_a_model_given_by_name_trains_and_its_saved_weights_load(tmp_path: Path) -> None:
-    name = save_tiny_model(tmp_path / "model")
-    run = trainer(tmp_path, model=name)
-    before = weights(run.model)
-    run.train()
-    assert moved(before, weights(run.model))
-    run.save_model()
-    loaded = AutoModelForCausalLM.from_pretrained(run.args.output_dir)
-    assert not moved(weights(loaded), weights(run.model))
+    parameters = (inspect.signature(cls.__init__).parameters.values() for cls in (REALTrainer, GRPOTrainer))
+    ours, theirs = ([(each.name, each.kind, each.default) for each in those] for those in parameters)
+    assert ours == theirs
 
 
 def test_without_args_a_real_config_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,10 +51,8 @@ def test_callbacks_and_an_own_optimizer_are_used(tmp_path: Path) -> None:
     counter, model = Counter(), tiny_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     run = trainer(tmp_path, model=model, callbacks=[counter], optimizers=(optimizer, None))
-    before = weights(model)
-    run.train()
-    assert counter.steps == 2
-    assert run.optimizer.optimizer is optimizer and moved(before, weights(model))
+    train_and_check(run)
+    assert counter.steps == 2 and run.optimizer.optimizer is optimizer
 
 
 async def async_small_end(completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
@@ -82,9 +67,7 @@ def scores_only_some(prompts: list[str], **kwargs: Any) -> list[float | None]:
 def test_several_reward_functions_may_be_synchronous_asynchronous_and_silent(tmp_path: Path) -> None:
     args = config(tmp_path, label_threshold=1.2, reward_weights=[1.0, 0.5, 0.25])
     run = trainer(tmp_path, reward_funcs=[even_start, async_small_end, scores_only_some], args=args)
-    before = weights(run.model)
-    run.train()
-    assert moved(before, weights(run.model))
+    train_and_check(run)
     assert logged(run, "rewards/scores_only_some/mean") == [1.0]
     even, small = logged(run, "rewards/even_start/mean")[0], logged(run, "rewards/async_small_end/mean")[0]
     assert 0 < even < 1 and 0 < small < 1
@@ -125,34 +108,16 @@ def test_a_reward_model_may_be_a_name_or_an_object(tmp_path: Path, by_name: bool
         reward_processing_classes=None if by_name else tiny_tokenizer(),
         args=config(tmp_path, label_threshold=0.0),
     )
-    before = weights(run.model)
-    run.train()
+    train_and_check(run)
     column = "rewards/judge/std" if by_name else f"rewards/{judge.config._name_or_path.split('/')[-1]}/std"
     assert logged(run, column)[0] > 0
-    assert moved(before, weights(run.model))
-
-
-def test_conversational_prompts_are_rendered_with_the_chat_template(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + ' ' }}{% endfor %}w1"
-    contents: list[Any] = []
-
-    def reward(completions, completion_ids, **kwargs):
-        contents.extend(completions)
-        return even_start(completion_ids)
-
-    data = Dataset.from_list([{"prompt": [{"role": "user", "content": f"w{index}"}]} for index in range(8)])
-    run = trainer(tmp_path, reward_funcs=reward, train_dataset=data, processing_class=tokenizer)
-    run.train()
-    assert all(message["role"] == "assistant" for completion in contents for message in completion)
 
 
 @pytest.mark.parametrize("sync", [False, True])
 def test_a_full_model_is_held_near_a_reference_that_may_follow_it(tmp_path: Path, sync: bool) -> None:
     name = save_tiny_model(tmp_path / "model")
-    args = config(
-        tmp_path, beta=0.1, max_steps=4, sync_ref_model=sync, ref_model_sync_steps=4, ref_model_mixup_alpha=1.0
-    )
+    synced = dict(sync_ref_model=sync, ref_model_sync_steps=4, ref_model_mixup_alpha=1.0)
+    args = config(tmp_path, beta=0.1, max_steps=4, **synced)
     run = trainer(tmp_path, model=name, args=args)
     start = weights(run.model)
     run.train()

@@ -59,16 +59,20 @@ def save_tiny_model(folder: Path, model: PreTrainedModel | None = None) -> str:
 
 def weights(module: torch.nn.Module, trainable: bool = True) -> dict[str, torch.Tensor]:
     """A copy of the trainable, or of the frozen, parameters."""
-    return {
-        name: parameter.detach().clone()
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad == trainable
-    }
+    named = [(name, each) for name, each in module.named_parameters() if each.requires_grad == trainable]
+    return {name: each.detach().clone() for name, each in named}
 
 
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> bool:
     assert before.keys() == after.keys()
     return any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def train_and_check(run: REALTrainer) -> None:
+    """Training has moved the trainable weights."""
+    before = weights(run.model)
+    run.train()
+    assert moved(before, weights(run.model))
 
 
 def logged(trainer: REALTrainer, name: str) -> list[Any]:

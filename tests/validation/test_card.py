@@ -20,14 +20,14 @@ def test_the_card_names_the_base_model_and_the_package(tmp_path: Path, named: bo
     assert f"a fine-tuned version of {base}." in card.text and "None" not in card.text.split("##")[1]
     assert f"- trl-real: {__version__}" in card.text and "2602.05630" in card.text
     assert PAPER["citation"] in card.text and "Zhai, Zepeng" in card.text
-    assert "real" in card.data.tags
+    assert {"trl", "real"} <= set(card.data.tags) and "grpo" not in card.data.tags
+    assert "REAL" in card.text and "GRPO" not in card.text
 
 
 def test_a_hub_id_stays_a_link_and_a_card_of_another_form_gets_the_version_at_its_end(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(
-        "---\nbase_model: some/model\n---\n\nA version of [some/model](https://huggingface.co/some/model).\n"
-    )
+    text = "A version of [some/model](https://huggingface.co/some/model)."
+    path.write_text(f"---\nbase_model: some/model\n---\n\n{text}\n")
     complete_card(path, "some/model")
     card = ModelCard.load(path)
     assert "[some/model](https://huggingface.co/some/model)" in card.text and card.data.base_model == "some/model"

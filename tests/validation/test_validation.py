@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import DatasetDict
 from hypothesis import given
 from hypothesis import strategies as st
 from trl import GRPOConfig, GRPOTrainer
@@ -119,7 +120,7 @@ def test_every_prompt_counts_once_whatever_the_batch(tmp_path: Path, rollouts_at
     assert found["eval_all_scored"] == (1.0 if full < 5 else None)
 
 
-def test_a_rollout_cut_off_is_not_right_where_it_has_no_label(tmp_path: Path) -> None:
+def test_a_truncated_rollout_without_a_label_is_not_correct(tmp_path: Path) -> None:
     args = config(tmp_path, num_generations_eval=2, per_device_eval_batch_size=4, mask_truncated_completions=True)
     never_ends = dict(reward_funcs=lambda prompts, **kwargs: [1.0] * len(prompts), rollout_func=hand_made_rollouts)
     found = trainer(tmp_path, **never_ends, args=args).evaluate(prompts_dataset(5))
@@ -227,10 +228,7 @@ def test_scores_are_0_at_any_temperature(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (
-            dict(eval_temperature=-1),
-            "`eval_temperature` must be a finite number of at least 0 .greedy answers., got -1",
-        ),
+        (dict(eval_temperature=-1), "`eval_temperature` must be a finite number of at least 0 .greedy .*, got -1"),
         (dict(eval_temperature=math.nan), "`eval_temperature` must be a finite number of at least 0"),
         (dict(eval_top_p=1.5), "`eval_top_p` must be above 0 and at most 1, got 1.5"),
         (dict(eval_top_p=0.9, generation_kwargs=dict(top_p=0.8)), "`eval_top_p`: .* Write the field `top_p` instead"),
@@ -263,3 +261,43 @@ def test_the_baselines_train_as_trls_own_trainer_and_are_evaluated_as_real_is(tm
     real = build(REALTrainer, REALConfig, **options).evaluate({"a": prompts_dataset(5)})
     same = [name for name in real if name.startswith(("eval_a_avg", "eval_a_pass", "eval_a_reward", "eval_a_compl"))]
     assert len(same) == 14 and {name: found[name] for name in same} == {name: real[name] for name in same}
+
+
+def test_evaluating_within_a_generation_changes_nothing_in_training(tmp_path: Path) -> None:
+    def train(folder: Path, **options: str | int) -> dict[str, torch.Tensor]:
+        arguments = dict(reward_funcs=fixed_reward, rollout_func=fixed_rollouts(), eval_dataset=prompts_dataset(3))
+        # Three prompts in batches of two: the last batch is smaller
+        args = config(folder, max_steps=4, per_device_eval_batch_size=8, **options)
+        run = trainer(folder, **arguments, args=args)
+        run.train()
+        assert len(logged(run, "eval_loss")) == (4 if options else 0)
+        return weights(run.model)
+
+    assert not moved(train(tmp_path), train(tmp_path, eval_strategy="steps", eval_steps=1))
+
+
+@pytest.mark.parametrize("container", [dict, DatasetDict])
+def test_each_of_several_evaluation_sets_is_logged_under_its_own_name(tmp_path: Path, container: type) -> None:
+    easy, hard = prompts_dataset(6).select([0, 1]), prompts_dataset(6).select([2, 3, 4, 5])
+
+    def reward(prompts, **kwargs):
+        return [float(prompt in set(easy["prompt"])) for prompt in prompts]
+
+    args = config(tmp_path, eval_strategy="steps", eval_steps=1)
+    run = trainer(tmp_path, reward_funcs=reward, eval_dataset=container(easy=easy, hard=hard), args=args)
+    run.train()
+    assert logged(run, "eval_easy_reward") == [1.0, 1.0]
+    assert logged(run, "eval_hard_reward") == [0.0, 0.0]
+    assert logged(run, "eval_reward") == []
+    assert all(math.isfinite(loss) for loss in logged(run, "eval_easy_loss") + logged(run, "eval_hard_loss"))
+
+
+def test_a_stream_is_evaluated_without_workers_and_training_keeps_its_workers(tmp_path: Path) -> None:
+    """As TRL's test of the same for GRPOTrainer."""
+    args = config(tmp_path, dataloader_num_workers=2, dataloader_prefetch_factor=2, num_generations=4)
+    stream = prompts_dataset(3).to_iterable_dataset()
+    made = trainer(tmp_path, args=args, eval_dataset=stream, train_dataset=prompts_dataset(8))
+    assert made.get_eval_dataloader().num_workers == 0
+    assert made.args.dataloader_num_workers == 2 and made.get_train_dataloader().num_workers == 2
+    assert made.get_eval_dataloader(prompts_dataset(3)).num_workers == 2
+    assert made.evaluate()["eval_avg@4"] >= 0
