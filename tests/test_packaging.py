@@ -22,12 +22,8 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT, BUILD = SETTINGS["project"], SETTINGS["tool"]["hatch"]["build"]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text().lower().replace("_", "-"), re.M))
 # Not the changelog: it may name what is gone
-DOCUMENTS = [
-    path
-    for pattern in ("*.md", "docs/**/*.md", "recipes/*.md")
-    for path in ROOT.glob(pattern)
-    if path.stem != "CHANGELOG"
-]
+PAGES = [path for pattern in ("*.md", "docs/**/*.md", "recipes/*.md") for path in ROOT.glob(pattern)]
+DOCUMENTS = [path for path in PAGES if path.stem != "CHANGELOG"]
 NAMED_FILE = re.compile(r"\b(?:recipes|tests|docs|trl_real|benchmarks)/[\w./-]*\w\.(?:py|ya?ml|md|png|svg|json)\b")
 
 

@@ -27,9 +27,8 @@ from trl_real.comparison.study import chosen_runs, count_runs, make_study, plan_
 
 
 STUDIES = ROOT / "docs" / "results" / "studies"
-RESULTS = " ".join(
-    " ".join(path.read_text() for path in [ROOT / "docs/results.md", *STUDIES.parent.glob("*.md")]).split()
-)
+PAGES = [ROOT / "docs/results.md", *STUDIES.parent.glob("*.md")]
+RESULTS = " ".join(" ".join(page.read_text() for page in PAGES).split())
 FAKE = ["tests.comparison.fake_run"]
 
 
@@ -48,9 +47,7 @@ def write_study(folder: Path, **fields: Any) -> Path:
     return path
 
 
-def test_two_methods_are_compared_and_a_killed_comparison_continues(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_killed_comparison_of_two_methods_continues(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     recipe, out = write_recipe(tmp_path, tau=0.3, save_merged=False, plot=True), tmp_path / "compared"
     words = ["--config", str(recipe), "--methods", "real,grpo", "--seeds", "1", "--max_steps", "2"]
     words += ["--output_dir", str(out)]
@@ -66,10 +63,8 @@ def test_two_methods_are_compared_and_a_killed_comparison_continues(
     main(["compare", *words])
     printed = capsys.readouterr().out
     assert "real, grpo, each with learning rate 0.01 and seed 0" in printed and "2 runs, 1 of them done" in printed
-    assert (
-        "grpo: loss_type grpo, epsilon 0.2; without tau" in printed
-        and "fields of the recipe are omitted: plot" in printed
-    )
+    assert "grpo: loss_type grpo, epsilon 0.2; without tau" in printed
+    assert "fields of the recipe are omitted: plot" in printed
     assert "4 choose the rate, 4 are reported" in printed and "[2/2] grpo, learning rate 0.01, seed 0" in printed
     real, grpo = read_records(out / "records.jsonl")
     assert real == kept and (real["method"], grpo["method"]) == ("real", "grpo")
@@ -78,9 +73,8 @@ def test_two_methods_are_compared_and_a_killed_comparison_continues(
     assert real["trained_tokens"] <= real["sampled_tokens"] and grpo["trained_tokens"] == grpo["sampled_tokens"]
     assert "abs_score" in real["curve"] and "clip" in grpo["curve"] and real["seconds"] > 0
     log = json.loads(next(out.glob("runs/real-*/trainer_state.json")).read_text())["log_history"]
-    assert (
-        real["validation"] == [each for each in log if "eval_validation_reward" in each][-1]["eval_validation_reward"]
-    )
+    rewards = [entry["eval_validation_reward"] for entry in log if "eval_validation_reward" in entry]
+    assert real["validation"] == rewards[-1]
     assert not list(out.glob("runs/*/*.safetensors")) and not list(out.glob("runs/*/checkpoint-*"))
     tables = (out / "tables.md").read_text()
     assert f"| grpo | 0.01 | 1 | {grpo['test']:.3f} | {grpo['test'] - real['test']:+.3f} | 32 |" in tables
@@ -104,7 +98,7 @@ def test_runs_are_trained_once_and_a_failure_stops_no_other(tmp_path: Path) -> N
     assert len(read_records(records)) == 6  # other settings are other runs
 
 
-def test_validation_prompts_alone_choose_the_rate_of_the_other_seeds(tmp_path: Path) -> None:
+def test_only_validation_prompts_choose_the_learning_rate_of_later_seeds(tmp_path: Path) -> None:
     records, lines, mine = tmp_path / "records.jsonl", [], study()
     run_missing([mine], tmp_path, records, FAKE, lines.append)
     assert count_runs(mine) == len(lines) == 8 and lines[-1].startswith("[8/8]") and "about 0 min left" in lines[-1]
@@ -160,7 +154,7 @@ def test_a_record_counts_what_was_sampled_and_averages_stretches_of_steps() -> N
         (["--methods", "real", "--report"], "records: .* has no record of these runs"),
     ],
 )
-def test_a_wrong_option_is_named_before_anything_is_trained(tmp_path: Path, words: list[str], message: str) -> None:
+def test_a_wrong_option_is_refused_before_training(tmp_path: Path, words: list[str], message: str) -> None:
     recipe = write_recipe(tmp_path)
     with pytest.raises(SystemExit, match=f"error: {message}"):
         main(["compare", "--config", str(recipe), "--output_dir", str(tmp_path / "out"), *words])
@@ -178,17 +172,13 @@ def test_a_wrong_option_is_named_before_anything_is_trained(tmp_path: Path, word
         (dict(methods={"mine": dict(method="real", taw=1.0)}), r"there is no field `taw`.*\(method mine\)"),
     ],
 )
-def test_a_wrong_study_is_named_before_anything_is_trained(
-    tmp_path: Path, fields: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_study_is_refused_before_training(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     write_recipe(tmp_path)
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
         main(["compare", "--study", str(write_study(tmp_path, **fields)), "--output_dir", str(tmp_path / "out")])
 
 
-def test_a_study_file_adds_methods_and_reports_those_whose_options_are_gone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_may_define_methods_and_contain_older_ones(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     write_recipe(tmp_path)
     (tmp_path / "gone.yaml").write_text(yaml.safe_dump({"older": dict(method="real", no_more=1)}))
     methods = {"first": dict(methods=["real", "mine", "older"], metric="rewards/first_word_is_even/mean")}
@@ -201,9 +191,7 @@ def test_a_study_file_adds_methods_and_reports_those_whose_options_are_gone(
 
 
 @pytest.mark.parametrize("name", ["chain5", "smollm2", "reasoning"])
-def test_the_committed_tables_are_what_the_committed_records_give(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_committed_tables_are_those_of_the_records(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = ROOT / "docs" / "results"
     words = ["--study", str(STUDIES / f"{name}.yaml"), "--records", str(results / f"{name}.jsonl"), "--report"]
     assert compare(*parse([*words, "--output_dir", str(tmp_path)])) == []

@@ -6,11 +6,7 @@ from typing import Any
 import pytest
 
 from docs.results.studies.more import cost_of_level, drift_table
-from trl_real.comparison.records import (
-    best_learning_rate,
-    paired_difference,
-    t_interval,
-)
+from trl_real.comparison.records import best_learning_rate, paired_difference, t_interval
 from trl_real.comparison.study import make_study
 from trl_real.comparison.tables import FULL, edges, study_table, verdict
 

@@ -1,8 +1,4 @@
-"""
-The documentation as the tests read it: pages, and the commands and code that stand in them.
-
-In: Markdown files and the notebook. Out: text, code blocks, shell commands. Left out: whether they are right.
-"""
+"""The documentation as the tests read it: pages, and the commands and code that stand in them."""
 
 import json
 import re

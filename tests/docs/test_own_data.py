@@ -46,13 +46,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("name", "more"), [("sums", ""), ("sums", "--reward_funcs exact_match.exact_match"), ("openings", "")]
-)
-def test_an_example_is_planned_trained_and_evaluated(
-    folder: Path, capsys: pytest.CaptureFixture, name: str, more: str
-) -> None:
-    words = f"--config {name}.yaml {SMALL} {more}".split()
+@pytest.mark.parametrize("example", ["sums", "sums --reward_funcs exact_match.exact_match", "openings"])
+def test_an_example_is_planned_and_trained(folder: Path, capsys: pytest.CaptureFixture, example: str) -> None:
+    name, *more = example.split()
+    words = [*f"--config {name}.yaml {SMALL}".split(), *more]
     with pytest.raises(SystemExit) as end:
         train.main([*words, "--dry_run", "true"])
     assert end.value.code == 0

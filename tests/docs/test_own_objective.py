@@ -6,37 +6,20 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import BLOCK, PAGES, ROOT, blocks
-from tests.support.tiny import WORDS
-from tests.support.trainers import save_tiny_model
+from tests.support.scripts import write_recipe
 from trl_real.cli import train
 
 
 PAGE = PAGES["docs/guides/own-objective.md"]
-RECIPE = """
-model_name_or_path: model
-dataset_name: prompts.jsonl
-reward_funcs: tests.support.trainers.even_start
-output_dir: out
-num_generations: 4
-prompts_per_generation: 4
-prompts_per_step: 2
-per_device_train_batch_size: 2
-max_completion_length: 4
-max_steps: 2
-logging_steps: 1
-use_cpu: true
-bf16: false
-report_to: none
-"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that a run is started in: a model, prompts, the module and the recipe of the page."""
-    save_tiny_model(tmp_path / "model")
-    (tmp_path / "prompts.jsonl").write_text("\n".join(f'{{"prompt": "{word}"}}' for word in WORDS[:8]))
+    options = dict(reward_funcs="tests.support.trainers.even_start", max_steps=2, save_strategy="no", test_size=None)
+    recipe = write_recipe(tmp_path, **options, eval_strategy="no", eval_on_start=False)
     (tmp_path / "my_objective.py").write_text("\n\n".join(blocks(PAGE, "python")))
-    (tmp_path / "own.yaml").write_text(RECIPE + blocks(PAGE, "yaml")[0])
+    (tmp_path / "own.yaml").write_text(recipe.read_text() + blocks(PAGE, "yaml")[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "my_objective", raising=False)
@@ -53,9 +36,7 @@ def test_the_page_is_short() -> None:
 
 
 @pytest.mark.parametrize("more", ["", "--loss_type my_objective:smoothed --label_func none"])
-def test_a_recipe_trains_functions_by_their_import_path(
-    folder: Path, capsys: pytest.CaptureFixture, more: str
-) -> None:
+def test_a_recipe_names_functions_by_import_path(folder: Path, capsys: pytest.CaptureFixture, more: str) -> None:
     train.main(["--config", "own.yaml", *more.split()])
     said = capsys.readouterr().out
     assert ("correct = my_objective:quarters of even_start" in said) == (not more)
@@ -69,10 +50,7 @@ def test_a_recipe_trains_functions_by_their_import_path(
         ("--loss_type my_objective:all_pears", "`loss_type`: cannot import 'my_objective:all_pears'"),
         ("--label_func my_objectives:quarters", "`label_func`: cannot import 'my_objectives:quarters'"),
         ("--loss_type my_objective:quarters", "`loss_type`: the function failed (TypeError"),
-        (
-            "--loss_type all_pairs",
-            "loss_type: all_pairs is not a loss of REAL (real, real_no_anchor, bce, or package.",
-        ),
+        ("--loss_type all_pairs", "loss_type: all_pairs is not a loss of REAL (real, real_no_anchor, bce, or package"),
         ("--method grpo", "there is no field `label_func`"),
     ],
 )

@@ -80,9 +80,6 @@ def training(*runs: Run, **options: Any) -> Figure:
     return figure
 
 
-# ---- training and compare -------------------------------------------------------------------------------------------
-
-
 def test_a_short_run_is_drawn_as_it_was_logged() -> None:
     figure = training(Run("one", example_log(16)))
     assert lines(panel(figure, "Reward")) == [([1, 5, 9, 13], [0.3 + 0.5 * step / 16 for step in (1, 5, 9, 13)])]
@@ -113,7 +110,7 @@ def test_the_solved_groups_are_compared_by_what_every_run_logs() -> None:
     assert lines(panel(training(grpo), "Groups with equal rewards")) == [([1, 5, 9, 13], [0.5] * 4)]
 
 
-def test_what_was_not_logged_is_said_in_its_panel() -> None:
+def test_a_panel_names_what_was_not_logged() -> None:
     silent = Run("silent", [{"step": 1, "reward": 0.5}, {"step": 2, "reward": None}])
     figure = training(Run("REAL", example_log(16)), silent)
     assert texts(panel(figure, "Held-out")) == texts(panel(figure, "All-correct")) == ["not logged: silent"]
@@ -133,7 +130,7 @@ def test_a_comparison_names_the_last_value_of_each_line() -> None:
     draw_comparison(Figure(), [Run("silent", [])])
 
 
-def test_logged_standard_errors_are_drawn_as_bars_of_many_points_as_a_band_and_named_beside_the_last_value() -> None:
+def test_standard_errors_are_bars_or_a_band_and_stand_beside_the_last_value() -> None:
     logs = [example_log(steps) for steps in (16, 400)]
     for record in (record for log in logs for record in log if "eval_reward" in record):
         record["eval_reward_stderr"] = 0.05
@@ -160,9 +157,6 @@ def test_one_of_several_evaluation_sets_is_drawn_by_its_name() -> None:
     assert lines(panel(training(Run("one", only)), "Held-out pass@1 on easy")) == [([1], [0.9])]
 
 
-# ---- scores ---------------------------------------------------------------------------------------------------------
-
-
 def maps(log: list[dict[str, Any]]) -> tuple[list[np.ndarray], list[np.ndarray], Figure]:
     """Shares and column edges of the four maps: scores of right and wrong rollouts, then weights."""
     figure = Figure()
@@ -187,9 +181,6 @@ def test_steps_without_a_rollout_are_left_blank_and_one_record_is_enough() -> No
     assert edges[0].tolist() == [0, 10]
     shares, edges, _ = maps([{"step": 10, **example_counts(1)}, {"step": 20, **empty}])
     assert shares[0][10, 0] == 1 and edges[0].tolist() == [0, 10, 20]
-
-
-# ---- commands -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -221,15 +212,12 @@ def test_every_command_writes_a_picture_on_opaque_white(tmp_path: Path, runs: di
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("training nowhere", "nowhere: there is no such file or folder"),
         ("training {real} {real}", "real: is the name of 2 runs"),
         ("training {many}", "runs: more than 7 cannot be told apart in one figure, got 8"),
         ("compare {real} --eval_set aime24", "eval_set: aime24 was not evaluated"),
         ("scores {grpo}", "grpo: its log has no `scores/positive_histogram`"),
-        ("scores {real} --output figure.gif", "output: figure.gif must end in one of .png, .pdf, .svg"),
         ("scores {real} --output new/figure.png", "output: there is no folder new; create it"),
         ("gradients --tau 0", "`tau` must be a finite number above 0"),
-        ("gradients --loss_type grpo", "`loss_type` must be one of"),
     ],
 )
 def test_a_bad_command_ends_in_one_clear_line(

@@ -10,34 +10,28 @@ import torch
 pytest.importorskip("matplotlib", reason="needs the extra `plots`")
 from matplotlib.figure import Figure  # noqa: E402
 
-from trl_real.figures.gradients import (  # noqa: E402
-    GradientOptions,
-    draw_gradients,
-    grpo_magnitude,
-    real_magnitude,
-)
+from trl_real.figures.gradients import GradientOptions, draw_gradients, grpo_magnitude, real_magnitude  # noqa: E402
 
 
 SCORES = torch.linspace(-40, 40, 4001, dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("right", "wrong"), [(4, 4), (1, 7)])
-def test_real_is_equation_9_with_the_rest_of_the_group_at_zero(right: int, wrong: int) -> None:
-    """C₊ = 1 + Σ e⁰ over the other right rollouts = their number, the drawn one included; 4 in the paper's figure."""
+@pytest.mark.parametrize(("correct", "incorrect"), [(4, 4), (1, 7)])
+def test_real_is_equation_9_with_the_rest_of_the_group_at_zero(correct: int, incorrect: int) -> None:
+    """C₊ = 1 + Σ e⁰ over the other correct rollouts = their number with the drawn one; 4 in the paper's figure."""
     scores, tau = torch.linspace(-2, 2, 41, dtype=torch.float64), 0.5
-    expected = 1 / tau / (1 + right * (scores / tau).exp())
-    torch.testing.assert_close(real_magnitude(scores, 1.0, tau, "real", right, wrong), expected)
-    expected = 1 / tau / (1 + wrong * (-scores / tau).exp())
-    torch.testing.assert_close(real_magnitude(scores, 0.0, tau, "real", right, wrong), expected)
+    for label, sign, count in ((1.0, 1, correct), (0.0, -1, incorrect)):
+        expected = 1 / tau / (1 + count * (sign * scores / tau).exp())
+        torch.testing.assert_close(real_magnitude(scores, label, tau, "real", correct, incorrect), expected)
 
 
-def test_grpo_is_equation_3_misassigned_in_right_and_unbounded_in_wrong_rollouts() -> None:
-    right, wrong = grpo_magnitude(SCORES, 1.0, 0.2), grpo_magnitude(SCORES, -1.0, 0.2)
-    torch.testing.assert_close(right, SCORES.exp() * (SCORES < math.log(1.2)))
-    torch.testing.assert_close(wrong, SCORES.exp() * (SCORES > math.log(0.8)))
-    assert right.max() < 1.2 and right[SCORES < 0].diff().min() > 0  # the less likely, the smaller
-    assert wrong.max() > 1e17
-    torch.testing.assert_close(grpo_magnitude(SCORES, -3.0, 0.2), 3 * wrong)
+def test_grpo_is_equation_3_misassigned_in_correct_and_unbounded_in_incorrect_rollouts() -> None:
+    correct, incorrect = grpo_magnitude(SCORES, 1.0, 0.2), grpo_magnitude(SCORES, -1.0, 0.2)
+    torch.testing.assert_close(correct, SCORES.exp() * (SCORES < math.log(1.2)))
+    torch.testing.assert_close(incorrect, SCORES.exp() * (SCORES > math.log(0.8)))
+    assert correct.max() < 1.2 and correct[SCORES < 0].diff().min() > 0  # the less likely, the smaller
+    assert incorrect.max() > 1e17
+    torch.testing.assert_close(grpo_magnitude(SCORES, -3.0, 0.2), 3 * incorrect)
 
 
 def test_the_figure_has_the_paper_s_curves_in_both_panels() -> None:

@@ -39,10 +39,8 @@ def write_math_run(folder: Path, questions: int = 160, hidden_size: int = 16) ->
     """
     tiny_model(hidden_size).save_pretrained(folder / "model")
     math_tokenizer().save_pretrained(folder / "model")
-    rows = [
-        {"problem": f"Question {n}: how much is {n % 2} + 1?", "answer": str(n % 2 + 1), "solution": ""}
-        for n in range(questions)
-    ]
+    texts = [f"Question {number}: how much is {number % 2} + 1?" for number in range(questions)]
+    rows = [{"problem": text, "answer": str(n % 2 + 1), "solution": ""} for n, text in enumerate(texts)]
     Dataset.from_list(rows).to_parquet(folder / "train.parquet")
     Dataset.from_list(rows[:30]).to_parquet(folder / "eval.parquet")
     paths = {"model_name_or_path": "model", "dataset_name": "train.parquet", "eval_dataset_name": "eval.parquet"}

@@ -27,18 +27,16 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {word: index for index, word in enumerate(["<pad>", "<eos>", "<unk>", *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side="left"
-    )
+    special = dict(pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side="left", **special)
 
 
 def tiny_model(seed: int = 0, **options: Any) -> PreTrainedModel:
     """A float32 Qwen2 with about 5,000 parameters."""
     torch.manual_seed(seed)
     config = dict(vocab_size=63, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
-    config |= dict(
-        num_key_value_heads=1, max_position_embeddings=128, tie_word_embeddings=False, initializer_range=0.3
-    )
+    config |= dict(num_key_value_heads=1, max_position_embeddings=128, tie_word_embeddings=False)
+    config |= dict(initializer_range=0.3)
     return Qwen2ForCausalLM(Qwen2Config(**config | options)).float()
 
 

@@ -39,10 +39,8 @@ def tool_tokenizer(name: str = "qwen3", words: Sequence[str] = ()) -> PreTrained
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=800, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
+    symbols = dict(special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=800, show_progress=False, **symbols)
     tokenizer.train_from_iterator([template, json.dumps(get_json_schema(multiply)), CALL, REPLY], trainer)
     # Words of the response parser: tokens of their own that decoding with skip_special_tokens keeps
     tokenizer.add_tokens(["<tool_call>", "</tool_call>", "<think>", "</think>"])

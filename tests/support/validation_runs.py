@@ -49,9 +49,8 @@ def metrics(
         trainer.args.per_device_eval_batch_size = batch
         for size in sizes:
             result = trainer.evaluate(prompts_dataset(size))
-            found[f"{size} prompts, {batch} rollouts at once"] = {
-                name: value for name, value in result.items() if not name.endswith(TIMES)
-            }
+            kept = {name: value for name, value in result.items() if not name.endswith(TIMES)}
+            found[f"{size} prompts, {batch} rollouts at once"] = kept
     return found
 
 

@@ -25,15 +25,11 @@ def picture(seed: int) -> Image.Image:
 
 
 def questions(images_per_prompt: list[int]) -> Dataset:
-    return Dataset.from_list(
-        [
-            {
-                "prompt": [{"role": "user", "content": f"w{index} w{index + 1}"}],
-                "images": [picture(10 * index + k) for k in range(count)],
-            }
-            for index, count in enumerate(images_per_prompt)
-        ]
-    )
+    rows = []
+    for index, count in enumerate(images_per_prompt):
+        prompt = [{"role": "user", "content": f"w{index} w{index + 1}"}]
+        rows.append({"prompt": prompt, "images": [picture(10 * index + k) for k in range(count)]})
+    return Dataset.from_list(rows)
 
 
 def text_of(prompt: list[dict[str, Any]]) -> str:
