@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -76,6 +78,18 @@ def end_group(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def wait_for(process: subprocess.Popen, port: int, said: Path) -> None:
+    """Returns when the server answers."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail(f"the server does not answer:\n{said.read_text('utf-8')[-8000:]}")
+
+
 def run_to_end(command: list[str], folder: Path, **variables: str) -> tuple[int | None, str]:
     """Runs Python on these words; its exit status (`None`: it had to be ended), and what it said."""
     said = folder / "said.txt"
@@ -124,9 +138,7 @@ def torchrun(processes: int) -> list[str]:
     return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] * (processes > 1)
 
 
-def train(
-    folder: Path, processes: int = 1, lora: bool = False, variables: dict | None = None, **options: Any
-) -> Trained:
+def train(folder: Path, processes: int = 1, lora: bool = False, variables: Any = None, **options: Any) -> Trained:
     """Trains a tiny model, or an adapter, with vLLM; `variables` are the environment's, options REALConfig's."""
     (folder / "probe").mkdir()
     if not (folder / "model").exists():
@@ -140,6 +152,7 @@ def train(
 def check_learned(run: Trained, processes: int = 1, gap: float = 1e-4) -> None:
     """Every generation was sampled from the weights of that moment, in the order of the prompts, and rewards rise."""
     assert len(run.probes) == processes and all(len(probe) == len(run.rewards) for probe in run.probes)
-    assert run.gap < gap
+    # Weights of an earlier moment are off by 0.01 and more in a generation, rounding by about 0.00001
+    assert run.gap < gap, [[each["gap"] for each in probe] for probe in run.probes]
     assert all(each["asked"] == each["answered"] for probe in run.probes for each in probe)
     assert sum(run.rewards[-5:]) / 5 > sum(run.rewards[:3]) / 3 + 0.2

@@ -1,11 +1,8 @@
 """recipes/evaluate.py with vLLM as it is, without the plugin: it gives the answers that Transformers gives."""
 
-import json
 import re
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +17,7 @@ from tests.evaluation.logged import samples_by_model, texts
 from tests.support.math_run import CHAT
 from tests.support.scripts import ROOT
 from tests.support.tiny import prompts_dataset
-from tests_vllm.launching import end_group, environment, free_port, run, run_to_end
+from tests_vllm.launching import end_group, environment, free_port, run, run_to_end, wait_for
 from tests_vllm.train_case import prepare_model
 
 
@@ -32,9 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(name)
     tokenizer.chat_template = CHAT
     tokenizer.save_pretrained(name)
-    adapted = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(name), LoraConfig(r=4, lora_alpha=16, target_modules="all-linear")
-    )
+    adapter = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear")
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(name), adapter)
     generator = torch.Generator().manual_seed(5)
     for weight in adapted.parameters():
         if weight.requires_grad:
@@ -85,41 +81,18 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 def server(folder: Path, tmp_path: Path, path: str) -> Iterator[str]:
     """The model under the name `served`, behind OpenAI's interface."""
     port = free_port()
-    command = [
-        "vllm",
-        "serve",
-        str(folder / "model"),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--dtype",
-        "float32",
-    ]
-    command += ["--served-model-name", "served", "--max-model-len", "64", "--enforce-eager"]
+    command = ["vllm", "serve", str(folder / "model"), "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--dtype", "float32", "--served-model-name", "served", "--max-model-len", "64", "--enforce-eager"]
     paths = environment(PYTHONPATH=path)
     paths["PATH"] = f"{Path(sys.executable).parent}:{paths['PATH']}"
-    with (tmp_path / "server.txt").open("w") as file:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=paths, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    said, how = tmp_path / "server.txt", dict(stderr=subprocess.STDOUT, start_new_session=True)
+    with said.open("w") as file:
+        process = subprocess.Popen(command, cwd=ROOT, env=paths, stdout=file, **how)
         try:
-            url = f"http://127.0.0.1:{port}/v1"
-            deadline = time.monotonic() + 300
-            while not is_up(url):
-                assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "server.txt").read_text()
-                time.sleep(1)
-            yield url
+            wait_for(process, port, said)
+            yield f"http://127.0.0.1:{port}/v1"
         finally:
             end_group(process)
-
-
-def is_up(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/models", timeout=5) as reply:
-            return bool(json.load(reply)["data"])
-    except OSError:
-        return False
 
 
 def test_a_served_model_gives_the_same_greedy_answers(folder: Path, tmp_path: Path, server: str) -> None:

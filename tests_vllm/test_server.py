@@ -1,14 +1,11 @@
 """vLLM as a server, which is sent the weights over gloo in place of NCCL; the rest of the link is TRL's and vLLM's."""
 
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests_vllm.launching import PATIENCE, check_learned, end_group, free_port, start, train
+from tests_vllm.launching import check_learned, end_group, free_port, start, train, wait_for
 from tests_vllm.train_case import prepare_model
 
 
@@ -30,18 +27,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int
             yield folder, port
         finally:
             end_group(process)
-
-
-def wait_for(process: subprocess.Popen, port: int, said: Path) -> None:
-    """Returns when the server answers."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
-                return
-        except OSError:
-            time.sleep(1)
-    pytest.fail(f"the server does not answer:\n{said.read_text('utf-8')[-8000:]}")
 
 
 @pytest.mark.parametrize(("lora", "processes"), [(False, 2), (True, 1)])

@@ -28,9 +28,8 @@ def test_the_command_trains_with_vllm_and_zero3_on_two_processes(tmp_path: Path)
 
     probes = read_probes(tmp_path)
     # 2 generations of 128 prompts x 8, and before and after them 30 questions x 8 of AIME's stand-in, 32 at a time
-    assert [[len(each["asked"]) for each in probe] for probe in probes] == [
-        [32, 32, 32, 24, 512, 512, 32, 32, 32, 24]
-    ] * 2
+    asked = [[len(each["asked"]) for each in probe] for probe in probes]
+    assert asked == [[32, 32, 32, 24, 512, 512, 32, 32, 32, 24]] * 2
     assert max(each["gap"] for probe in probes for each in probe) < 1e-4
     for together in zip(*probes, strict=True):
         prompts = [prompt for each in together for prompt in each["answered"]]

@@ -41,9 +41,8 @@ def main(folder: Path, options: dict[str, Any], lora: bool) -> None:
         engines_probe.watch()  # elsewhere vLLM's plugin does it
     prepare_deepspeed({"deepspeed": None, "use_cpu": True} | options)
     peft = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear") if lora else None
-    defaults = dict(
-        use_vllm=True, vllm_max_model_length=64, vllm_gpu_memory_utilization=0.1, lr_scheduler_type="constant"
-    )
+    defaults = dict(use_vllm=True, vllm_max_model_length=64, vllm_gpu_memory_utilization=0.1)
+    defaults |= dict(lr_scheduler_type="constant")
     args, data = config(folder, **defaults | options), (prompts_dataset(16), prompts_dataset(12))
     trainer = REALTrainer(str(folder / "model"), even_start, args, *data, peft_config=peft)
     before = frozen_weights(trainer)
