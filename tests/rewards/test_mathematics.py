@@ -240,7 +240,7 @@ def start(script: str, folder: Path, *launcher: str) -> subprocess.Popen:
 
 def test_a_script_that_ends_leaves_no_process(tmp_path: Path) -> None:
     run = start(r'report(rewards=math_reward(None, [r"\boxed{x+1}"], ["1+x"]))', tmp_path)
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=300)
     report = json.loads(output)  # one line: the script ran once
     assert report["rewards"] == [1.0]
     assert run.returncode == 0
@@ -280,7 +280,7 @@ report(rewards=math_reward(None, [r"\boxed{x+1}", r"\boxed{x+2}"], ["1+x"] * 2))
 sys.exit(0) if child == 0 else os.waitpid(child, 0)
 """
     run = start(script, tmp_path)
-    output, _ = run.communicate(timeout=60)
+    output, _ = run.communicate(timeout=300)
     reports = [json.loads(line) for line in output.splitlines()]
     assert [report["rewards"] for report in reports] == [[1.0, 0.0]] * 2
     assert gone([pid for report in reports for pid in report["pids"]])
