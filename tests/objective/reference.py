@@ -1,16 +1,9 @@
 """The objective as the paper prints it, one scalar after another, and custom losses of the tests."""
 
-import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import nn
-
-
-def score(logps: Iterable[float], old_logps: Iterable[float], counted: Iterable[int]) -> float:
-    """Eq. 5."""
-    ratios = [new - old for new, old, keep in zip(logps, old_logps, counted, strict=True) if keep]
-    return sum(ratios) / len(ratios) if ratios else 0.0
 
 
 def group_loss(
@@ -42,42 +35,16 @@ def group_loss(
     return sum(terms, nothing) / max(len(terms), 1)
 
 
-def group_weights(
-    scores: Iterable[float],
-    labels: Iterable[float],
-    tau: float = 0.5,
-    loss_type: str = "real",
-    degenerate_groups: str = "drop",
-    score_clip: float | None = None,
-) -> list[float]:
-    """Derivative of the loss with respect to every score in closed form: Eq. 9 for REAL, and its like."""
-    if loss_type in CUSTOM:
-        leaves = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
-        return torch.autograd.grad(CUSTOM[loss_type](leaves, labels), leaves)[0].tolist()
-    limit = math.inf if score_clip is None else score_clip
-    signs = [{1.0: -1, 0.0: 1}.get(label, 0) for label in labels]
-    terms = [  # e^{-s/tau} of a correct rollout, e^{s/tau} of an incorrect one
-        math.exp(max(sign * score, -limit) / tau) if sign else 0.0 for sign, score in zip(signs, scores, strict=True)
-    ]
-    moves = [sign and sign * score >= -limit for sign, score in zip(signs, scores, strict=True)]
-    correct, incorrect = (sum(t for t, s in zip(terms, signs, strict=True) if s == of) for of in (-1, 1))
-    if degenerate_groups == "drop" and not (correct and incorrect):
-        return [0.0] * len(terms)
-    sizes = {
-        "real": lambda term, sign: term / (1 + (correct if sign < 0 else incorrect)),
-        "real_no_anchor": lambda term, sign: term * (incorrect if sign < 0 else correct) / (1 + correct * incorrect),
-        "bce": lambda term, sign: term / (1 + term) / sum(map(abs, signs)),
-    }
-    return [
-        sign * sizes[loss_type](term, sign) / tau if moved else 0.0
-        for term, sign, moved in zip(terms, signs, moves, strict=True)
-    ]
+def group_weights(scores: list[float], labels: list[float], **options: Any) -> list[float]:
+    """Derivative of the loss with respect to every score."""
+    leaves = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
+    return torch.autograd.grad(group_loss(leaves, labels, **options), leaves)[0].tolist()
 
 
 def all_pairs(scores: torch.Tensor, labels: list[float]) -> torch.Tensor:
     """-log σ(correct - incorrect), a mean over the pairs."""
     correct, incorrect = ([s for s, y in zip(scores, labels, strict=True) if y == kind] for kind in (1.0, 0.0))
-    terms = [torch.log(1 + torch.exp(wrong - right)) for right in correct for wrong in incorrect]
+    terms = [torch.log(1 + torch.exp(low - high)) for high in correct for low in incorrect]
     return sum(terms, 0.0 * scores.sum()) / max(len(terms), 1)
 
 
@@ -98,9 +65,3 @@ CUSTOM: dict[str, Callable] = {
     "docs.examples.own_objective:smoothed": smoothed,
     "tests.objective.test_own:every_class": every_class,
 }
-
-
-def completion_logps(model: nn.Module, prompt: list[int], completion: list[int]) -> torch.Tensor:
-    """Log-probabilities of the completion's tokens, one rollout at a time, without padding."""
-    logits = model(input_ids=torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1]
-    return logits.log_softmax(-1)[range(len(completion)), completion]

@@ -21,16 +21,18 @@ def classes(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, t
     return (scores * (labels == 1)).sum(1), (scores * (labels == 0)).sum(1)
 
 
-def gap(scores, labels):
-    """Hinge-free contrast of the sums of both classes, of mixed groups alone."""
-    correct, incorrect = classes(scores, labels)
-    mixed = (labels == 1).any(1) & (labels == 0).any(1)
-    return softplus(incorrect - correct) * mixed
+def mixed(labels: torch.Tensor) -> torch.Tensor:
+    return (labels == 1).any(1) & (labels == 0).any(1)
 
 
 def one_class(scores, labels):
     correct, incorrect = classes(scores, labels)
     return softplus(incorrect - correct)
+
+
+def gap(scores, labels):
+    """Hinge-free contrast of the sums of both classes, of mixed groups alone."""
+    return one_class(scores, labels) * mixed(labels)
 
 
 def every_class(scores, labels):
@@ -45,45 +47,24 @@ def changes_labels(scores, labels):
     return gap(scores, labels.nan_to_num_(nan=0.5))
 
 
-def of_the_batch(scores, labels):
-    return gap(scores, labels) - gap(scores, labels).mean()
-
-
-def infinite_at_a_class(scores, labels):
-    correct, incorrect = classes(scores, labels)
-    return softplus(incorrect - correct) / ((labels == 1).any(1) & (labels == 0).any(1))
-
-
 def infinite_slope(scores, labels):
     """At score 0 alone."""
     correct, incorrect = classes(scores, labels)
-    mixed = (labels == 1).any(1) & (labels == 0).any(1)
-    return ((incorrect - correct).square() + ~mixed).sqrt() * mixed
+    return ((incorrect - correct).square() + ~mixed(labels)).sqrt() * mixed(labels)
+
+
+def marked(trained_groups: Callable, weight: float = 1.0) -> Callable:
+    """A loss that says which groups it trains."""
+
+    def loss(scores, labels):
+        return weight * gap(scores, labels)
+
+    loss.trained_groups = trained_groups
+    return loss
 
 
 def nan_counts(scores, labels):
     return gap(scores, labels) + 0.1 * scores.masked_fill(~labels.isnan(), 0.0).sum(1)
-
-
-def marks_wrongly(scores, labels):
-    return gap(scores, labels)
-
-
-marks_wrongly.trained_groups = lambda labels: labels == 1
-
-
-def cannot_mark(scores, labels):
-    return gap(scores, labels)
-
-
-cannot_mark.trained_groups = lambda labels: labels.no_such_thing
-
-
-def trains_nothing(scores, labels):
-    return 0.0 * gap(scores, labels)
-
-
-trains_nothing.trained_groups = lambda labels: labels.isnan().all(1) & False
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
@@ -95,23 +76,29 @@ def test_a_loss_that_keeps_the_contract_is_taken_for_groups_of_any_size(loss: Ca
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
-        (of_the_batch, ["must depend on that group alone"]),
+        (lambda scores, labels: gap(scores, labels) - gap(scores, labels).mean(), ["must depend on that group alone"]),
         (lambda scores, labels: gap(scores, labels) / len(scores), ["must depend on that group alone"]),
         (lambda scores, labels: gap(scores, labels).sum(), ["returned shape ()", "groups"]),
         (lambda scores, labels: softplus(scores) * (labels == 0), ["returned shape (7, 4) for 7 groups"]),
-        (infinite_at_a_class, ["must be finite", "Labels [1.0, nan, nan, nan]"]),
+        (
+            lambda scores, labels: one_class(scores, labels) / mixed(labels),
+            ["must be finite", "Labels [1.0, nan, nan, nan]"],
+        ),
         (infinite_slope, ["gradients must be finite", "loss 0 ", "nan"]),
         (
             lambda scores, labels: gap(scores.detach(), labels),
             ["gradient with respect to the scores is 0 in every group"],
         ),
-        (trains_nothing, ["gradient with respect to the scores is 0 in every group"]),
+        (
+            marked(lambda labels: labels.isnan().all(1) & False, weight=0.0),
+            ["gradient with respect to the scores is 0 in every group"],
+        ),
         (lambda scores, labels: softplus((scores * (labels != 1)).sum(1)), ["gradient in a rollout without a label"]),
         (nan_counts, ["gradient in a rollout without a label"]),
         (one_class, ["gradient in a group that is not trained", "`trained_groups`", "Labels [1.0, nan, nan, nan]"]),
         (lambda scores, labels: scores @ labels, ["the function failed (RuntimeError"]),
-        (marks_wrongly, ["`trained_groups` must turn labels (N, G) into booleans (N,)"]),
-        (cannot_mark, ["`trained_groups` failed (AttributeError"]),
+        (marked(lambda labels: labels == 1), ["`trained_groups` must turn labels (N, G) into booleans (N,)"]),
+        (marked(lambda labels: labels.no_such_thing), ["`trained_groups` failed (AttributeError"]),
     ],
 )
 def test_a_loss_that_breaks_the_contract_is_told_what_it_broke(loss: Callable, words: list[str]) -> None:
@@ -171,9 +158,8 @@ def test_a_function_that_writes_into_its_labels_changes_nobody_elses() -> None:
 
 def products(scores, labels):
     """A contrast by a product of matrices, which autocast would compute in bfloat16."""
-    return softplus(((labels == 0).float() - (labels == 1).float())[:, None, :] @ scores[:, :, None])[:, 0, 0] * (
-        (labels == 1).any(1) & (labels == 0).any(1)
-    )
+    signs = (labels == 0).float() - (labels == 1).float()
+    return softplus(signs[:, None, :] @ scores[:, :, None])[:, 0, 0] * mixed(labels)
 
 
 def test_losses_are_computed_in_float32_under_autocast() -> None:

@@ -7,6 +7,7 @@ import torch
 
 from tests.objective import reference
 from tests.support.tiny import tiny_model
+from tests.trainer.oracle import Sample, forward
 from trl_real import step
 
 
@@ -40,7 +41,8 @@ def test_the_script_of_the_docs_trains_two_exact_steps(tmp_path, capsys):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
     def logps(row: int) -> torch.Tensor:
-        return reference.completion_logps(model, prompts[row].tolist(), completions[row].tolist())
+        sample = Sample(prompts[row].tolist(), completions[row].tolist(), [], 0.0)
+        return forward(model, sample, temperature=1.0)[0]
 
     old = [logps(row).detach() for row in range(16)]
     for rows, labels in ((range(8), LABELS[:2]), (range(8, 16), LABELS[2:])):
