@@ -8,22 +8,14 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from tests.step.test_prefixes import outputs_and_gradient, rollout
+from tests.step.test_prefixes import logits, outputs_and_gradient, two_families
 from tests.support.cuts import train_cut
 from tests.support.flash import NAME, flash_attn_varlen_func, flash_model, install
 from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE, distance
 from trl_real.step.attention import PREFIXED, Prefixes, flash_behind_prefixes, packed_attention, row_boundaries
-from trl_real.step.layouts import PackedBatch, SharedBatch, pack_rollouts, share_prompts
+from trl_real.step.layouts import pack_rollouts, share_prompts
 from trl_real.step.obstacles import sharing_obstacle as obstacle
-
-
-GENERATOR = torch.Generator().manual_seed(0)
-PROMPTS, COMPLETIONS = (
-    [torch.randint(63, (length,), generator=GENERATOR).tolist() for length in lengths]
-    for lengths in ((7, 4), (3, 1, 5, 4, 2))
-)
-ROLLOUTS = [rollout(row, PROMPTS[row // 3], ids, row // 3) for row, ids in enumerate(COMPLETIONS)]
 
 
 @pytest.fixture(autouse=True)
@@ -31,25 +23,17 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
 
 
-def forward_inputs(model: PreTrainedModel, batch: PackedBatch) -> dict[str, Any]:
-    """As `Forwards` gives them."""
-    inputs = dict(input_ids=batch.input_ids, position_ids=batch.position_ids)
-    inputs |= row_boundaries(model, batch.row_lengths, batch.input_ids.device)
-    if isinstance(batch, SharedBatch):
-        inputs["prefixes"] = Prefixes(batch.row_lengths, batch.prefix_of)
-    return inputs
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("layout", [pack_rollouts, share_prompts])
 def test_a_rollout_is_computed_as_if_alone(layout: Any) -> None:
     model = flash_model()
     assert obstacle(model) is None
-    batch = layout(ROLLOUTS, pad_token_id=0)
+    batch = layout(two_families(), pad_token_id=0)
     with packed_attention(model, shared=True):
-        together = model(**forward_inputs(model, batch)).logits[0]
+        together = logits(model, batch)
     assert model.config._attn_implementation == NAME
-    for row, found in zip(ROLLOUTS, batch.split(together), strict=True):
+    assert row_boundaries(model, batch.row_lengths, torch.device("cpu"))["cu_seq_lens_q"].dtype == torch.int32
+    for row, found in zip(two_families(), together, strict=True):
         ids = torch.cat([row.prompt_ids, row.completion_ids])[None]
         for alone in (flash_model(), tiny_model(attn_implementation="sdpa")):
             assert (alone(ids).logits[0] - found).abs().max() < 1e-5
@@ -85,8 +69,8 @@ def test_forwards_with_and_without_shared_prompts_are_recomputed_in_one_backward
         with packed_attention(model, shared=True):
             total = torch.zeros(())
             for layout in (share_prompts, pack_rollouts):
-                output = model(**forward_inputs(model, batch := layout(ROLLOUTS, pad_token_id=0)))
-                total = total + sum(part.square().mean() for part in batch.split(output.logits[0]))
+                outputs = logits(model, layout(two_families(), pad_token_id=0))
+                total = total + sum(part.square().mean() for part in outputs)
             total.backward()
         return {name: parameter.grad for name, parameter in model.named_parameters()}
 
@@ -95,7 +79,7 @@ def test_forwards_with_and_without_shared_prompts_are_recomputed_in_one_backward
     assert distance(expected, gradient(flash_model(), checkpointing=True)) < 1e-5
 
 
-def test_a_wrong_mask_is_found_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_incorrect_mask_is_found_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     install(monkeypatch, partial(flash_attn_varlen_func, first_to_first=True))
     cut = dict(batch=8, steps=4, max_steps=2)
     with caplog.at_level(logging.WARNING, logger="trl_real"):
@@ -104,7 +88,7 @@ def test_a_wrong_mask_is_found_out(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     assert distance(trained, train_cut(cut)[0]) < TOLERANCE
 
 
-def test_the_name_comes_back_where_the_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_is_restored_where_the_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, causal: bool = False, **kwargs: Any) -> torch.Tensor:
         raise RuntimeError("no such kernel")
 
@@ -124,5 +108,7 @@ def test_the_name_comes_back_where_the_kernel_fails(monkeypatch: pytest.MonkeyPa
 def test_its_stand_in_stays_where_it_stands_already() -> None:
     """A forward inside of the context that holds its backward."""
     model = flash_model()
+    with packed_attention(model):
+        assert model.config._attn_implementation == NAME
     with packed_attention(model, shared=True), packed_attention(model, shared=True):
         assert model.config._attn_implementation == PREFIXED + NAME

@@ -6,17 +6,11 @@ import re
 import pytest
 import torch
 from peft import LoraConfig, PeftType, PromptTuningConfig, get_peft_model
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-)
 
 from tests.step.test_trial import over_all_rows
 from tests.support.cuts import ROWS, train_cut, trainer_for
 from tests.support.tiny import tiny_model
+from tests.support.trainers import tiny_llama
 from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.zoo import architectures
 from trl_real.step import attention as packing
@@ -24,29 +18,14 @@ from trl_real.step.attention import ROW_BY_ROW, packed_attention, row_boundaries
 from trl_real.step.obstacles import packing_obstacle as obstacle
 
 
-SIZE = dict(vocab_size=63, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
-SIZE |= dict(initializer_range=0.3, max_position_embeddings=64)
-GPT2 = dict(vocab_size=63, n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.3, resid_pdrop=0.0)
-MODELS = {  # one for each way in which rows could meet
-    "qwen2": tiny_model,
-    "absolute positions": lambda: GPT2LMHeadModel(GPT2Config(**GPT2, embd_pdrop=0.0, attn_pdrop=0.0)),
-    "a window": lambda: architectures.build("mistral, window of 4"),
-    "windows and a soft cap": lambda: architectures.build("gemma2"),
-    "windows and sinks": lambda: architectures.build("gpt_oss"),
-    "eager": lambda: architectures.build("llama", "eager"),
-    "images": lambda: architectures.build("qwen2_vl"),
-}
-
-
-def build(name: str) -> PreTrainedModel:
-    torch.manual_seed(0)
-    return MODELS[name]().float().eval()
+# One for each way in which rows could meet: full attention, absolute positions, a window, a soft cap, sinks, images
+MODELS = ["qwen2", "gpt2", "mistral, window of 4", "gemma2", "gpt_oss", "qwen2_vl"]
 
 
 @pytest.mark.parametrize("lengths", [[5, 1, 9], [5, 5, 5]])
-@pytest.mark.parametrize("name", MODELS)
-def test_packed_rows_are_computed_as_if_alone(name, lengths):
-    model = build(name)
+@pytest.mark.parametrize(("name", "attention"), [*((name, None) for name in MODELS), ("llama", "eager")])
+def test_packed_rows_are_computed_as_if_alone(name, attention, lengths):
+    model = architectures.build(name, attention).eval()
     implementation = model.config.get_text_config()._attn_implementation
     assert obstacle(model) is None
     rows = [torch.randint(63, (length,)) for length in lengths]
@@ -130,17 +109,6 @@ def test_asking_for_the_impossible_is_an_error_at_construction(tmp_path):
         trainer_for(dict(batch=16, path=str(tmp_path), options=options))
 
 
-def test_flash_attention_gets_its_own_boundaries():
-    model = tiny_model()
-    model.config._attn_implementation = "flash_attention_2"
-    boundaries = row_boundaries(model, [3, 1, 4], torch.device("cpu"))
-    assert boundaries["cu_seq_lens_q"].tolist() == [0, 3, 4, 8] and boundaries["cu_seq_lens_q"].dtype == torch.int32
-    assert boundaries["max_length_q"] == boundaries["max_length_k"] == 4
-    with packed_attention(model):
-        assert model.config._attn_implementation == "flash_attention_2"
-    assert obstacle(model) is None
-
-
 def test_flash_attention_does_not_keep_other_layers_apart():
     model = tiny_model()
     model.config._attn_implementation = "flash_attention_2"
@@ -150,17 +118,8 @@ def test_flash_attention_does_not_keep_other_layers_apart():
     assert obstacle(model) == "its linear_attention layers do not keep rows apart"
 
 
-def test_a_model_that_fails_on_packed_rows_is_padded(caplog):
-    cut = dict(steps=4, build=lambda: architectures.build("nemotron"))  # does not hand the ends of rows on
-    with caplog.at_level(logging.WARNING, logger="trl_real"):
-        base, _ = train_cut(cut | dict(batch=ROWS))
-    assert any("do not tell the attention where rows end" in record.message for record in caplog.records)
-    assert distance(base, train_cut(cut | dict(batch=4))[0]) < TOLERANCE
-
-
 def test_dropout_that_is_no_module_is_turned_off_too(tmp_path):
-    torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(**SIZE, attention_dropout=0.5)).save_pretrained(tmp_path)
+    tiny_llama(attention_dropout=0.5).save_pretrained(tmp_path)
     trainer = trainer_for(dict(batch=ROWS, path=str(tmp_path)))
     ids = torch.arange(2, 14)[None]
     trainer.model.train()

@@ -5,14 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedModel,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tests.step.test_packing import build
 from tests.step.test_trial import see_everything
 from tests.support.cuts import ROWS, train_cut, trainer_for
 from tests.support.tiny import tiny_model, tiny_moe
@@ -22,7 +16,7 @@ from tests.trainer.test_exactness import TOLERANCE, distance
 from tests.zoo import architectures
 from trl_real.step import attention
 from trl_real.step.attention import Prefixes, packed_attention, row_boundaries
-from trl_real.step.layouts import IGNORED, pack_rollouts, share_prompts
+from trl_real.step.layouts import IGNORED, PackedBatch, SharedBatch, pack_rollouts, share_prompts
 from trl_real.step.obstacles import sharing_obstacle as obstacle
 from trl_real.step.rollouts import Rollout
 
@@ -49,15 +43,8 @@ def test_a_prompt_but_for_its_last_token_is_computed_once_and_its_rollouts_follo
     assert labels == [(2, 11), (3, 12), (5, 13), (6, 14), (7, 15), (10, 21)]
     assert batch.unpack(torch.arange(12.0)[None]).tolist() == [[2, 3, 0], [5, 6, 7], [10, 0, 0]]
     assert batch.mask.tolist() == [[1, 1, 0], [1, 1, 1], [1, 0, 0]]
-
-
-def test_values_of_a_rollouts_tokens_include_those_of_its_prefix():
-    batch = share_prompts(ROLLOUTS, pad_token_id=0)
-    assert [part.tolist() for part in batch.split(batch.input_ids[0])] == [
-        [5, 6, 7, 11, 12],
-        [5, 6, 7, 13, 14, 15],
-        [8, 9, 21],
-    ]
+    values = [part.tolist() for part in batch.split(batch.input_ids[0])]  # with those of the prefix
+    assert values == [[5, 6, 7, 11, 12], [5, 6, 7, 13, 14, 15], [8, 9, 21]]
 
 
 def test_a_prompt_of_one_token_is_no_prefix_and_a_row_that_rounds_up_belongs_to_nobody():
@@ -67,13 +54,12 @@ def test_a_prompt_of_one_token_is_no_prefix_and_a_row_that_rounds_up_belongs_to_
     assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2]]
 
 
-def logits(model: PreTrainedModel, batch: Any, prefix_of: list[int]) -> list[torch.Tensor]:
+def logits(model: PreTrainedModel, batch: PackedBatch, prefix_of: list[int] | None = None) -> list[torch.Tensor]:
     """Of every rollout, its prompt included."""
-    prefixes = Prefixes(batch.row_lengths, prefix_of)
-    with packed_attention(model):
-        output = model(
-            batch.input_ids, position_ids=batch.position_ids, row_lengths=batch.row_lengths, prefixes=prefixes
-        )
+    inputs = row_boundaries(model, batch.row_lengths, batch.input_ids.device)
+    if isinstance(batch, SharedBatch):
+        inputs["prefixes"] = Prefixes(batch.row_lengths, prefix_of or batch.prefix_of)
+    output = model(batch.input_ids, position_ids=batch.position_ids, use_cache=False, **inputs)
     return batch.split(output.logits[0])
 
 
@@ -92,17 +78,18 @@ def with_prefixes_swapped(prefix_of: list[int]) -> list[int]:
     return [prefix if prefix == at else swap[prefix] for at, prefix in enumerate(prefix_of)]
 
 
-@pytest.mark.parametrize("name", ["qwen2", "absolute positions"])
+@pytest.mark.parametrize("name", ["qwen2", "gpt2"])
 def test_rollouts_behind_a_prompt_are_computed_as_if_alone(name):
-    """With another prompt's prefix they would be others."""
-    model = build(name)
+    """With another prompt's prefix they would not be."""
+    model = architectures.build(name).eval()
     assert obstacle(model) is None
     rollouts = two_families()
     batch = share_prompts(rollouts, pad_token_id=0)
     with torch.no_grad():
-        shared = logits(model, batch, batch.prefix_of)
-        wrong = logits(model, batch, with_prefixes_swapped(batch.prefix_of))
-        for row, got, other in zip(rollouts, shared, wrong, strict=True):
+        with packed_attention(model):
+            shared = logits(model, batch)
+            swapped = logits(model, batch, with_prefixes_swapped(batch.prefix_of))
+        for row, got, other in zip(rollouts, shared, swapped, strict=True):
             alone = model(torch.cat([row.prompt_ids, row.completion_ids])[None]).logits[0]
             assert (alone - got).abs().max() < 1e-5
             assert (alone - other)[len(row.prompt_ids) :].abs().max() > 0.01
@@ -113,15 +100,12 @@ def outputs_and_gradient(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities of the two families, and the gradient of some of them, each as one vector."""
     batch = layout(two_families(), pad_token_id=0)
-    inputs = row_boundaries(model, batch.row_lengths, batch.input_ids.device)
-    if layout is share_prompts:
-        prefix_of = with_prefixes_swapped(batch.prefix_of) if swapped else batch.prefix_of
-        inputs["prefixes"] = Prefixes(batch.row_lengths, prefix_of)
+    prefix_of = with_prefixes_swapped(batch.prefix_of) if swapped else None
     model.zero_grad()
     with packed_attention(model, shared=True):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            output = model(batch.input_ids, position_ids=batch.position_ids, use_cache=False, **inputs).logits[0]
-        logps = [part.float().log_softmax(-1) for part in batch.split(output)]
+            outputs = logits(model, batch, prefix_of)
+        logps = [part.float().log_softmax(-1) for part in outputs]
         sum(part[-1, 5] for part in logps).backward()
     gradient = torch.cat([parameter.grad.float().flatten() for parameter in model.parameters()])
     return torch.cat(logps).detach().flatten(), gradient
@@ -140,11 +124,11 @@ PRECISIONS = {
 def test_outputs_and_gradient_are_those_of_whole_rows(precision, on_cuda, monkeypatch):
     monkeypatch.setattr(attention, "has_causal_kernels", lambda device: on_cuda)
     dtype, autocast, tolerance = PRECISIONS[precision]
-    model = build("qwen2").to(dtype)
+    model = architectures.build("qwen2").to(dtype)
     whole = outputs_and_gradient(model, pack_rollouts, autocast)
     shared = outputs_and_gradient(model, share_prompts, autocast)
-    wrong = outputs_and_gradient(model, share_prompts, autocast, swapped=True)
-    for expected, found, other in zip(whole, shared, wrong, strict=True):
+    swapped = outputs_and_gradient(model, share_prompts, autocast, swapped=True)
+    for expected, found, other in zip(whole, shared, swapped, strict=True):
         assert (found - expected).norm() <= tolerance * expected.norm()
         assert (other - expected).norm() > 0.1 * expected.norm()
 
@@ -207,7 +191,7 @@ def test_models_whose_prompts_cannot_be_shared_are_told_by_their_settings(model,
 
 def test_what_cannot_be_shared_is_said_by_name():
     assert obstacle(tiny_moe()) is None
-    assert obstacle(GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=9))) is None
+    assert obstacle(architectures.build("gpt2")) is None
     assert "dropout would be the same" in obstacle(tiny_model(), attention_dropout=True)
     options = dict(share_prompts=True, pack_rollouts=False)
     with pytest.raises(

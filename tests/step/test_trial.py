@@ -135,27 +135,22 @@ def test_packing_is_tried_on_a_row_beyond_the_window_and_on_no_copies():
     assert probe.completion_ids.tolist() == [1, 2] and other.completion_ids.tolist() == [2, 1]
 
 
-def test_a_resumed_run_keeps_its_layout(tmp_path, monkeypatch):
-    """Whatever the trial would say after resuming."""
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_resumed_run_keeps_its_layout(packs, tmp_path, monkeypatch):
+    """Whatever the trial would say after resuming; a padded run still says why."""
     cut = dict(batch=8, steps=2, max_steps=2, options=dict(save_strategy="steps", save_steps=2))
-    first = trainer_for(cut, output_dir=str(tmp_path))
-    first.train()
-    assert first._phase.choice.packs and first._phase.choice.shared
-    monkeypatch.setattr("trl_real.step.choice.passes", lambda totals: False)
-    resumed = trainer_for(cut | dict(max_steps=4), output_dir=str(tmp_path))
-    resumed.train(resume_from_checkpoint=True)
-    assert resumed._phase.choice.packs and resumed._phase.choice.shared
-
-
-def test_a_padded_run_stays_padded_after_resuming_and_says_why(tmp_path, monkeypatch):
-    cut = dict(batch=8, steps=2, max_steps=2, options=dict(save_strategy="steps", save_steps=2))
-    with monkeypatch.context() as broken:
-        broken.setattr("trl_real.step.choice.passes", lambda totals: False)
+    failing = ("trl_real.step.choice.passes", lambda totals: False)
+    with monkeypatch.context() as patch:
+        if not packs:
+            patch.setattr(*failing)
         trainer_for(cut, output_dir=str(tmp_path)).train()
+    if packs:
+        monkeypatch.setattr(*failing)
     resumed = trainer_for(cut | dict(max_steps=4), output_dir=str(tmp_path))
     resumed.train(resume_from_checkpoint=True)
-    assert resumed._phase.choice.packs is False and "changes its neighbor" in resumed._phase.choice.why_padded
-    assert resumed._phase.choice.shared is False
+    choice = resumed._phase.choice
+    assert choice.packs is choice.shared is packs
+    assert packs or "changes its neighbor" in choice.why_padded
 
 
 def test_compared_rows_are_those_of_the_completions_alone():
