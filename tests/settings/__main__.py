@@ -26,6 +26,7 @@ with the formulas in float64 at the same parameters, under every combination of:
 A cell is correct if
 
 - both gradients differ by at most {exact:.0e} of their length, in bf16 by {rough}, where a lost forward makes 0.17;
+- in float32, both losses agree too, and the optimizer takes the first step;
 - the rows had the layout that was asked for;
 - log-probabilities and gradients were not rounded to bfloat16 without need.
 

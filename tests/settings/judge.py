@@ -1,7 +1,4 @@
-"""
-Starts the processes of `run.py` and compares what they write with the formulas: the gradient of either optimizer step
-must be the float64 oracle's at the same parameters, in the layout and precision that were asked for.
-"""
+"""Starts the processes of `run.py` and compares loss, gradient, layout and precision of both steps with the oracle."""
 
 import math
 import tempfile
@@ -20,7 +17,7 @@ from tests.settings.cells import Cell
 from tests.settings.run import Outcome, Tensors
 from tests.support.processes import start
 from tests.support.tiny import fixed_completion, tiny_tokenizer
-from tests.trainer.oracle import Sample, StepOracle, Terms, forward
+from tests.trainer.oracle import Sample, StepOracle, Terms, forward, gradient
 
 
 PER_LAUNCH = 24  # cells; a launch has a time limit
@@ -35,11 +32,10 @@ Groups = list[list[Sample]]
 
 @dataclass
 class Verdict:
-    """What became of a cell."""
-
     kind: str  # as in [`run.Outcome`]; "crashed" also if processes disagree
     said: str = ""
     distances: list[float] = field(default_factory=list)  # of both gradients from the correct ones, over their length
+    losses: list[float] = field(default_factory=list)  # of both steps, by the formulas
     wrong: list[str] = field(default_factory=list)  # what is not as it must be
     outcomes: list[Outcome] = field(default_factory=list)  # of the processes
 
@@ -74,13 +70,15 @@ def launch(cells: list[Cell]) -> dict[Cell, Verdict]:
 
 
 def verdict(cell: Cell, outcomes: list[Outcome]) -> Verdict:
-    """From what the processes wrote."""
     kinds = {outcome.kind for outcome in outcomes}
     kind = kinds.pop() if len(kinds) == 1 and len(outcomes) == cell.processes else "crashed"
     said = [outcome.said for outcome in sorted(outcomes, key=lambda outcome: outcome.kind) if outcome.said]
     found = Verdict(kind, said[0] if said else "", outcomes=outcomes)
     if kind == "trained":
-        found.distances = distances(cell, outcomes)
+        correct = correct_steps(cell, outcomes)
+        found.losses = [loss for loss, _ in correct]
+        pairs = zip(outcomes[0].gradients, correct, strict=True)
+        found.distances = [distance(trained, expected) for trained, (_, expected) in pairs]
         found.wrong = list(wrong(cell, found))
     else:
         found.wrong = [f"{kind}: {found.said}"]
@@ -88,10 +86,16 @@ def verdict(cell: Cell, outcomes: list[Outcome]) -> Verdict:
 
 
 def wrong(cell: Cell, found: Verdict) -> Iterator[str]:
-    """What of a training is not as it must be."""
     first, layouts = found.outcomes[0], set().union(*(outcome.layouts for outcome in found.outcomes))
     if not max(found.distances) <= TOLERANCES[cell.precision]:
         yield f"gradients are {' and '.join(f'{each:.2g}' for each in found.distances)} away"
+    start, after = first.before
+    moved = {name: (start[name] - after[name]) / run.RATES[cell.parameters] for name in start}
+    if cell.is_exact and not distance(moved, first.gradients[0]) < 1e-3:
+        yield "the optimizer did not take the first step"
+    pairs = zip(first.losses, found.losses, strict=True)
+    if cell.is_exact and not all(math.isclose(*pair, rel_tol=1e-4, abs_tol=1e-5) for pair in pairs):
+        yield f"losses are {first.losses}, not {found.losses}"
     if layouts - LAYOUTS[cell.layout] or (cell.layout == "shared" and "SharedBatch" not in layouts):
         yield f"laid out as {sorted(layouts)}"
     if first.reentrant != cell.reentrant:
@@ -108,16 +112,14 @@ def wrong(cell: Cell, found: Verdict) -> Iterator[str]:
         yield "gradients are rounded to bfloat16"
 
 
-def distances(cell: Cell, outcomes: list[Outcome]) -> list[float]:
-    """Of the gradient of every optimizer step from the oracle's."""
-    first, model, steps = outcomes[0], oracle_model(cell), steps_of(outcomes)
-    remember(model, first.before[0], [group for groups in steps for group in groups])
-    rows = zip(first.before, first.gradients, steps, strict=True)
-    return [distance(gradient, correct_gradient(model, before, groups)) for before, gradient, groups in rows]
+def correct_steps(cell: Cell, outcomes: list[Outcome]) -> list[tuple[float, Tensors]]:
+    """Loss and gradient of every optimizer step, by the formulas."""
+    policies, model, steps = outcomes[0].before, oracle_model(cell), steps_of(outcomes)
+    remember(model, policies[0], [group for groups in steps for group in groups])
+    return [correct_step(model, policy, groups) for policy, groups in zip(policies, steps, strict=True)]
 
 
 def steps_of(outcomes: list[Outcome]) -> list[Groups]:
-    """The groups of both optimizer steps."""
     prompts = [prompt for outcome in outcomes for prompt in outcome.prompts]
     groups = [group_of(prompt) for prompt in prompts[:: run.GROUP]]
     return [groups[: len(groups) // 2], groups[len(groups) // 2 :]]
@@ -153,22 +155,14 @@ def remember(model: nn.Module, policy: Tensors, groups: Groups) -> None:
         sample.old = forward(model, sample, temperature=1.0)[0]
 
 
-def correct_gradient(model: nn.Module, policy: Tensors, groups: Groups) -> Tensors:
-    """Of the objective over these groups."""
+def correct_step(model: nn.Module, policy: Tensors, groups: Groups) -> tuple[float, Tensors]:
     model.load_state_dict(policy, strict=False)
-    return gradient_of(model, StepOracle(model, groups, Terms(), entropy_weight=0.0).loss)
-
-
-def gradient_of(model: nn.Module, loss: torch.Tensor) -> Tensors:
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    return dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
+    loss = StepOracle(model, groups, Terms(), entropy_weight=0.0).loss
+    return loss.item(), gradient(model, loss)
 
 
 def distance(found: Tensors, expected: Tensors) -> float:
     """Length of the difference over that of the expected."""
     assert found.keys() == expected.keys()
-    return length({name: found[name] - expected[name] for name in expected}) / length(expected)
-
-
-def length(gradient: Tensors) -> float:
-    return math.sqrt(sum(part.double().square().sum().item() for part in gradient.values()))
+    flat, correct = (torch.cat([each[name].double().flatten() for name in expected]) for each in (found, expected))
+    return ((flat - correct).norm() / correct.norm()).item()

@@ -23,6 +23,7 @@ from tests.settings.cells import Cell
 from tests.support.cuts import trainer_for
 from tests.support.fsdp import use_fsdp
 from tests.support.tiny import digest, tiny_model
+from tests.support.trainers import logged
 from trl_real import REALConfig, REALTrainer
 from trl_real.step.plan import MicroStep
 
@@ -58,6 +59,7 @@ class Outcome:
     # Trained parameters before every optimizer step, and its gradient; from the first process alone
     before: list[Tensors] = field(default_factory=list)
     gradients: list[Tensors] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # as logged, of every optimizer step
     plans: list[tuple[MicroStep, ...]] = field(default_factory=list)  # rows of every forward, by step
     spread: list[bool] = field(default_factory=list)  # whether the groups of each step are spread over micro-steps
     layouts: set[str] = field(default_factory=set)  # kinds of batches that were run with gradient
@@ -154,7 +156,6 @@ def rewards_of(prompts: list[str], completion_ids: list[list[int]]) -> list[floa
 
 
 def options_of(cell: Cell) -> dict[str, Any]:
-    """Fields of REALConfig."""
     options: dict[str, Any] = dict(
         optim="sgd",
         learning_rate=RATES[cell.parameters],
@@ -178,8 +179,6 @@ def options_of(cell: Cell) -> dict[str, Any]:
 
 
 def train(cell: Cell, outcome: Outcome) -> None:
-    """The two optimizer steps of a cell."""
-
     def reward(prompts: list[str], completion_ids: list[list[int]], **kwargs: Any) -> list[float | None]:
         outcome.prompts = prompts
         return rewards_of(prompts, completion_ids)
@@ -196,11 +195,11 @@ def train(cell: Cell, outcome: Outcome) -> None:
     trainer.outcome = outcome
     trainer.add_callback(Watch(cell, trainer, outcome))
     trainer.train()
+    outcome.losses = logged(trainer, "loss")
     assert (cell.backend == "FSDP2") == all(isinstance(p, DTensor) for p in trainer.model.parameters())
 
 
 def attempt(cell: Cell) -> Outcome:
-    """What becomes of a cell here."""
     outcome = Outcome()
     try:
         train(cell, outcome)

@@ -145,12 +145,9 @@ def test_rows_of_like_length_share_a_forward():
     assert [[sorted(forward[0]) for forward in micro_step] for micro_step in plan.micro_steps] == [[[0, 3], [1, 2]]]
 
 
-def test_padded_rows_share_a_forward_where_each_needs_a_backward():
+def test_padded_rows_share_a_forward_where_each_needs_a_backward_unless_their_weights_are_known():
     plan = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True)
     assert plan.micro_steps == ((((0, 3, 2, 1),),),) and plan.whole_groups
-
-
-def test_padded_rows_with_a_backward_each_are_split_by_length_if_their_weights_are_known():
     plan = plan_one([90, 10, 12, 80], 2, 1, 4, one_per_backward=True, on_policy_step=0)
     assert plan.micro_steps == ((((0, 3),), ((2, 1),)),) and not plan.whole_groups
 

@@ -27,7 +27,6 @@ class Sample:
 
     @property
     def positions(self) -> list[int]:
-        """Where a completion token counts."""
         return [at for at, counts in enumerate(self.counted) if counts]
 
 
@@ -138,6 +137,14 @@ def kl(logp: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def mean(values: list[Any]) -> Any:
     return sum(values) / len(values) if values else 0.0
+
+
+def gradient(model: nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not loss.requires_grad:  # no group of the step trains
+        return {name: torch.zeros_like(p) for name, p in named.items()}
+    found = torch.autograd.grad(loss, list(named.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(named, found, strict=True))
 
 
 class StepOracle:

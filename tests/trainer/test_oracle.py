@@ -25,7 +25,7 @@ from tests.support.tiny import (
     tiny_moe,
     tiny_tokenizer,
 )
-from tests.trainer.oracle import AdaptiveEntropy, Sample, StepOracle, Terms, compare, forward, trained
+from tests.trainer.oracle import AdaptiveEntropy, Sample, StepOracle, Terms, compare, forward, gradient, trained
 
 
 LEARNING_RATE = 0.1
@@ -156,23 +156,20 @@ class Recorder(TrainerCallback):
         return [[half] for generation in halves for half in generation]
 
 
-@pytest.fixture(scope="module")
-def copies() -> dict[str, nn.Module]:
-    """Float64 models for the oracle, by kind."""
-    return {}
+COPIES: dict[str, nn.Module] = {}  # what `reference_model` has made
 
 
-def reference_model(recorder: Recorder, copies: dict[str, nn.Module]) -> nn.Module:
-    """The same architecture, without anything that the trainer did to its own."""
+def reference_model(recorder: Recorder) -> nn.Module:
+    """The same architecture in float64, without anything that the trainer did to its own."""
     case = recorder.case
     kind = "lora" if case.get("lora") else "moe" if case.get("moe") else "plain"
-    if kind not in copies:
+    if kind not in COPIES:
         model = tiny_moe() if kind == "moe" else tiny_model()
         if kind == "lora":
             model = get_peft_model(model, recorder.trainer.model.peft_config["default"])
         model.config._experts_implementation = "eager"  # the default has no float64
-        copies[kind] = model.double().eval()
-    return copies[kind]
+        COPIES[kind] = model.double().eval()
+    return COPIES[kind]
 
 
 def terms_of(case: dict[str, Any]) -> Terms:
@@ -215,18 +212,10 @@ def generation_metrics(generations: list[list[list[Sample]]], terms: Terms) -> d
     return {name: sum(values) / len(values) for name, values in found.items()}
 
 
-def gradient(model: nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if not loss.requires_grad:  # no group of the step trains
-        return {name: torch.zeros_like(p) for name, p in named.items()}
-    found = torch.autograd.grad(loss, list(named.values()), allow_unused=True, materialize_grads=True)
-    return dict(zip(named, found, strict=True))
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_every_step_is_that_of_the_formulas(name, tmp_path, copies):
+def test_every_step_is_that_of_the_formulas(name, tmp_path):
     recorder, terms = Recorder(CASES[name], tmp_path), terms_of(CASES[name])
-    model, controller, steps = reference_model(recorder, copies), AdaptiveEntropy(terms), recorder.steps()
+    model, controller, steps = reference_model(recorder), AdaptiveEntropy(terms), recorder.steps()
     remember_logps(recorder, model, terms)
     assert len(recorder.log) == len(recorder.before) == len(steps)
     for at, parts in enumerate(steps):
@@ -247,7 +236,7 @@ def test_every_step_is_that_of_the_formulas(name, tmp_path, copies):
 
 
 @pytest.mark.parametrize("name", ["kl to the model without its adapter", "entropy bonus", "mixture of experts"])
-def test_an_evaluation_is_that_of_the_formulas(name, tmp_path, copies):
+def test_an_evaluation_is_that_of_the_formulas(name, tmp_path):
     """Fresh rollouts of the whole set; the last batch is filled up with prompts that must not count."""
     case = CASES[name] | dict(options=CASES[name].get("options", {}) | dict(per_device_eval_batch_size=8))
     recorder, terms = Recorder(case, tmp_path), terms_of(case)
@@ -259,7 +248,7 @@ def test_an_evaluation_is_that_of_the_formulas(name, tmp_path, copies):
         rewards = fixed_reward([prompt] * GROUP, completions)
         groups.append([recorder.sample(prompt, *row) for row in zip(completions, rewards, strict=True)])
     recorder.generations, recorder.versions = [groups], [0]
-    model = reference_model(recorder, copies)
+    model = reference_model(recorder)
     remember_logps(recorder, model, terms)
     expected = StepOracle(model, groups, terms, terms.entropy_coef).metrics()
     logged = {metric: found[f"eval_{metric}"] for metric in expected}
