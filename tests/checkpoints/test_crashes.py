@@ -6,8 +6,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from tests.crashes.doom import Moment
-from tests.crashes.processes import start
-from tests.crashes.run import differences
+from tests.crashes.run import differences, start
 from tests.support.tiny import tiny_model
 from tests.support.trainers import moved, weights
 from trl_real.checkpoints.folders import ASIDE
@@ -33,7 +32,7 @@ KILLS: dict[str, tuple[int, list[Moment]]] = {
 
 
 @pytest.mark.parametrize("setup", KILLS)
-def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(tmp_path: Path, setup: str) -> None:
+def test_a_run_that_is_killed_repeatedly_ends_like_an_undisturbed_one(tmp_path: Path, setup: str) -> None:
     if "ZeRO" in setup:
         pytest.importorskip("deepspeed", reason="needs the extra `deepspeed`")
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"

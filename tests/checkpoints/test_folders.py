@@ -54,13 +54,6 @@ def test_a_checkpoint_is_complete_in_every_layout_and_not_without_any_part(tmp_p
         assert (missing_part(broken) is None) == bool(top.startswith("rng_state_") and others), top
 
 
-@pytest.mark.parametrize("text", ["", '{"global_step": 4, "log_hi'])
-def test_a_state_that_was_cut_off_is_missing(tmp_path: Path, text: str) -> None:
-    checkpoint = write(tmp_path)
-    (checkpoint / "trainer_state.json").write_text(text)
-    assert missing_part(checkpoint) == "trainer_state.json"
-
-
 def test_a_shard_an_empty_file_and_a_save_that_was_cut_short_are_found(tmp_path: Path) -> None:
     checkpoint = write(tmp_path / "checkpoint-4", ("model-1-of-2.safetensors", *ONE_PROCESS[1:]))
     index = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
@@ -71,6 +64,9 @@ def test_a_shard_an_empty_file_and_a_save_that_was_cut_short_are_found(tmp_path:
     (checkpoint / "checkpoint-is-incomplete.txt").unlink()
     (checkpoint / "optimizer.pt").write_text("")
     assert missing_part(checkpoint) == "what is in optimizer.pt"
+    for cut_off in ("", '{"global_step": 4, "log_hi'):
+        (checkpoint / "trainer_state.json").write_text(cut_off)
+        assert missing_part(checkpoint) == "trainer_state.json"
 
 
 def test_a_run_that_saves_the_model_alone_needs_no_optimizer(tmp_path: Path) -> None:
@@ -90,7 +86,7 @@ def test_the_newest_complete_checkpoint_is_found_by_its_number(tmp_path: Path) -
     complete, skipped = newest_complete(tmp_path)
     assert complete == tmp_path / "checkpoint-12"
     assert skipped == [f"{tmp_path}/checkpoint-{step} is incomplete (optimizer.pt is missing)" for step in (1000, 100)]
-    assert newest_complete(tmp_path / "nowhere") == (None, [])
+    assert newest_complete(tmp_path / "nowhere") == (None, []) and tidy(tmp_path / "nowhere") == []
 
 
 def test_a_named_checkpoint_that_is_incomplete_is_refused_with_the_newest_complete_one(tmp_path: Path) -> None:
@@ -146,7 +142,3 @@ def test_replacing_never_loses_both_checkpoints(tmp_path: Path, moves: int, monk
     assert tidy(tmp_path) == ["checkpoint-4"] * (moves < 2)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]
     assert (tmp_path / "checkpoint-4" / "optimizer.pt").read_text() == ('"new"' if moves == 2 else '"old"')
-
-
-def test_there_is_nothing_to_tidy_in_a_folder_that_does_not_exist(tmp_path: Path) -> None:
-    assert tidy(tmp_path / "nowhere") == []

@@ -36,18 +36,16 @@ def copy(four_steps: Path, folder: Path, *broken: int) -> Path:
     return folder / "run"
 
 
-class FirstStep(TrainerCallback):
-    """Remembers where training starts."""
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.step = state.global_step
-
-
 def first_step(trained: REALTrainer, resume: Any) -> int:
-    callback = FirstStep()
-    trained.add_callback(callback)
+    steps = []
+
+    class FirstStep(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            steps.append(state.global_step)
+
+    trained.add_callback(FirstStep)
     trained.train(resume_from_checkpoint=resume)
-    return callback.step
+    return steps[0]
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -55,10 +53,13 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage().removeprefix("[RANK 0] ") for record in own]
 
 
-def test_an_incomplete_checkpoint_is_skipped(
+def test_an_incomplete_checkpoint_is_refused_by_name_and_else_skipped(
     four_steps: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = copy(four_steps, tmp_path, 4)
+    message = f"{run}/checkpoint-4 is incomplete .trainer_state.json is missing.. Write {run}/checkpoint-2, "
+    with pytest.raises(ValueError, match=message):
+        build(tmp_path).train(resume_from_checkpoint=f"{run}/checkpoint-4")
     with caplog.at_level(logging.WARNING):
         assert first_step(build(tmp_path), True) == 2
     assert said(caplog) == [
@@ -78,13 +79,6 @@ def test_without_a_checkpoint_a_run_restarts(
     lines = [f"{run}/checkpoint-{step} is incomplete (trainer_state.json is missing)" for step in (4, 2)]
     assert broken == [f"{line}. Training starts from scratch." for line in lines]
     assert empty == f"There is no checkpoint in {tmp_path}/empty/run. Training starts from scratch."
-
-
-def test_an_incomplete_checkpoint_is_refused_by_name(four_steps: Path, tmp_path: Path) -> None:
-    run = copy(four_steps, tmp_path, 4)
-    message = f"{run}/checkpoint-4 is incomplete .trainer_state.json is missing.. Write {run}/checkpoint-2, "
-    with pytest.raises(ValueError, match=message):
-        build(tmp_path).train(resume_from_checkpoint=f"{run}/checkpoint-4")
 
 
 def test_an_interrupted_save_is_removed(four_steps: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -111,9 +105,7 @@ def test_older_checkpoints_are_removed_beyond_the_limit(tmp_path: Path) -> None:
 def test_a_checkpoint_is_pushed_when_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed = []
     monkeypatch.setattr(
-        Trainer,
-        "_push_from_checkpoint",
-        lambda _, path: pushed.append((Path(path), missing_part(Path(path)))),
+        Trainer, "_push_from_checkpoint", lambda _, path: pushed.append((Path(path), missing_part(Path(path))))
     )
     trained = build(tmp_path, max_steps=2)
     trained.args.push_to_hub = True

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .doom import Moment
-from .processes import start
-from .run import KINDS, SETUPS, differences, events
+from .run import KINDS, SETUPS, differences, events, start
 
 
 # How many cases of every kind, in the order of `KINDS`
@@ -47,7 +46,6 @@ class Case:
 
 
 def cases(setup: str) -> list[Case]:
-    """Those of the plan."""
     counts = zip(KINDS, PLAN[setup], strict=True)
     return [Case(setup, kind, number, count) for kind, count in counts for number in range(count)]
 

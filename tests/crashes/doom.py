@@ -43,7 +43,6 @@ class Doom:
 
     @contextmanager
     def during(self, kind: str) -> Iterator[None]:
-        """Events in the block are of this kind."""
         before, self.kind = self.kind, kind
         try:
             yield
@@ -51,7 +50,6 @@ class Doom:
             self.kind = before
 
     def event(self, what: str) -> None:
-        """Something happens: perhaps the last thing."""
         if self.comes(what):
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from tests.crashes.doom import Doom, Moment
+from tests.support import processes
 from tests.support.fsdp import use_fsdp
 from tests.support.tiny import prompts_dataset
 from tests.support.trainers import config, trainer
@@ -51,8 +52,6 @@ OF_A_PART = re.compile("time$|_per_second$|^train_loss$")
 
 
 class Doomed(REALTrainer):
-    """Says what it is doing."""
-
     doom: Doom
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -72,27 +71,16 @@ class Doomed(REALTrainer):
             super()._save_checkpoint(*args, **kwargs)
 
 
-class Steps(TrainerCallback):
-    """Every optimizer step is an event."""
-
-    def __init__(self, doom: Doom):
-        self.doom = doom
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        with self.doom.during("step"):
-            self.doom.event("step")
-
-
 def live(setup: str, folder: Path, moment: Moment | None) -> None:
     """Trains from the newest checkpoint to the end, or to the moment at which this process is killed."""
     rank = int(os.environ.get("RANK", "0"))
-    processes, options, arguments = SETUPS[setup]
+    count, options, arguments = SETUPS[setup]
     if setup.startswith("FSDP2"):
         use_fsdp()
     doom = Doom(moment, folder / "run")
     defaults = dict(max_steps=6, save_strategy="steps", save_steps=2, save_total_limit=2)
     defaults |= dict(eval_strategy="steps", eval_steps=2, eval_on_start=True, lr_scheduler_type="linear")
-    defaults |= dict(per_device_train_batch_size=4 // processes, per_device_eval_batch_size=8 // processes)
+    defaults |= dict(per_device_train_batch_size=4 // count, per_device_eval_batch_size=8 // count)
     torch.manual_seed(0)
     doomed = trainer(
         folder,
@@ -102,7 +90,13 @@ def live(setup: str, folder: Path, moment: Moment | None) -> None:
         **arguments,
     )
     doomed.doom = doom
-    doomed.add_callback(Steps(doom))
+
+    class Steps(TrainerCallback):
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            with doom.during("step"):
+                doom.event("step")
+
+    doomed.add_callback(Steps)
     model = doomed.model.get_base_model() if "peft_config" in arguments else doomed.model
     model.register_forward_pre_hook(lambda *_: doom.event("forward") if doom.kind else None)
     doomed.train(resume_from_checkpoint=True)
@@ -113,6 +107,13 @@ def live(setup: str, folder: Path, moment: Moment | None) -> None:
     (folder / f"events-{rank}.json").write_text(json.dumps(doom.events))
     end_processes(doomed.accelerator)
     sys.stdout.flush()
+
+
+def start(setup: str, folder: Path, moment: Moment | None = None, rank: int = 0) -> list[int]:
+    """A part of a run, to its end or until the process of this rank is killed; exit codes, negative for signals."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = [(setup, folder, moment if index == rank else None) for index in range(SETUPS[setup][0])]
+    return processes.start(live, arguments, folder / "said.txt")
 
 
 def events(folder: Path, rank: int = 0) -> dict[str, list[str]]:
@@ -152,7 +153,6 @@ def same(one: Any, other: Any) -> bool:
 
 
 def differences(folder: Path, undisturbed: Path) -> list[str]:
-    """Names of what is not the same in two runs."""
     one, other = tensors(folder), tensors(undisturbed)
     found = [name for name in sorted(one.keys() | other.keys()) if not same(one.get(name), other.get(name))]
     return ["log"] * (log(folder) != log(undisturbed)) + found
