@@ -34,8 +34,7 @@ def test_the_update_phase_is_compared_on_the_same_rollouts(run, tmp_path):
     rows = run("update_phase", *TINY, "--mixes", "worst", "--output", str(tmp_path / "numbers.json"))
     assert [row[:3] for row in rows] == [["worst", "0% / 0% / 100%", steps] for steps in ("4", "1")]
     four, one = json.loads((tmp_path / "numbers.json").read_text())
-    # 16 rollouts of 28 tokens; with 4 optimizer steps, GRPO needs old log-probabilities of all and REAL of three in
-    # four
+    # 16 rollouts of 28 tokens; with 4 optimizer steps, GRPO needs old log-probabilities of all, REAL of three in four
     assert four["tokens"]["GRPO"] == [448, 448]
     assert four["tokens"]["REAL"][0] == one["tokens"]["REAL"][0] == one["tokens"]["GRPO"][0] == 448
     assert 336 <= four["tokens"]["REAL"][1] < 336 + 20 * 28 / 2  # and the trials on 20 rows, once in two generations

@@ -15,16 +15,6 @@ from trl_real.engines.checkpointing import without_checkpointing
 from trl_real.step.forwards import Forwards
 
 
-class CountHooks(TrainerCallback):
-    """Forward hooks of all modules, after every optimizer step."""
-
-    def __init__(self) -> None:
-        self.counts: list[int] = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, model: nn.Module, **kwargs: Any) -> None:
-        self.counts.append(sum(len(module._forward_hooks) for module in model.modules()))
-
-
 def checkpointed(model: nn.Module) -> list[bool]:
     return [getattr(module, "gradient_checkpointing", False) for module in model.modules()]
 
@@ -36,10 +26,15 @@ def test_no_hooks_pile_up_with_gradient_checkpointing(tmp_path: Path, lora: bool
     args = config(tmp_path, eval_strategy="steps", eval_steps=5, per_device_eval_batch_size=8, **options)
     adapter = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
     run = trainer(tmp_path, args=args, eval_dataset=prompts_dataset(2), peft_config=adapter)
-    hooks = CountHooks()
-    run.add_callback(hooks)
+    counts = []
+
+    class CountHooks(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: nn.Module, **kwargs: Any) -> None:
+            counts.append(sum(len(module._forward_hooks) for module in model.modules()))
+
+    run.add_callback(CountHooks)
     run.train()
-    assert len(hooks.counts) == 20 and set(hooks.counts) == {hooks.counts[0]}
+    assert len(counts) == 20 and set(counts) == {counts[0]}
     assert any(checkpointed(run.model))
 
 

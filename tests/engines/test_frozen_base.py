@@ -8,38 +8,21 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from peft import (
-    IA3Config,
-    LNTuningConfig,
-    LoHaConfig,
-    LoraConfig,
-    OFTConfig,
-    PeftModel,
-    PromptTuningConfig,
-    VeraConfig,
-    get_peft_model,
-)
+from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from trl.distributed import DistributedBackend
 from trl.generation.vllm_generation import VLLMGeneration
 
 from tests.support.scripts import ROOT
 from tests.support.tiny import tiny_model
 from tests.support.trainers import weights
+from tests.zoo.adapters import adapter
 from trl_real.engines.frozen_base import keep_base_exact
 
 
-LAYERS = dict(task_type="CAUSAL_LM", r=4, lora_alpha=16)
-ADAPTERS = {
-    "lora": partial(LoraConfig, target_modules="all-linear", **LAYERS),
-    "dora": partial(LoraConfig, target_modules=["q_proj", "down_proj"], use_dora=True, **LAYERS),
-    "bias": partial(LoraConfig, target_modules=["q_proj"], lora_bias=True, **LAYERS),
-    "embeddings": partial(LoraConfig, target_modules=["embed_tokens", "lm_head"], **LAYERS),
-    "ia3": partial(IA3Config, target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
-    "loha": partial(LoHaConfig, r=4, target_modules=["q_proj", "up_proj"]),
-    "oft": partial(OFTConfig, oft_block_size=4, target_modules=["q_proj"]),
-    "vera": partial(VeraConfig, r=4, target_modules=["q_proj"]),
-    "norms": partial(LNTuningConfig, target_modules=["input_layernorm", "post_attention_layernorm"]),
-    "whole modules too": partial(LoraConfig, target_modules=["up_proj"], modules_to_save=["lm_head"], **LAYERS),
+NAMES = ["LORA", "LORA, use_dora", "LORA, modules_to_save", "IA3", "LOHA", "OFT", "VERA", "LN_TUNING"]
+ADAPTERS = {name: partial(adapter, name) for name in NAMES} | {
+    "bias": partial(LoraConfig, r=4, lora_alpha=16, target_modules=["q_proj"], lora_bias=True),
+    "embeddings": partial(LoraConfig, r=4, lora_alpha=16, target_modules=["embed_tokens", "lm_head"]),
 }
 
 
@@ -91,7 +74,7 @@ def test_vllm_is_sent_merged_copies_and_the_base_never_changes(name: str) -> Non
 
 def test_trl_alone_sends_the_same_under_the_same_names_and_changes_the_base() -> None:
     ours, theirs = Sent(), Sent()
-    model = adapted_model("lora")
+    model = adapted_model("LORA")
     generation = link(model, ours)
     keep_base_exact(generation)
     generation.sync_weights()
@@ -112,7 +95,7 @@ def test_the_reproduction_in_the_documentation_shows_the_drift(capsys: pytest.Ca
 
 
 def test_a_vllm_that_fails_leaves_the_base_as_it_was() -> None:
-    model, sent = adapted_model("lora"), Sent()
+    model, sent = adapted_model("LORA"), Sent()
     generation, before = link(model, sent), weights(model, trainable=False)
     keep_base_exact(generation)
 

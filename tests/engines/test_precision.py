@@ -18,11 +18,6 @@ from trl_real import REALTrainer
 from trl_real.engines.precision import other_precision
 
 
-def link(sampled: torch.dtype, trained: torch.dtype, mode: str = "colocate") -> Any:
-    engine = SimpleNamespace(model_config=SimpleNamespace(dtype=sampled))
-    return SimpleNamespace(mode=mode, llm=SimpleNamespace(llm_engine=engine), model=SimpleNamespace(dtype=trained))
-
-
 @pytest.mark.parametrize(
     ("sampled", "weights", "options", "said"),
     [
@@ -31,27 +26,27 @@ def link(sampled: torch.dtype, trained: torch.dtype, mode: str = "colocate") -> 
         (torch.bfloat16, torch.float32, {"bf16": True}, None),  # forwards in bfloat16 of weights in float32
         (torch.bfloat16, torch.bfloat16, {}, None),
         (torch.float32, torch.float32, {}, None),
+        (torch.bfloat16, torch.float32, {"mode": "server"}, None),  # which has an option of its own
     ],
 )
 def test_another_precision_is_said(
-    sampled: torch.dtype, weights: torch.dtype, options: dict[str, bool], said: str | None
+    sampled: torch.dtype, weights: torch.dtype, options: dict[str, Any], said: str | None
 ) -> None:
-    args = SimpleNamespace(**{"bf16": False, "fp16": False} | options)
-    found = other_precision(link(sampled, weights), args)
+    engine = SimpleNamespace(model_config=SimpleNamespace(dtype=sampled))
+    model, mode = SimpleNamespace(dtype=weights), options.pop("mode", "colocate")
+    link = SimpleNamespace(mode=mode, llm=SimpleNamespace(llm_engine=engine), model=model)
+    found = other_precision(link, SimpleNamespace(**{"bf16": False, "fp16": False} | options))
     assert (found is None) == (said is None)
     assert found is None or re.search(said, found)
 
 
-def test_a_server_has_an_option_of_its_own() -> None:
-    args = SimpleNamespace(bf16=False, fp16=False)
-    assert other_precision(link(torch.bfloat16, torch.float32, mode="server"), args) is None
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ThreadingHTTPServer]:
-    """What TRL asks a vLLM server before it generates; `logprobs_mode` is to be set."""
+@pytest.fixture
+def make_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., REALTrainer]]:
+    """A trainer with TRL's client of a vLLM server; vLLM need not be installed, weights are never sent."""
 
     class Answers(BaseHTTPRequestHandler):
+        """To what TRL asks before it generates."""
+
         def do_GET(self) -> None:
             info = {"model_config": {"logprobs_mode": self.server.logprobs_mode}, "weight_transfer_config": {}}
             body = {"vllm_config": info, "data": [{"id": "tiny"}]}
@@ -62,27 +57,20 @@ def server() -> Iterator[ThreadingHTTPServer]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def make_trainer(server: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """A trainer with TRL's client of a server; vLLM need not be installed, weights are never sent."""
     for module in (vllm_client, vllm_generation):
         monkeypatch.setattr(module, "is_vllm_available", lambda: True)
     monkeypatch.setattr(vllm_client.VLLMClient, "init_communicator", lambda self, device: None)
-    address = f"http://127.0.0.1:{server.server_port}"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
 
-    def make(logprobs_mode: str, **options: Any) -> REALTrainer:
-        server.logprobs_mode = logprobs_mode
-        options |= dict(use_vllm=True, vllm_mode="server", vllm_server_base_url=address)
-        return trainer(tmp_path, args=config(tmp_path, **options))
+        def make(logprobs_mode: str, **options: Any) -> REALTrainer:
+            server.logprobs_mode = logprobs_mode
+            address = f"http://127.0.0.1:{server.server_port}"
+            options |= dict(use_vllm=True, vllm_mode="server", vllm_server_base_url=address)
+            return trainer(tmp_path, args=config(tmp_path, **options))
 
-    return make
+        yield make
+        server.shutdown()
 
 
 SAID = "The vLLM server returns `{}`, not log-probabilities at temperature {}"

@@ -24,6 +24,6 @@ def test_the_completions_table(tmp_path: Path, capsys: pytest.CaptureFixture, mo
     assert table["label"].dtype == table["weight"].dtype == float
     assert table["label"].tolist() == table["even_start"].tolist()
     for _, group in table.groupby("prompt"):
-        right, wrong = (group["label"] == 1).sum(), (group["label"] == 0).sum()
-        expected = {1: 2 / (1 + right), 0: -2 / (1 + wrong)} if right and wrong else {1: 0.0, 0: 0.0}
+        correct, incorrect = (group["label"] == 1).sum(), (group["label"] == 0).sum()
+        expected = {1: 2 / (1 + correct), 0: -2 / (1 + incorrect)} if correct and incorrect else {1: 0.0, 0: 0.0}
         assert group["weight"].tolist() == pytest.approx([expected[label] for label in group["label"]])

@@ -1,4 +1,4 @@
-"""The warning about updates that overshoot: given once, for sinking right rollouts or for scores near tau."""
+"""The warning about updates that overshoot: given once, for sinking correct rollouts or for scores near tau."""
 
 import logging
 
@@ -7,21 +7,20 @@ import torch
 
 from tests.support.cuts import trainer_for
 from trl_real.metrics.drift import WINDOW, DriftWatch
-from trl_real.step.metrics import MEANS, score_sums
 
 
 def sentences(steps: list[tuple[float, float]], tau: float = 0.5) -> list[tuple[int, str]]:
-    """Step and text of every warning, for steps of (mean score of right rollouts, mean size of a score)."""
+    """Step and text of every warning, for steps of (mean score of correct rollouts, mean size of a score)."""
     watch = DriftWatch(tau)
-    found = [watch.warning({"scores/positive_mean": right, "scores/abs_mean": size}) for right, size in steps]
+    found = [watch.warning({"scores/positive_mean": mean, "scores/abs_mean": size}) for mean, size in steps]
     return [(index, text) for index, text in enumerate(found) if text]
 
 
-def test_rising_right_rollouts_give_no_warning():
+def test_rising_correct_rollouts_give_no_warning():
     assert sentences([(0.001, 0.008)] * 4 * WINDOW) == []
 
 
-def test_right_rollouts_that_sink_are_reported_once_when_the_window_is_full():
+def test_correct_rollouts_that_sink_are_reported_once_when_the_window_is_full():
     [(step, text)] = sentences([(-0.012, 0.035)] * 4 * WINDOW)
     assert step == WINDOW - 1 and "less likely" in text and "-0.012" in text and "learning_rate" in text
 
@@ -40,21 +39,13 @@ def test_scores_near_tau_are_reported(tau, warned):
     assert not warned or "far from the one that generated" in found[0][1]
 
 
-def test_steps_on_policy_or_without_a_right_rollout_do_not_count():
+def test_steps_on_policy_or_without_a_correct_rollout_do_not_count():
     watch = DriftWatch(0.5)
     for _ in range(WINDOW - 1):
         assert watch.warning({"scores/positive_mean": -0.1, "scores/abs_mean": 0.2}) is None
         assert watch.warning({"scores/positive_mean": 0.0, "scores/abs_mean": 0.0}) is None
         assert watch.warning({"entropy": 1.0}) is None
     assert watch.warning({"scores/positive_mean": -0.1, "scores/abs_mean": 0.2})
-
-
-def test_the_size_of_a_score_counts_labelled_rollouts_alone():
-    scores, labels = torch.tensor([0.2, -0.4, 0.9]), torch.tensor([1.0, 0.0, torch.nan])
-    sums = score_sums(scores, labels, torch.zeros(3), tau=0.5)
-    assert sums["abs_scores"].item() == pytest.approx(0.6) and sums["labelled"] == 2
-    total, count = MEANS["scores/abs_mean"]
-    assert (total, count) == ("abs_scores", "labelled")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """The histograms of scores and weights: what is counted, and that nothing but the rollouts decides the counts."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,12 +76,3 @@ def test_trackers_are_given_numbers_alone() -> None:
     trainer.train()
     assert len(Tracker.given) == 5
     assert all(isinstance(value, int | float) for logs in Tracker.given for value in logs.values())
-
-
-def test_a_resumed_run_has_the_histograms_of_an_uninterrupted_one_in_its_state(tmp_path: Path) -> None:
-    cut = dict(batch=8, steps=4, max_steps=8, options=dict(save_strategy="steps", save_steps=4))
-    trainer_for(cut, output_dir=str(tmp_path)).train()
-    whole = json.loads((tmp_path / "checkpoint-8" / "trainer_state.json").read_text())["log_history"]
-    trainer_for(cut, output_dir=str(tmp_path)).train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
-    resumed = json.loads((tmp_path / "checkpoint-8" / "trainer_state.json").read_text())["log_history"]
-    assert len(counted(whole)) == 8 and counted(resumed) == counted(whole)

@@ -108,10 +108,8 @@ def test_nan_scores_without_a_label_do_not_spread():
 
 
 def test_scores_are_means_over_counted_tokens():
-    new, old = (
-        torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, torch.nan]]),
-        torch.tensor([[-2.0, -1.5, 0.0], [0.0] * 3]),
-    )
+    new = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, torch.nan]])
+    old = torch.tensor([[-2.0, -1.5, 0.0], [0.0] * 3])
     mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
     scores = sequence_scores(new, old, mask)
     assert scores.tolist() == [(1 - 0.5) / 2, 0.0]
@@ -139,7 +137,7 @@ def test_scores_are_means_over_counted_tokens():
     ],
 )
 @pytest.mark.parametrize("function", [group_losses, score_weights])
-def test_wrong_arguments_are_named(function, arguments, words):
+def test_invalid_arguments_are_named(function, arguments, words):
     with pytest.raises(ValueError) as error:
         function(**dict(scores=torch.zeros(2, 3), labels=torch.ones(2, 3)) | arguments)
     assert all(word in str(error.value) for word in words)

@@ -16,18 +16,17 @@ HERE = "tests.objective.test_own"
 AT_ZERO = torch.zeros(1, 4)
 
 
-def classes(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums over the correct and over the incorrect rollouts, (N,) each."""
-    return (scores * (labels == 1)).sum(1), (scores * (labels == 0)).sum(1)
-
-
 def mixed(labels: torch.Tensor) -> torch.Tensor:
     return (labels == 1).any(1) & (labels == 0).any(1)
 
 
+def contrast(scores, labels):
+    """Sum over the incorrect minus sum over the correct rollouts (N,)."""
+    return (scores * (labels == 0)).sum(1) - (scores * (labels == 1)).sum(1)
+
+
 def one_class(scores, labels):
-    correct, incorrect = classes(scores, labels)
-    return softplus(incorrect - correct)
+    return softplus(contrast(scores, labels))
 
 
 def gap(scores, labels):
@@ -49,8 +48,7 @@ def changes_labels(scores, labels):
 
 def infinite_slope(scores, labels):
     """At score 0 alone."""
-    correct, incorrect = classes(scores, labels)
-    return ((incorrect - correct).square() + ~mixed(labels)).sqrt() * mixed(labels)
+    return (contrast(scores, labels).square() + ~mixed(labels)).sqrt() * mixed(labels)
 
 
 def marked(trained_groups: Callable, weight: float = 1.0) -> Callable:
@@ -150,7 +148,7 @@ def test_the_attribute_says_which_groups_are_trained() -> None:
     assert objective.weigh(torch.zeros(3, 3), labels)[0].tolist() == [[-0.5, 0.5, -0.5], [-0.5, -0.5, 0], [0, 0, 0]]
 
 
-def test_a_function_that_writes_into_its_labels_changes_nobody_elses() -> None:
+def test_a_function_that_writes_into_its_labels_writes_into_a_copy() -> None:
     labels = torch.tensor([[1.0, 0.0, NAN, 1.0]])
     make_objective(0.5, changes_labels, "drop", None).weigh(torch.zeros(1, 4), labels)
     assert labels.isnan().tolist() == [[False, False, True, False]]

@@ -13,7 +13,7 @@ from tests.support.cuts import train_cut
 from tests.support.flash import NAME, flash_attn_varlen_func, flash_model, install
 from tests.support.tiny import tiny_model
 from tests.trainer.test_exactness import TOLERANCE, distance
-from trl_real.step.attention import PREFIXED, Prefixes, flash_behind_prefixes, packed_attention, row_boundaries
+from trl_real.step.attention import PREFIXED, packed_attention, row_boundaries
 from trl_real.step.layouts import pack_rollouts, share_prompts
 from trl_real.step.obstacles import sharing_obstacle as obstacle
 
@@ -94,15 +94,10 @@ def test_the_name_is_restored_where_the_kernel_fails(monkeypatch: pytest.MonkeyP
 
     install(monkeypatch, fail)
     model = flash_model()
-    module = model.model.layers[0].self_attn
-    module.config._attn_implementation = PREFIXED + NAME
-    states = torch.zeros(1, 2, 3, 8)
-    ends = torch.tensor([0, 3], dtype=torch.int32)
-    with pytest.raises(RuntimeError, match="no such kernel"):
-        flash_behind_prefixes(
-            module, states, states, states, None, prefixes=Prefixes([3], [0]), cu_seq_lens_q=ends, max_length_q=3
-        )
-    assert module.config._attn_implementation == PREFIXED + NAME
+    with packed_attention(model, shared=True):
+        with pytest.raises(RuntimeError, match="no such kernel"):
+            logits(model, share_prompts(two_families(), pad_token_id=0))
+        assert model.config._attn_implementation == PREFIXED + NAME
 
 
 def test_its_stand_in_stays_where_it_stands_already() -> None:

@@ -87,7 +87,9 @@ def test_models_that_cannot_be_packed_are_told_by_their_settings(make, reason):
     assert re.search(reason, obstacle(make()))
 
 
-def test_an_adapter_that_was_not_tried_is_padded_since_no_trial_would_show_its_effect():
+def test_compiled_models_and_adapters_that_were_not_tried_are_padded():
+    """No trial would show the effect of an adapter."""
+    assert "compile again" in obstacle(tiny_model(), torch_compile=True)
     model = get_peft_model(tiny_model(), LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"]))
     assert obstacle(model) is None
     model.peft_config["default"].peft_type = PeftType.ADAMSS
@@ -95,11 +97,6 @@ def test_an_adapter_that_was_not_tried_is_padded_since_no_trial_would_show_its_e
     model.peft_config["default"].peft_type = PeftType.LORA
     model.peft_config["default"].alora_invocation_tokens = [5]
     assert "invocation tokens" in obstacle(model)
-
-
-def test_compiled_models_are_padded():
-    assert "compile again" in obstacle(tiny_model(), torch_compile=True)
-    assert obstacle(get_peft_model(tiny_model(), LoraConfig(task_type="CAUSAL_LM"))) is None
 
 
 def test_asking_for_the_impossible_is_an_error_at_construction(tmp_path):

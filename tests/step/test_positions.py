@@ -17,13 +17,10 @@ def narrow_dynamic():
     return model
 
 
-def test_the_limit_is_read_from_the_configuration():
+def test_the_limit_is_read_from_the_configuration_of_any_kind_of_layer():
     assert position_limit(build("llama")) is None
     assert position_limit(build(LONGROPE)) == PositionLimit(10, refuses_longer=False)
     assert position_limit(build("llama, dynamic rope")) == PositionLimit(64, refuses_longer=True)
-
-
-def test_the_limit_of_any_kind_of_layer_counts():
     model = build("gemma3_text")
     usual, long = dict(rope_type="default", rope_theta=1e4), dict(rope_type="longrope")
     model.config.rope_parameters = dict(

@@ -26,11 +26,7 @@ def rollout(row: int, prompt: list[int], completion: list[int], key: int = 0) ->
     return Rollout(row, torch.tensor(prompt), ids, torch.ones_like(ids), prompt_key=key)
 
 
-ROLLOUTS = [
-    rollout(0, [5, 6, 7], [11, 12]),
-    rollout(4, [8, 9], [21], key=4),
-    rollout(1, [5, 6, 7], [13, 14, 15]),
-]
+ROLLOUTS = [rollout(0, [5, 6, 7], [11, 12]), rollout(4, [8, 9], [21], key=4), rollout(1, [5, 6, 7], [13, 14, 15])]
 
 
 def test_a_prompt_but_for_its_last_token_is_computed_once_and_its_rollouts_follow_it():
@@ -145,7 +141,7 @@ def first_key_first(self: Prefixes, segment: int, query: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("mask", [first_key_first, see_everything])
-def test_attention_with_a_wrong_boundary_is_found_out_and_nothing_is_shared(mask, monkeypatch, caplog, capsys):
+def test_attention_with_an_incorrect_boundary_is_found_out_and_nothing_is_shared(mask, monkeypatch, caplog, capsys):
     cut = dict(batch=8, steps=4, max_steps=2)
     base, _ = train_cut(cut | dict(options=dict(share_prompts=False)))
     monkeypatch.setattr(Prefixes, "mask", mask)
@@ -201,19 +197,15 @@ def test_what_cannot_be_shared_is_said_by_name():
 
 
 @pytest.mark.parametrize(
-    ("attention", "why_padded", "why_not_shared"),
+    ("attention", "reason"),
     [
-        ("eager", None, "the reference model: attn_implementation is eager, not sdpa"),
-        (
-            "flex_attention",
-            "the reference model: attn_implementation is flex_attention",
-            "forwards are padded: the ref",
-        ),
+        ("eager", "the reference model: attn_implementation is eager, not sdpa"),
+        ("flex_attention", "forwards are padded: the reference model: attn_implementation is flex_attention"),
     ],
 )
-def test_a_reference_model_with_another_attention_is_asked_too(tmp_path, attention, why_padded, why_not_shared):
+def test_a_reference_model_with_another_attention_is_asked_too(tmp_path, attention, reason):
     model = AutoModelForCausalLM.from_pretrained(save_tiny_model(tmp_path / "model"), attn_implementation="sdpa")
     args = config(tmp_path, beta=0.1, model_init_kwargs=dict(attn_implementation=attention))
-    forwards = trainer(tmp_path, model=model, args=args)._phase.choice
-    assert (forwards.why_padded or "").startswith(why_padded or "") and bool(forwards.why_padded) == bool(why_padded)
-    assert forwards.why_not_shared.startswith(why_not_shared)
+    choice = trainer(tmp_path, model=model, args=args)._phase.choice
+    assert choice.why_not_shared.startswith(reason)
+    assert bool(choice.why_padded) == (attention == "flex_attention")

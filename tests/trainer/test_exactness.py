@@ -5,6 +5,7 @@ compares one batching with the formulas.
 """
 
 import inspect
+from functools import cache
 from typing import Any
 
 import pytest
@@ -36,7 +37,6 @@ FEATURES: dict[str, dict[str, Any]] = {
 
 
 def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
-    """Largest difference of any parameter."""
     assert first.keys() == second.keys()
     return max((first[name] - second[name]).abs().max().item() for name in first)
 
@@ -55,20 +55,18 @@ def check_histograms(log: list[dict[str, Any]], base_log: list[dict[str, Any]]) 
             assert below[-1] == base_below[-1] and (below - base_below).abs().max() <= 1, name
 
 
-@pytest.fixture(scope="module")
-def widest() -> dict[str, tuple]:
-    """Results of the widest cut, by feature, trained once."""
-    return {}
+@cache
+def trained_at_once(name: str) -> tuple:
+    """Parameters and log of the widest cut, and the parameters before."""
+    cut = dict(batch=ROWS, steps=4) | FEATURES[name]
+    return *train_cut(cut), parameters(trainer_for(cut))
 
 
 @pytest.mark.parametrize("batch", [8, 2, 1])
 @pytest.mark.parametrize("name", FEATURES)
-def test_parameters_do_not_depend_on_the_cut(name, batch, widest):
-    feature = dict(batch=ROWS, steps=4) | FEATURES[name]
-    if name not in widest:
-        widest[name] = (*train_cut(feature), parameters(trainer_for(feature)))
-    base, base_log, start = widest[name]
-    trained, log = train_cut(feature | dict(batch=batch))
+def test_parameters_do_not_depend_on_the_cut(name, batch):
+    base, base_log, start = trained_at_once(name)
+    trained, log = train_cut(dict(steps=4) | FEATURES[name] | dict(batch=batch))
     assert distance(base, start) > 1e-2  # it did train
     assert distance(base, trained) < TOLERANCE
     assert losses(log) == pytest.approx(losses(base_log), abs=1e-4)

@@ -10,13 +10,7 @@ import torch
 
 from docs.examples.own_objective import all_pairs, quarters
 from tests.objective.test_own import every_class
-from tests.support.tiny import (
-    fixed_completion,
-    fixed_reward,
-    fixed_rollouts,
-    graded_reward,
-    prompts_dataset,
-)
+from tests.support.tiny import fixed_completion, fixed_reward, fixed_rollouts, graded_reward, prompts_dataset
 from tests.support.trainers import config, logged, trainer, weights
 from trl_real import REALTrainer
 
@@ -50,7 +44,6 @@ def test_a_configuration_says_functions_by_their_paths() -> None:
 
 
 def of_eight(scores, labels):
-    """Takes groups of eight alone."""
     return all_pairs(scores.view(-1, 8), labels.view(-1, 8))
 
 

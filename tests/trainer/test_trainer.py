@@ -12,12 +12,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from tests.support.cuts import parameters, train_cut, trainer_for
-from tests.support.tiny import (
-    fixed_reward,
-    fixed_rollouts,
-    prompts_dataset,
-    tiny_model,
-)
+from tests.support.tiny import fixed_reward, fixed_rollouts, prompts_dataset, tiny_model
 from trl_real import REALTrainer
 
 
@@ -37,57 +32,13 @@ def moved(trainer: REALTrainer) -> float:
     return max((p - start[name]).abs().max().item() for name, p in trainer.model.named_parameters())
 
 
-# ---- what is logged -------------------------------------------------------------------------------------------------
-
-
-def test_every_metric_of_the_glossary_is_logged_and_bounded():
+def test_every_metric_of_the_glossary_is_logged():
     page = (Path(__file__).parents[2] / "docs/guides/metrics.md").read_text()
     glossary = re.findall(r"^\| `([^`]+)` \|", page.split("\n## Metrics\n")[1].split("\n## ")[0], re.MULTILINE)
     log = train(build())
     assert len(glossary) > 8
     for name in glossary:
         assert any(name in entry for entry in log), name
-    for entry in log:
-        shares = [
-            entry[f"groups/{kind}"]
-            for kind in ("all_correct", "all_incorrect", "mixed", "unlabelled")
-            if "reward" in entry
-        ]
-        assert not shares or sum(shares) == pytest.approx(1)
-        assert 0 <= entry.get("weights/mean", 0) <= entry.get("weights/max", 0) <= 1 / 0.5
-        assert entry.get("kl_old", 0) >= 0
-    later = [entry for entry in log if "reward" not in entry and "scores/positive_mean" in entry]
-    assert later and all(entry["scores/positive_mean"] != 0 for entry in later)
-
-
-def test_only_rollouts_with_a_gradient_are_run(monkeypatch):
-    batches = []
-    compute_loss = REALTrainer._compute_loss
-    monkeypatch.setattr(
-        REALTrainer,
-        "_compute_loss",
-        lambda self, model, inputs: batches.extend(inputs.batches) or compute_loss(self, model, inputs),
-    )
-    log = train(build(max_steps=2, share_prompts=False))
-    ran = [row for batch in batches for row in batch.rows if row is not None]
-    assert len(ran) == len(set(ran)) == round(log[0]["trained/rollouts"] * 32) < 32
-    for batch in batches:
-        assert batch.input_ids.numel() == sum(rollout.length for rollout in batch.rollouts)
-
-
-# ---- resuming -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("save_steps", [4, 8, 12])
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, save_steps):
-    """32 prompts, 16 per generation of 4 optimizer steps: checkpoints in the first epoch, at its end, in the next."""
-    cut = dict(batch=8, steps=4, max_steps=16, options=dict(save_strategy="steps", save_steps=save_steps))
-    whole = trainer_for(cut, output_dir=str(tmp_path))
-    whole.train()
-    resumed = trainer_for(cut, output_dir=str(tmp_path))
-    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{save_steps}"))
-    first, second = parameters(whole), parameters(resumed)
-    assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-5
 
 
 def test_resuming_inside_a_generation_goes_on_with_its_remaining_prompts(tmp_path):
@@ -106,10 +57,7 @@ def test_resuming_inside_a_generation_goes_on_with_its_remaining_prompts(tmp_pat
     assert sorted(whole.trained[-len(resumed.trained) :]) == sorted(resumed.trained)
 
 
-# ---- bad input ------------------------------------------------------------------------------------------------------
-
-
-def right_reward(prompts: list, **kwargs: Any) -> list[float]:
+def all_correct(prompts: list, **kwargs: Any) -> list[float]:
     return [1.0] * len(prompts)
 
 
@@ -129,7 +77,7 @@ def test_a_step_without_a_mixed_group_still_takes_the_optimizers_step():
     """Its gradient is zero, not missing: Adam goes on with its momentum, as in a loop that runs every rollout."""
 
     def first_generation(prompts, completion_ids, **kwargs):
-        return fixed_reward(prompts, completion_ids) if trainer.state.global_step == 0 else right_reward(prompts)
+        return fixed_reward(prompts, completion_ids) if trainer.state.global_step == 0 else all_correct(prompts)
 
     class Snapshots(TrainerCallback):
         def on_step_end(self, *args, **kwargs):
@@ -141,18 +89,6 @@ def test_a_step_without_a_mixed_group_still_takes_the_optimizers_step():
     log = train(trainer)
     assert [entry["loss"] for entry in log[2:]] == [0, 0] and log[2]["groups/all_correct"] == 1
     assert (snapshots[3] - snapshots[2]).abs().max() > 1e-4
-
-
-def test_groups_without_labels_beside_mixed_ones_train_the_mixed_ones():
-    def some(prompts, completion_ids, **kwargs):
-        rewards = fixed_reward(prompts, completion_ids)
-        return [
-            None if prompt.endswith(("3", "7")) else reward for prompt, reward in zip(prompts, rewards, strict=True)
-        ]
-
-    trainer = build(some)
-    log = train(trainer)
-    assert 0 < log[0]["groups/unlabelled"] < 1 and moved(trainer) > 1e-3
 
 
 def test_an_empty_completion_is_an_error_that_names_the_prompt():
@@ -177,16 +113,15 @@ def test_a_mask_over_everything_is_a_step_without_gradient():
 
 def test_a_named_reward_function_decides():
     alone = train_cut(dict(batch=8, steps=2, max_steps=4))[0]
-    trainer = build([right_reward, fixed_reward], label_reward_func="fixed_reward")
+    trainer = build([all_correct, fixed_reward], label_reward_func="fixed_reward")
     train(trainer)
     assert max((alone[name] - p).abs().max().item() for name, p in parameters(trainer).items()) < 1e-4
 
 
 def test_a_grpo_config_is_answered_with_the_name_to_write():
+    args = GRPOConfig("unused", use_cpu=True, bf16=False)
     with pytest.raises(TypeError, match="must be a REALConfig, got GRPOConfig: write REALConfig"):
-        REALTrainer(
-            tiny_model(), fixed_reward, GRPOConfig(output_dir="x", use_cpu=True, bf16=False), prompts_dataset(8)
-        )
+        REALTrainer(tiny_model(), fixed_reward, args, prompts_dataset(8))
 
 
 def test_graded_rewards_give_one_warning(caplog):
@@ -202,5 +137,3 @@ def test_graded_rewards_give_one_warning(caplog):
 def test_a_reference_model_is_not_loaded_for_the_old_policy():
     trainer = build(beta=0.1, kl_target="old")
     assert trainer.ref_model is None and trainer.args.beta == 0.1
-    log = train(trainer)
-    assert log[0]["kl"] == 0 and max(entry["kl"] for entry in log) > 0

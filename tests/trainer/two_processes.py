@@ -15,26 +15,8 @@ from trl_real import REALTrainer
 from trl_real.step import attention as packing
 
 
-class Spy(REALTrainer):
-    """Counts the forwards of every micro-step."""
-
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self.forwards.append(0)
-        return super().training_step(*args, **kwargs)
-
-    def watch(self) -> "Spy":
-        def count(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-            self.forwards[-1] += 1
-            self.tokens.append(kwargs["input_ids"].numel())
-
-        self.forwards: list[int] = []
-        self.tokens: list[int] = []
-        self.model.register_forward_pre_hook(count, with_kwargs=True)
-        return self
-
-
 def rare_label(prompts: list[str], completion_ids: list[list[int]], **kwargs: Any) -> list[float | None]:
-    """One rollout of every fourth prompt is right; no other has a label."""
+    """One rollout of every fourth prompt is correct; no other has a label."""
     rows = zip(prompts, completion_ids, strict=True)
     return [
         1.0 if digest("rare", prompt) % 4 == 0 and ids == fixed_completion(prompt, 0) else None for prompt, ids in rows
@@ -43,10 +25,23 @@ def rare_label(prompts: list[str], completion_ids: list[list[int]], **kwargs: An
 
 def forward_counts() -> dict[str, Any]:
     """Forwards of every micro-step, and their tokens, where a step has so few rows that a process has none."""
+    forwards: list[int] = []
+    tokens: list[int] = []
+
+    class Counted(REALTrainer):
+        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            forwards.append(0)
+            return super().training_step(*args, **kwargs)
+
+    def count(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        forwards[-1] += 1
+        tokens.append(kwargs["input_ids"].numel())
+
     cut = dict(batch=1, steps=4, max_steps=4, options=dict(degenerate_groups="keep"))
-    trainer = trainer_for(cut, Spy, reward_func=rare_label).watch()
+    trainer = trainer_for(cut, Counted, reward_func=rare_label)
+    trainer.model.register_forward_pre_hook(count, with_kwargs=True)
     trainer.train()
-    return dict(forwards=trainer.forwards, tokens=trainer.tokens)
+    return dict(forwards=forwards, tokens=tokens)
 
 
 def leak_on_one_process() -> dict[str, Any]:
