@@ -123,7 +123,6 @@ false_correct_1, false_correct_3, false_correct_10 = (erring_verifier(share, 0.0
 false_incorrect_5, false_incorrect_20 = (erring_verifier(0.0, share) for share in (0.05, 0.2))
 random_correct_10 = erring_verifier(0.1, 0.0, fixed=False)
 random_incorrect_20 = erring_verifier(0.0, 0.2, fixed=False)
-rare_false_correct_1 = erring_verifier(0.01, 0.0, whole_chain_reward)
 rare_false_correct_3 = erring_verifier(0.03, 0.0, whole_chain_reward)
 
 
