@@ -1,7 +1,7 @@
 """Peak memory of trainings on a CPU beside what `--dry_run` estimates: what the formulas are worth.
 
     python benchmarks/memory.py --output numbers.json                # 24 runs, one at a time, up to 2 GB each
-    python benchmarks/memory.py --read numbers.json                  # the same runs beside the formulas of today
+    python benchmarks/memory.py --read numbers.json --output numbers.json    # the same runs, estimated anew
 
 Each run is a process of its own, in which every block of 64 kB or more goes back to the system when it is freed: two
 optimizer steps of two micro-steps on fixed rollouts of full length. Taken is the peak of resident memory in the second
@@ -24,6 +24,7 @@ from datasets import Dataset
 from fixed_rollouts import Rollouts, Setting
 from measure import GIVE_BACK, in_use, peak, reset_peak
 from peft import LoraConfig
+from records import Table
 from trainers import GPU, build_config, build_trainer
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
@@ -177,7 +178,7 @@ def estimate(case: MemoryCase) -> dict[str, float]:
     return parts | {"peak": sum(parts.values())}
 
 
-def row(name: str, case: MemoryCase, measured: dict[str, int]) -> str:
+def row(name: str, case: MemoryCase, measured: dict[str, int]) -> list[str]:
     """A row of the table: megabytes, and the estimate of the peak as a multiple of the peak."""
     guessed = estimate(case)
     lasting = guessed["weights"] + guessed["optimizer"]
@@ -186,12 +187,7 @@ def row(name: str, case: MemoryCase, measured: dict[str, int]) -> str:
     how = ["all" if case.lora_rank is None else f"LoRA {case.lora_rank}", "packed" if case.packed else "padded"]
     how += ["yes" if case.checkpointing else "no", "bfloat16" if case.bf16 else "float32"]
     ratio = f"{guessed['peak'] / measured['peak']:.2f}"
-    return table_row([name, *how, *(f"{number / 1e6:.0f}" for number in numbers), ratio])
-
-
-def table_row(cells: list[str]) -> str:
-    """A row of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
+    return [name, *how, *(f"{number / 1e6:.0f}" for number in numbers), ratio]
 
 
 def case_from(fields: dict[str, Any]) -> MemoryCase:
@@ -202,7 +198,7 @@ def case_from(fields: dict[str, Any]) -> MemoryCase:
 def main() -> None:
     """Read the command line, run the cases, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="File for the numbers as JSON.")
+    parser.add_argument("--output", type=Path, help="File for the record, as in docs/results/performance/.")
     parser.add_argument("--read", type=Path, help="Measure nothing; numbers of an earlier run.")
     parser.add_argument(
         "--sizes", nargs="+", default=list(SIZES), choices=list(SIZES), help="Parameters of the model."
@@ -212,19 +208,14 @@ def main() -> None:
     if words.case:
         print("\n" + json.dumps(measure(case_from(json.loads(words.case)))))
         return
-    print(table_row(COLUMNS))
-    print(table_row(["---"] * len(COLUMNS)))
-    found = []
     if words.read:
-        for each in json.loads(words.read.read_text("utf-8")):
-            print(row(each["name"], case_from(each["case"]), each["measured"]))
-        return
-    for name, case in cases():
-        if name in words.sizes:
-            found.append({"name": name, "case": asdict(case), "measured": run_alone(case)})
-            print(row(name, case, found[-1]["measured"]), flush=True)
-            if words.output:
-                words.output.write_text(json.dumps(found, indent=1), "utf-8")
+        earlier = json.loads(words.read.read_text("utf-8"))
+        runs = ((each["name"], case_from(each["case"]), each["measured"]) for each in earlier)
+    else:
+        runs = ((name, case, run_alone(case)) for name, case in cases() if name in words.sizes)
+    table = Table(COLUMNS, words.output)
+    for name, case, measured in runs:
+        table.add(row(name, case, measured), name=name, case=asdict(case), measured=measured)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from fixed_rollouts import MIXES, Rollouts, Setting
+from records import Table
 
 from trl_real.step.plan import Capacity, StepPlan, plan_generation
 from trl_real.step.rollouts import Rollout, exchange
@@ -69,12 +70,10 @@ def quality(capacity: Capacity, plans: list[StepPlan]) -> tuple[float, float, fl
     return 1 - tokens / (mean * capacity.processes), slowest / mean, moved / rows
 
 
-def planning(count: int) -> None:
+def planning(count: int, output: str | None) -> None:
     """The table of plans."""
-    print(
-        "| processes | rollouts per micro-step | layout | seconds | padding | slowest / mean process | moving rows |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    columns = ["processes", "rollouts per micro-step", "layout", "seconds", "padding", "slowest / mean process"]
+    table = Table([*columns, "rollouts that move"], output)
     prompts, completions, keep = draw(count)
     for processes in (1, 8, 64):
         for batch in (4, 8, 20) if processes == 64 else (4, 16, 40):
@@ -82,18 +81,16 @@ def planning(count: int) -> None:
                 capacity = Capacity(processes, batch, prompts, completions, packed)
                 seconds = []
                 for _ in range(3):
-                    start = time.perf_counter()
+                    start = time.process_time()
                     plans = make_plan(capacity, keep)
-                    seconds.append(time.perf_counter() - start)
+                    seconds.append(time.process_time() - start)
                 padding, imbalance, moved = quality(capacity, plans)
                 layout = "packed" if packed else "padded"
-                print(
-                    f"| {processes} | {batch} | {layout} | {median(seconds):.3f} | {padding:.1%} | {imbalance:.2f} "
-                    f"| {moved:.0%} |"
-                )
+                cells = [str(processes), str(batch), layout, f"{median(seconds):.2f}", f"{padding:.1%}"]
+                table.add([*cells, f"{imbalance:.2f}", f"{moved:.0%}"])
 
 
-def moving(count: int) -> None:
+def moving(count: int, output: str | None) -> None:
     """Rows, bytes and seconds of the exchange between the processes of this launch."""
     state = PartialState(cpu=not torch.cuda.is_available())
     prompts, completions, keep = draw(count)
@@ -118,8 +115,9 @@ def moving(count: int) -> None:
     moved = [row for process, rows in enumerate(wanted) for row in rows if row // share != process]
     if state.is_main_process:
         megabytes = sum(8 * (prompts[row] + 2 * completions[row]) for row in moved) / 2**20
-        print(f"{len(moved)} of {count} rollouts move ({len(moved) / sum(keep):.0%} of those with a gradient)")
-        print(f"every process receives {megabytes:.0f} MB in {median(seconds[1:]):.2f} s")
+        table = Table(["processes", "rollouts", "rollouts that move", "MB received", "seconds"], output)
+        cells = [f"{state.num_processes}", f"{count:,}", f"{len(moved):,}", f"{megabytes:.0f}"]
+        table.add([*cells, f"{median(seconds[1:]):.2f}"])
     dist.destroy_process_group()
 
 
@@ -127,8 +125,9 @@ def main() -> None:
     """Plans alone; under torchrun, moves."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rollouts", type=int, default=10240, help="rollouts per generation")
+    parser.add_argument("--output", help="file for the record, as in docs/results/performance/")
     options = parser.parse_args()
-    (moving if "WORLD_SIZE" in os.environ else planning)(options.rollouts)
+    (moving if "WORLD_SIZE" in os.environ else planning)(options.rollouts, options.output)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     python benchmarks/update_phase.py                    # CPU defaults, some minutes
     python benchmarks/update_phase.py --scaling true     # how the cost grows
     python benchmarks/update_phase.py --prompt 1024 --longest 512 --rollouts 64 --steps 4 --mixes early worst
+    python benchmarks/update_phase.py --entropy_coef 0.01 --regularize trained --steps 4 --mixes late early
     python benchmarks/update_phase.py --memory true --hidden 256 --longest 512 --rollouts 96 --group 4 --generations 1
 
 The rollouts are fixed (some groups all correct, some all incorrect, the rest mixed; lengths log-normal or all at the
@@ -25,19 +26,18 @@ taken.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from fixed_rollouts import MIXES, Rollouts, Setting, about
 from measure import GIVE_BACK
+from records import Table
 from trainers import Limit, UpdatePhase, in_turn, peak_bytes
 from transformers import HfArgumentParser
 
@@ -58,7 +58,7 @@ class Program:
     steps: list[int] = field(default_factory=lambda: [4, 1], metadata={"help": "Optimizer steps per generation."})
     scaling: bool = about("Grow rollouts, length and share of mixed groups instead of the mixes.", False)
     memory: bool = about("Measure peak memory instead of seconds.", False)
-    output: str | None = about("File for the numbers as JSON.", None)
+    output: str | None = about("File for the record, as in docs/results/performance/.", None)
 
 
 def cases(program: Program, setting: Setting) -> Iterator[Case]:
@@ -118,24 +118,11 @@ def main() -> None:
     compare, columns = (compare_memory, MEMORY) if program.memory else (compare_seconds, SECONDS)
     if program.memory:  # read by the C library of the processes that are started for it
         os.environ |= GIVE_BACK
-    columns = ["case", "all correct / all incorrect / mixed", "steps", *columns]
-    print(table_row(columns))
-    print(table_row(["---"] * len(columns)))
-    results = []
+    table = Table(["case", "all correct / all incorrect / mixed", "steps", *columns], program.output)
     for name, rollouts, of_case, steps in cases(program, setting):
         numbers, cells = compare(rollouts, of_case, steps)
         shares = " / ".join(f"{share:.0%}" for share in rollouts.shares)
-        cells = [name, shares, str(steps), *cells]
-        print(table_row(cells), flush=True)
-        row = dict(zip(columns, cells, strict=True))
-        results.append({"case": name, "steps": steps, "row": row, "setting": asdict(of_case)} | numbers)
-    if program.output:
-        Path(program.output).write_text(json.dumps(results, indent=1))
-
-
-def table_row(cells: list[str]) -> str:
-    """A row of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
+        table.add([name, shares, str(steps), *cells], setting=asdict(of_case), **numbers)
 
 
 if __name__ == "__main__":

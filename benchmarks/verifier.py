@@ -5,7 +5,7 @@ In: the sets in a folder of parquet files (`ground_truth` in `reward_model`). Ou
 other spellings that are called wrong and of near misses that are called right. Both are made here from the accepted
 answers, and are right or wrong by construction. Left out: real model outputs.
 
-    python benchmarks/verifier.py ../shared/data --table docs/verifier_table.md
+    python benchmarks/verifier.py DATA --golds 10000 --output docs/results/performance/verifier.json
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 from math_verify import parse, verify
+from records import Table
 from trl.rewards import accuracy_reward
 
 from trl_real.rewards.mathematics import math_reward
@@ -113,7 +114,7 @@ JUDGES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--table", type=Path)
+    parser.add_argument("--output", type=Path, help="file for the record")
     parser.add_argument("--golds", type=int, default=80, help="so many of each set, at random")
     parser.add_argument("--show", action="store_true", help="list what this package judges otherwise")
     options = parser.parse_args()
@@ -124,24 +125,18 @@ def main() -> None:
         for gold in random.Random(0).sample(of_set, min(options.golds, len(of_set))):
             pairs["spellings"] += [(gold, other) for other in dict.fromkeys(spellings(gold))]
             pairs["near misses"] += [(gold, other) for other in dict.fromkeys(near_misses(gold)) if other != gold]
-    lines = [
-        f"| judge | called wrong of {len(pairs['spellings']):,} spellings "
-        f"| called right of {len(pairs['near misses']):,} near misses |",
-        "| --- | --- | --- |",
-    ]
+    counts = [f"{len(pairs[kind]):,} {kind}" for kind in ("spellings", "near misses")]
+    table = Table(["judge", f"rejected of {counts[0]}", f"accepted of {counts[1]}"], options.output)
     for name, judge in JUDGES.items():
         right = {kind: judge(of_kind) for kind, of_kind in pairs.items()}
-        wrong = right["spellings"].count(False) / len(pairs["spellings"])
-        lines.append(f"| {name} | {wrong:.2%} | {right['near misses'].count(True) / len(pairs['near misses']):.2%} |")
+        rejected = right["spellings"].count(False) / len(pairs["spellings"])
+        accepted = right["near misses"].count(True) / len(pairs["near misses"])
+        table.add([name, f"{rejected:.2%}", f"{accepted:.2%}"])
         if options.show and name == "this package":
             for kind, expected in (("spellings", True), ("near misses", False)):
                 for pair, verdict in zip(pairs[kind], right[kind], strict=True):
                     if verdict is not expected:
                         print(kind, *map(repr, pair))
-    table = "\n".join(lines) + "\n"
-    print(table)
-    if options.table:
-        options.table.write_text(table, "utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ In: the source package, which pip downloads (or `--folder`, the unpacked tests).
 tests are judged otherwise than there, and which. Pairs whose answer has to be found in a sentence are left out: here
 an answer comes from a box. No pair is kept in this repository; docs/verifier.md says who is right where they differ.
 
-    python benchmarks/verifier_suites.py
+    python benchmarks/verifier_suites.py --output docs/results/performance/verifier_suites.json
 """
 
 import argparse
@@ -17,6 +17,8 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from records import Table
 
 from trl_real.rewards.mathematics import math_reward
 from trl_real.verifier.answers import last_box
@@ -66,6 +68,7 @@ def formula(text: str) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--folder", type=Path, help="the tests, unpacked (default: pip downloads them)")
+    parser.add_argument("--output", type=Path, help="file for the record")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         everything = list(read_pairs(options.folder or download(Path(folder))))
@@ -75,8 +78,8 @@ def main() -> None:
     others = [pair for pair, reward in zip(pairs, rewards, strict=True) if (reward == 1.0) != pair[2]]
     for gold, found, expected in others:
         print("there", "right" if expected else "wrong", repr(gold), repr(found))
-    left_out = len(everything) - len(pairs)
-    print(f"{len(others)} of {len(pairs)} pairs judged otherwise; {left_out} left out: a sentence, or no closed box")
+    table = Table(["suite", "pairs", "judged otherwise", "left out"], options.output)  # a sentence, or no closed box
+    table.add([PACKAGE, *map(str, (len(pairs), len(others), len(everything) - len(pairs)))])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import itertools
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -28,6 +28,7 @@ from datasets import Dataset
 from fixed_rollouts import MIXES, Setting, about, build_model, build_tokenizer
 from measure import Clock, now
 from phases import PHASES, Phases
+from records import Table
 from trainers import GPU, TRAINERS, build_config, build_trainer, in_turn
 from transformers import HfArgumentParser, set_seed
 from trl import GRPOConfig
@@ -46,6 +47,7 @@ class Program:
     engine: str = about(f"What generates: one of {', '.join(ENGINES)}.", "transformers")
     mix: str = about(f"Shares of groups all right and all wrong: one of {', '.join(MIXES)}.", "early")
     steps: int = about("Optimizer steps per generation.", 4)
+    output: str | None = about("File for the record, as in docs/results/performance/.", None)
 
 
 def engine_fields(engine: str, setting: Setting) -> dict[str, Any]:
@@ -163,11 +165,13 @@ def main() -> None:
     if program.engine == "vllm" and not GPU and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         run_with_vllm_on_cpu()
     steps, seconds = compare(program, setting)
-    print("| phase | GRPO s | share | REAL s | share |")
-    print("| --- | --- | --- | --- | --- |")
+    table = Table(["phase", "GRPO s", "GRPO share", "REAL s", "REAL share"], program.output)
+    described = asdict(program) | asdict(setting)
     for phase in (*PHASES, "step"):
-        cells = [f"{each[phase]:.2f} | {each[phase] / each['step']:.1%}" for each in seconds.values()]
-        print(f"| {phase} | {' | '.join(cells)} |")
+        cells = [(f"{each[phase]:.2f}", f"{each[phase] / each['step']:.1%}") for each in seconds.values()]
+        table.add([phase, *itertools.chain(*cells)], setting=described)
+    grpo, real = (each["step"] for each in seconds.values())
+    table.add(["REAL / GRPO", "", "", f"{real / grpo:.2f}", ""], setting=described)
     lengths = [f"{method} {mean(each.rewards.lengths[1:]):.0f}" for method, each in steps.items()]
     print(f"mean length of the completions: {', '.join(lengths)}")
 
