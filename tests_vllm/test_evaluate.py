@@ -1,5 +1,6 @@
 """recipes/evaluate.py with vLLM as it is, without the plugin: it gives the answers that Transformers gives."""
 
+import json
 import re
 import subprocess
 import sys
@@ -56,6 +57,11 @@ def answers(output: Path) -> dict[str, list[tuple[int, int, str, int]]]:
     }
 
 
+def truncated(output: Path, model: str) -> float:
+    found = json.loads((output / "results.json").read_text())["models"][model]
+    return next(iter(found["sets"].values()))["estimates"]["truncated"]["value"]
+
+
 def test_greedy_answers_are_those_of_transformers(folder: Path, tmp_path: Path, path: str) -> None:
     run(words(folder, tmp_path / "vllm", "vllm", "--batch_size", "8"), tmp_path, PYTHONPATH=path)
     found = answers(tmp_path / "vllm")
@@ -100,6 +106,7 @@ def test_a_served_model_gives_the_same_greedy_answers(folder: Path, tmp_path: Pa
     command[command.index("--models") + 1 : command.index("--benchmarks")] = ["served"]
     run(command, tmp_path, PYTHONPATH=str(ROOT))
     assert answers(tmp_path / "out")["served"] == answers(folder / "transformers")["model"]
+    assert truncated(tmp_path / "out", "served") == truncated(folder / "transformers", str(folder / "model")) > 0
     command[command.index("served")] = "another"
     code, said = run_to_end(command, tmp_path, PYTHONPATH=str(ROOT))
     assert code == 1 and re.search("error: models: http.* has no another, only served", said)

@@ -31,12 +31,6 @@ def test_a_reward_looks_at_the_last_digit_or_at_each_value() -> None:
     assert chain.share_right_reward(completions, ["005"] * 6) == pytest.approx([1, 2 / 3, 1 / 3, 0, 0, 1])
 
 
-def test_a_noisy_verifier_errs_at_its_rate_and_always_on_the_same() -> None:
-    columns = dict(prompts=[f"{index}+1=" for index in range(2000)], completions=["5"] * 2000, answer=["5"] * 2000)
-    rewards = chain.noisy_reward(**columns)
-    assert rewards == chain.noisy_reward(**columns) and sum(rewards) / 2000 == pytest.approx(0.8, abs=0.03)
-
-
 def test_a_seed_gives_the_same_prompts_and_leaves_out_what_it_must() -> None:
     rows = chain.draw_prompts(1, 50, "seed")
     assert rows == chain.draw_prompts(1, 50, "seed") != chain.draw_prompts(1, 50, "other seed")

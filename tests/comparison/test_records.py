@@ -23,13 +23,8 @@ def test_an_interval_is_students() -> None:
     assert interval.half_width == pytest.approx(4.303 / math.sqrt(3))
     assert f"{interval}" == "2.000 ± 2.484" and f"{interval:+.1f}" == "+2.0 ± 2.5"
     assert f"{t_interval([0.5])}" == "0.500"
-
-
-def test_beyond_the_table_the_quantile_goes_on() -> None:
-    quantiles = [t_interval([1.0, -1.0] * half).half_width for half in (15, 16, 20, 500)]  # 29, 31, 39, 999 degrees
-    counts = (30, 32, 40, 1000)
-    deviations = [math.sqrt(count / (count - 1)) / math.sqrt(count) for count in counts]
-    found = [half_width / deviation for half_width, deviation in zip(quantiles, deviations, strict=True)]
+    # Beyond the table: 29, 31, 39 and 999 degrees of freedom; the deviation of the mean is 1 / sqrt(count - 1)
+    found = [t_interval([1.0, -1.0] * half).half_width * math.sqrt(2 * half - 1) for half in (15, 16, 20, 500)]
     assert found == pytest.approx([2.045, 2.040, 2.023, 1.962], abs=0.004)
 
 

@@ -8,12 +8,9 @@ import resource
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -222,56 +219,6 @@ def test_the_quickstart_is_evaluated_as_it_evaluates_itself(monkeypatch: pytest.
     wanted = {"temperature": 1.0, "max_new_tokens": 3, "samples": 4, "top_p": 1.0}
     assert held_out.settings.items() >= wanted.items()
     assert held_out.judge["reward_funcs"] == ["first_integer_reward"]
-
-
-class OpenAIServer(BaseHTTPRequestHandler):
-    """One model, which thinks; the chat alone."""
-
-    asked: list[dict[str, Any]] = []
-
-    def do_GET(self) -> None:
-        self._reply({"object": "list", "data": [{"id": "served", "object": "model"}]})
-
-    def do_POST(self) -> None:
-        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        message = {"role": "assistant", "content": r"<think>one and one</think> \boxed{2}"}
-        choice = {"index": 0, "message": message, "finish_reason": "length" if len(self.asked) % 2 else "stop"}
-        usage = {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10}
-        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "served"}
-        self._reply(reply | {"choices": [choice], "usage": usage})
-
-    def _reply(self, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), OpenAIServer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-
-
-def test_a_server_is_asked_by_its_interface_and_its_thoughts_count(folder: Path, tmp_path: Path, server: str) -> None:
-    command = words(folder, tmp_path, "--limit", "4", "--base_url", server)
-    command[command.index("--models") + 1] = "served"
-    script.main(command)
-    found = numbers(tmp_path)
-    assert found["correct"] == [0, 4, 0, 4]  # the answers are 1 and 2 in turn
-    assert [found["estimates"][name]["value"] for name in ("truncated", "tokens")] == [0.5, 7]
-    assert {asked["temperature"] for asked in OpenAIServer.asked} == {2.0}
-    assert len({asked["seed"] for asked in OpenAIServer.asked}) == 16
-    command[command.index("served")] = "another"
-    with pytest.raises(SystemExit, match="error: models: http.* has no another, only served"):
-        script.main(command)
 
 
 def test_after_a_full_disk_is_one_line_the_run_resumes(folder: Path, tmp_path: Path) -> None:

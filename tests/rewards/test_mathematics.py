@@ -158,8 +158,7 @@ def test_a_storm_of_hostile_answers_ends_in_time_with_nothing_right(tmp_path: Pa
     accepted = [[ATTACKED[row % len(ATTACKED)]] for row in range(1000)]
     rewards = math_reward(None, [*map(boxed, answers)], accepted, answer_timeout=0.3, batch_timeout=8.0)
     assert time.monotonic() - start < 60  # some 150 without the bound of the batch
-    assert set(rewards) <= {0.0, None}
-    assert not list(tmp_path.iterdir())
+    assert set(rewards) <= {0.0, None} and not list(tmp_path.iterdir())
     assert math_reward(None, [boxed("x+1")], [["1+x"]]) == [1.0]
     POOL.close()
 
@@ -242,9 +241,7 @@ def test_a_script_that_ends_leaves_no_process(tmp_path: Path) -> None:
     run = start(r'report(rewards=math_reward(None, [r"\boxed{x+1}"], ["1+x"]))', tmp_path)
     output, _ = run.communicate(timeout=300)
     report = json.loads(output)  # one line: the script ran once
-    assert report["rewards"] == [1.0]
-    assert run.returncode == 0
-    assert len(report["pids"]) >= 2
+    assert report["rewards"] == [1.0] and run.returncode == 0 and len(report["pids"]) >= 2
     assert gone(report["pids"], 1.0)
 
 
@@ -263,8 +260,7 @@ time.sleep(60)
     pids = json.loads(run.stdout.readline())["pids"]
     run.kill()
     run.wait()
-    assert len(pids) >= 2
-    assert gone(pids)
+    assert len(pids) >= 2 and gone(pids)
 
 
 def test_a_forked_child_has_a_pool_of_its_own(tmp_path: Path) -> None:

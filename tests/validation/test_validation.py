@@ -27,11 +27,12 @@ END = 1  # end-of-sequence token
 WHOLE_SET = ("eval_avg@", "eval_pass@", "eval_groups/", "eval_reward", "eval_frac", "eval_completions/")
 
 
-# ---- which rows are sampled -----------------------------------------------------------------------------------------
-
-
-@given(*[st.integers(1, 40), st.integers(1, 9), st.integers(1, 40), st.integers(1, 9)])
+@given(*[st.integers(0, 40), st.integers(1, 9), st.integers(1, 40), st.integers(1, 9)])
 def test_every_prompt_gets_its_samples(prompts: int, samples: int, largest: int, processes: int) -> None:
+    if prompts == 0:
+        with pytest.raises(ValueError, match="`eval_dataset` is empty"):
+            deal_batches(prompts, samples, largest, processes)
+        return
     unit = processes // math.gcd(samples, processes)
     if largest * processes < samples * unit:
         with pytest.raises(ValueError, match="`per_device_eval_batch_size` is") as error:
@@ -48,13 +49,6 @@ def test_every_prompt_gets_its_samples(prompts: int, samples: int, largest: int,
     assert rows[: prompts * samples] == [prompt for prompt in range(prompts) for _ in range(samples)]
     assert len(rows) - prompts * samples < unit * samples
 
-
-def test_an_empty_set_is_an_error() -> None:
-    with pytest.raises(ValueError, match="`eval_dataset` is empty"):
-        deal_batches(0, 2, 4, 1)
-
-
-# ---- metrics --------------------------------------------------------------------------------------------------------
 
 # Two samples of five prompts: the reward, and the tokens without the end, which a third value of 0 leaves out
 SAMPLES = [
@@ -178,9 +172,6 @@ def test_an_evaluation_that_failed_leaves_nothing_in_the_next_one() -> None:
     assert {name: again[name] for name in names} == pytest.approx({name: expected[name] for name in names})
 
 
-# ---- sampling -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("continuous", [False, True])
 def test_a_temperature_of_0_gives_greedy_answers_in_evaluation_only(tmp_path: Path, continuous: bool) -> None:
     def groups(completions: list[str], trainer_state: Any, **kwargs: Any) -> list[float]:
@@ -237,9 +228,6 @@ def test_scores_are_0_at_any_temperature(tmp_path: Path) -> None:
 def test_sampling_that_cannot_be_is_refused(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         config(tmp_path, **options)
-
-
-# ---- the baselines --------------------------------------------------------------------------------------------------
 
 
 def test_the_baselines_train_as_trls_own_trainer_and_are_evaluated_as_real_is(tmp_path: Path) -> None:
