@@ -1,7 +1,7 @@
 """Peak memory of trainings on a CPU beside what `--dry_run` estimates: what the formulas are worth.
 
     python benchmarks/memory.py --output numbers.json                # 24 runs, one at a time, up to 2 GB each
-    python benchmarks/memory.py --read numbers.json --output numbers.json    # the same runs, estimated anew
+    python benchmarks/memory.py --read numbers.json --output numbers.json    # the same runs, with today's estimates
 
 Each run is a process of its own, in which every block of 64 kB or more goes back to the system when it is freed: two
 optimizer steps of two micro-steps on fixed rollouts of full length. Taken is the peak of resident memory in the second

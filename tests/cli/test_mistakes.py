@@ -134,7 +134,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe whose model has no weights: reading them would fail in another way. And files to go wrong with."""
     folder = tmp_path_factory.mktemp("mistakes")
     for program in ("train", "evaluate"):
-        import_module(f"trl_real.cli.{program}")  # which takes seconds, and is no part of any mistake
+        import_module(f"trl_real.cli.{program}")  # takes seconds, which the test does not count
     write_recipe(folder, weights=False)
     (folder / "empty").mkdir()
     for name, text in FILES.items():
@@ -159,12 +159,10 @@ def test_a_mistake_is_one_line_with_a_remedy(words: str, folder: Path, monkeypat
 
 
 def takes_all_memory(completions: list[str], **kwargs: object) -> list[float]:
-    """A reward function that needs more memory than any machine has."""
     return torch.empty(2**50).tolist()
 
 
 def reads_messages(completions: list, **kwargs: object) -> list[float]:
-    """A reward function for conversations."""
     return [float(len(completion[0]["content"])) for completion in completions]
 
 

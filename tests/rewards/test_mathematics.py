@@ -170,9 +170,8 @@ def test_when_a_batch_times_out_started_answers_are_incorrect_and_waiting_ones_u
     answers = ["1+x"] * len(completions)
     rewards = math_reward(None, completions, answers, batch_timeout=3.0, log_metric=shares.__setitem__)
     assert time.monotonic() - start < 60  # some 225 without the bound of the batch
-    assert rewards[-1] == 1.0
     counts = Counter(rewards[:-1])
-    assert set(counts) == {0.0, None}
+    assert rewards[-1] == 1.0 and set(counts) == {0.0, None}
     assert shares["math_reward/timeouts"] == counts[0.0] / len(rewards)
     assert shares["math_reward/unjudged"] == counts[None] / len(rewards)
 

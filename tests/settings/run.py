@@ -226,6 +226,3 @@ def main(folder: Path, cells: list[tuple[int, Cell]]) -> None:
         os.replace(folder / f"{rank}.part", folder / f"{number}-{rank}.pt")
         if outcome.kind == "crashed":
             os._exit(1)
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()

@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig
 from torch.distributed.tensor import DTensor
 
+from tests.support.processes import end_group
 from tests.support.tiny import (
     QUIET,
     fixed_reward,
@@ -103,9 +104,8 @@ def main(cuts_file: str | Path, output_file: str | Path, trainer_class: type[REA
     results = [train_cut(cut, trainer_class) for cut in json.loads(Path(cuts_file).read_text())]
     if os.environ.get("RANK", "0") == "0":
         torch.save(results, output_file)
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    end_group()

@@ -5,12 +5,16 @@ Imports take longer than most runs: they are done once, in a process that is for
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import torch
 from torch.distributed import TCPStore
+
+from trl_real.recipe.launch import SECONDS_TO_FREE
 
 
 TIME_LIMIT = 280  # seconds, for seconds of work; DeepSpeed's first run compiles an operator
@@ -47,12 +51,20 @@ def start(function: Callable, arguments: list[tuple], said: Path) -> list[int]:
 
 
 def _run(environment: dict[str, str], said: Path, function: Callable, arguments: tuple) -> None:
-    """In the new process."""
     os.environ |= environment
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
     function(*arguments)
+    end_group()
+
+
+def end_group() -> None:
+    """Ends the process group, if there is one, once gloo's threads have freed their tensors (`end_processes`)."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        time.sleep(SECONDS_TO_FREE)
+        torch.distributed.destroy_process_group()
 
 
 def _codes(processes: Iterable) -> list[int]:

@@ -55,7 +55,6 @@ def metrics(
 
 
 def main(output: Path) -> None:
-    """The main process saves the results."""
     processes = int(os.environ["WORLD_SIZE"])
     results = {
         (build.__name__, samples): metrics(build(samples, processes), samples, SIZES, batches, processes)
@@ -64,5 +63,3 @@ def main(output: Path) -> None:
     }
     if os.environ["RANK"] == "0":
         torch.save(results, output)
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()

@@ -92,7 +92,6 @@ def check(name: str, trial: Trial) -> None:
 
 
 def documented(name: str) -> str:
-    """What the page has of this model or adapter."""
     return re.search(rf"^\| `{re.escape(name)}` \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)[1].rstrip()
 
 
