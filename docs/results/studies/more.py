@@ -100,7 +100,7 @@ def drift_table(studies: dict[str, list[Record]]) -> str:
                 warned = f"{sum(is_warned(run, run['tau']) for run in runs if run['tau'])} of {len(runs)}"
                 numbers = [f"{t_interval([run['test'] for run in runs]):.3f}", f"{size:.4f}", f"{right:+.4f}"]
                 rows.append([study, method, f"{rate:g}", *numbers, warned if runs[0]["tau"] else "off"])
-    columns = ["study", "method", "lr", "test pass@1", "mean abs score", "mean score of right ones", "warned"]
+    columns = ["study", "method", "lr", "test pass@1", "mean abs score", "mean score of correct ones", "warned"]
     return markdown_table(columns, rows)
 
 
