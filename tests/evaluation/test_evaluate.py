@@ -153,17 +153,17 @@ def test_samples_are_kept_when_more_or_fewer_are_asked_for(folder: Path, tmp_pat
     assert whole in kept  # fewer cost none of those
 
 
-@pytest.mark.parametrize("more", [["--temperature", "1"], ["--prompt_format", "plain"], ["weights"]], ids=str)
-def test_samples_of_other_settings_or_weights_are_not_reused(folder: Path, tmp_path: Path, more: list[str]) -> None:
+@pytest.mark.parametrize("more", ["--temperature 1", "--prompt_format plain", '--chat_template_kwargs {"end":1}', ""])
+def test_samples_of_other_settings_or_weights_are_not_reused(folder: Path, tmp_path: Path, more: str) -> None:
     (tmp_path / "eval.parquet").write_bytes((folder / "eval.parquet").read_bytes())
     model, small = shutil.copytree(folder / "model", tmp_path / "model"), ["--limit", "2"]
     script.main(words(tmp_path, tmp_path / "out", *small))
     before = {each.uuid for each in samples_by_model(tmp_path / "out")[str(model)]}
-    if more == ["weights"]:
+    if not more:
         other = tiny_model()
         other.lm_head.weight.data[0, 0] += 1
         other.save_pretrained(model)
-    script.main(words(tmp_path, tmp_path / "out", *small, *(more if more != ["weights"] else [])))
+    script.main(words(tmp_path, tmp_path / "out", *small, *more.split()))
     after = {each.uuid for each in samples_by_model(tmp_path / "out")[str(model)]}
     assert len(before) == len(after) == 8 and not before & after
 

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 # Untrained, the model says any of these: "... </think> ... \boxed{2} ..." is right for half of the questions
 ANSWERS = [rf"\boxed{{{number}}}" for number in (1, 2)]
 WORDS = ["<pad>", "<eos>", "<unk>", "</think>", *ANSWERS]
-CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+CHAT = "{% for message in messages %}{{ message['content'] }} {% endfor %}{{ end }}"
 
 
 def tiny_model(hidden_size: int = 16) -> LlamaForCausalLM:
