@@ -38,6 +38,14 @@ ERRORS = {
     "incorrect rollouts judged correct": {0: "noise_0"} | {k: f"noise_correct_{k}" for k in (1, 3, 10)},
     "correct rollouts judged incorrect": {0: "noise_0"} | {k: f"noise_incorrect_{k}" for k in (5, 20)},
 }
+# Studies of choose.yaml that are drawn against the learning rate, and the methods between REAL and GRPO
+RATES = {"Chains of 5": "engine", "Chains of 8, rare successes": "rare_16_engine"}
+RATE_METHODS = {
+    "REAL": "REAL",
+    "GRPO loss": "GRPO's loss in REAL's engine",
+    "GRPO without clip and KL": "GRPO's loss in TRL's engine",
+    "GRPO": "GRPO, with clip and KL",
+}
 
 
 def cost_of_level(record: Record, level: float, cost: str) -> float | None:
@@ -158,6 +166,26 @@ def draw_errors(known: dict[str, list[Record]], path: Path) -> None:
         figure.legend(*panels[0].get_legend_handles_labels(), ncols=3, **BELOW)
 
 
+def draw_rates(known: dict[str, list[Record]], path: Path) -> None:
+    """Test pass@1 of the methods between REAL and GRPO, mean over all seeds trained, against the learning rate."""
+    with new_figure(path, 9, 3.6, "Test pass@1 against the learning rate") as figure:
+        panels = figure.subplots(1, len(RATES), sharey=True)
+        for panel, (title, study) in zip(panels, RATES.items(), strict=True):
+            for (method, label), look in zip(RATE_METHODS.items(), LOOKS, strict=False):
+                runs = select(known[study], method=method)
+                rates = sorted(distinct(runs, "learning_rate"))
+                means = [mean_of(select(runs, learning_rate=rate), lambda run: run["test"]) for rate in rates]
+                panel.plot(rates, means, **look, label=label)
+            panel.set_title(title)
+            panel.set_xscale("log")
+            panel.set_xticks(rates, [f"{rate:g}" for rate in rates], minor=False)
+            panel.minorticks_off()
+            panel.set_xlabel("learning rate")
+            panel.set_ylim(bottom=0)
+        panels[0].set_ylabel("test pass@1")
+        figure.legend(*panels[0].get_legend_handles_labels(), ncols=2, **BELOW)
+
+
 def _columns(records: list[Record], name: str) -> list[tuple[float, ...]]:
     return list(zip(*(record["probe"][name] for record in records), strict=True))
 
@@ -183,6 +211,7 @@ def main() -> None:
             parts.append(f"### {study.title}: what it costs\n\n{cost_table(mine, LEVELS[study.name])}\n")
     if arguments.name == "choose":
         draw_errors(known, folder / "errors.png")
+        draw_rates(known, folder / "rates.png")
     parts.append(f"### Scores in every run of REAL\n\n{drift_table(known)}\n")
     with (folder / "tables.md").open("a") as page:
         page.write("".join(f"\n{part}" for part in parts))
