@@ -42,9 +42,10 @@ ERRORS = {
 RATES = {"Chains of 5": "engine", "Chains of 8, rare successes": "rare_16_engine"}
 RATE_METHODS = {
     "REAL": "REAL",
-    "GRPO loss": "GRPO's loss in REAL's engine",
-    "GRPO without clip and KL": "GRPO's loss in TRL's engine",
-    "GRPO": "GRPO, with clip and KL",
+    "GRPO loss": "GRPO's loss, complete groups",
+    "GRPO without clip and KL": "GRPO's loss, TRL's batches",
+    "GRPO": "the same with clip and KL: GRPO",
+    "REAL score_clip 0.02": "REAL, score_clip 0.02",
 }
 
 
@@ -181,9 +182,9 @@ def draw_rates(known: dict[str, list[Record]], path: Path) -> None:
             panel.set_xticks(rates, [f"{rate:g}" for rate in rates], minor=False)
             panel.minorticks_off()
             panel.set_xlabel("learning rate")
-            panel.set_ylim(bottom=0)
+        panels[0].set_ylim(bottom=0)
         panels[0].set_ylabel("test pass@1")
-        figure.legend(*panels[0].get_legend_handles_labels(), ncols=2, **BELOW)
+        figure.legend(*panels[0].get_legend_handles_labels(), ncols=3, **BELOW)
 
 
 def _columns(records: list[Record], name: str) -> list[tuple[float, ...]]:
