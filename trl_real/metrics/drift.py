@@ -35,14 +35,13 @@ class DriftWatch:
             warning = (
                 f"Correct rollouts have become less likely since they were sampled: over the last {WINDOW} off-policy "
                 f"steps their mean score is {positive:.2g}, and the mean absolute score is {size:.2g}. Updates "
-                "overshoot. Lower `learning_rate`, or try the experimental `score_clip`."
+                "overshoot. Lower `learning_rate`, or set `score_clip`."
             )
         elif size > FAR * self._tau:
             warning = (
                 f"The policy is far from the one that generated the rollouts: over the last {WINDOW} off-policy steps "
                 f"the mean absolute score is {size:.2g}, with tau={self._tau:g}. Lower `learning_rate` or the "
-                "optimizer steps per generation (`num_iterations`, `steps_per_generation`), or try the experimental "
-                "`score_clip`."
+                "optimizer steps per generation (`num_iterations`, `steps_per_generation`), or set `score_clip`."
             )
         self._warned = warning is not None
         return warning

@@ -99,7 +99,7 @@ def group_losses(
         degenerate_groups (`str`, *optional*, defaults to `"drop"`):
             `"drop"`: a group with only one class has loss 0 and no gradient. `"keep"`: the formula as printed.
         score_clip (`float`, *optional*):
-            Experimental, not in the paper. A positive rollout's score counts as at most this, a negative one's as at
+            Not in the paper. A positive rollout's score counts as at most this, a negative one's as at
             least minus this, so that beyond it a rollout has no gradient.
 
     Returns:

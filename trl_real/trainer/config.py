@@ -39,7 +39,7 @@ class REALConfig(ValidationConfig):
     tau: float = option(
         0.5,
         "Temperature τ of the classification loss (Section 5.1). Gradient weights are bounded by 1/τ.",
-        "if correct rollouts are rare: 0.1 gained on a small task. It collapsed in the paper (Section 5.3).",
+        "to repeat the paper's ablation: 0.1 collapsed there (Section 5.3).",
     )
     loss_type: str = option(
         "real",
@@ -56,9 +56,9 @@ class REALConfig(ValidationConfig):
     )
     score_clip: float | None = option(
         None,
-        "Experimental, not in the paper: no gradient for a correct rollout whose score is above this, nor for an "
-        "incorrect one whose score is below minus this (nats per token).",
-        "when a warning reports that updates overshoot and you want to keep the learning rate: two or three times "
+        "Not in the paper: no gradient for a correct rollout whose score is above this, nor for an incorrect one whose "
+        "score is below minus this (nats per token).",
+        "if correct rollouts are rare, or a warning reports that updates overshoot: two or three times "
         "`scores/abs_mean` of a healthy run.",
     )
     label_threshold: float | None = option(
