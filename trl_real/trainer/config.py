@@ -56,8 +56,8 @@ class REALConfig(ValidationConfig):
     )
     score_clip: float | None = option(
         None,
-        "Not in the paper: no gradient for a correct rollout whose score is above this, nor for an incorrect one whose "
-        "score is below minus this (nats per token).",
+        "Not in the paper: no gradient for a correct rollout whose score is above this, nor for an incorrect one "
+        "whose score is below minus this (nats per token).",
         "if correct rollouts are rare, or a warning reports that updates overshoot: two or three times "
         "`scores/abs_mean` of a healthy run.",
     )
