@@ -38,6 +38,7 @@ ERRORS = {
     "incorrect rollouts judged correct": {0: "noise_0"} | {k: f"noise_correct_{k}" for k in (1, 3, 10)},
     "correct rollouts judged incorrect": {0: "noise_0"} | {k: f"noise_incorrect_{k}" for k in (5, 20)},
 }
+ERROR_METHODS = ["REAL", "GRPO", "DAPO"]
 # Studies of choose.yaml that are drawn against the learning rate, and the methods between REAL and GRPO
 RATES = {"Chains of 5": "engine", "Chains of 8, rare successes": "rare_16_engine"}
 RATE_METHODS = {
@@ -156,7 +157,7 @@ def draw_errors(known: dict[str, list[Record]], path: Path) -> None:
         panels = figure.subplots(1, len(ERRORS), sharey=True)
         for panel, (kind, studies) in zip(panels, ERRORS.items(), strict=True):
             there = {share: known[study] for share, study in studies.items() if known[study]}
-            for method, look in zip(distinct(known["noise_0"], "method"), LOOKS, strict=False):
+            for method, look in zip(ERROR_METHODS, LOOKS, strict=False):
                 runs = [chosen_records(select(records, method=method)) for records in there.values()]
                 tests = [t_interval([record["test"] for record in chosen]) for chosen in runs]
                 means, errors = [test.mean for test in tests], [test.half_width for test in tests]
