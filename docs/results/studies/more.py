@@ -180,7 +180,7 @@ def draw_rates(known: dict[str, list[Record]], path: Path) -> None:
                 panel.plot(rates, means, **look, label=label)
             panel.set_title(title)
             panel.set_xscale("log")
-            panel.set_xticks(rates, [f"{rate:g}" for rate in rates], minor=False)
+            panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
             panel.minorticks_off()
             panel.set_xlabel("learning rate")
         panels[0].set_ylim(bottom=0)
